@@ -1,0 +1,72 @@
+# make run     a chat server here and now          ARGS="--listen=tcp:5555" is passed through
+# make test    unit, simulation, integration
+# make check   format, lint, types, import contracts, coverage of the pure modules
+# make bench   side by side with Redis and NATS    ARGS="--rounds 3 --plot docs/performance.svg"
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NEEDS := setup.py pyproject.toml constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: run test unit integration check coverage fix bench replay clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.for-run
+	@echo "Join from another terminal: $(BIN)/chatproto chat"
+	@exec $(BIN)/twistd -n --pidfile= chatserver --role=primary $(ARGS)
+
+test: unit integration
+
+unit: $(VENV)/.for-development
+	$(BIN)/python -m twisted.trial tests.unit tests.simulation
+
+integration: $(VENV)/.for-development
+	$(BIN)/python -m pytest tests/integration
+
+check: $(VENV)/.for-development
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory coverage
+
+# 100 % of the branches of the pure modules (pyproject.toml lists them), from the unit tests alone.
+coverage: $(VENV)/.for-development
+	$(BIN)/python -m coverage run -m twisted.trial tests.unit
+	$(BIN)/python -m coverage report
+
+fix: $(VENV)/.for-development
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.for-bench
+	$(BIN)/python -m tests.bench.sidebyside $(ARGS)
+
+replay: $(VENV)/.for-bench
+	$(BIN)/python -m tests.bench.replay $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage htmlcov .hypothesis
+	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache tests/bench/fanbench/build
+	rm -f twisted/plugins/dropin.cache twistd.pid
+	find chatproto examples tests twisted -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# A half-made environment is worse than none: it would be taken for a whole one next time.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "chatproto needs Python 3.11 or newer; say which with: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null || \
+		{ rm -rf $(VENV); echo "No virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.for-run: $(NEEDS) | $(BIN)/python
+	$(PIP_INSTALL) --editable '.[terminal]'
+	@touch $@
+
+$(VENV)/.for-development: $(NEEDS) | $(BIN)/python
+	$(PIP_INSTALL) --editable '.[terminal,test,check]'
+	@touch $@
+
+$(VENV)/.for-bench: $(NEEDS) | $(BIN)/python
+	$(PIP_INSTALL) --editable '.[bench]'
+	@touch $@

@@ -1,0 +1,112 @@
+"""What chat writes into the log besides messages: the acts that change rooms, owners, identities and presence.
+
+An act is asked for by one session and decided when it is applied, in the log's order, by every node alike: two
+users who create one room at the same moment are two entries, and the first wins. Its body is one line of JSON.
+"""
+
+import msgspec
+
+from chatproto.chat.messages import HistoryWanted
+
+
+class Act(msgspec.Struct, frozen=True, tag_field="act", omit_defaults=True, gc=False):
+    """What every act is."""
+
+
+class Enter(Act, frozen=True, tag="enter"):
+    """A session begins; `session` is its key from here on.
+
+    Attributes:
+        session: the id of this very entry.
+        node: the name of the node that serves it.
+        identity: the name asked for; None for a guest.
+        token: the hash of the session's token; None for a base client, whose session ends with its connection.
+        history: what of a room's archive it gets on joining, unless it says otherwise.
+        stay: rooms to join besides MainHall, each with the first index wanted.
+    """
+
+    session: str
+    node: str
+    identity: str | None = None
+    token: str | None = None
+    history: HistoryWanted = None
+    stay: list[tuple[str, int]] = []
+
+
+class Depart(Act, frozen=True, tag="depart"):
+    """A session is over.
+
+    Attributes:
+        lost: the server went away from the client, not the client from the server: rooms keep the name of
+            their owner, and wait for whoever comes back under it.
+    """
+
+    session: str
+    lost: bool = False
+
+
+class Rename(Act, frozen=True, tag="rename"):
+    """A session takes another identity."""
+
+    session: str
+    identity: str
+
+
+class Move(Act, frozen=True, tag="move"):
+    """A session moves into a room, or with `stay` enters one more.
+
+    Attributes:
+        time: Unix seconds, to be held against bans.
+        index: the first index wanted of the room's archive; None for the usual history.
+    """
+
+    session: str
+    room: str
+    time: float
+    stay: bool = False
+    index: int | None = None
+    history: HistoryWanted = None
+
+
+class Part(Act, frozen=True, tag="part"):
+    """A session leaves one of its rooms."""
+
+    session: str
+    room: str
+
+
+class Create(Act, frozen=True, tag="create"):
+    """A session makes a room and owns it; `limit` is how many it may own at once (0: any number)."""
+
+    session: str
+    room: str
+    limit: int = 0
+
+
+class Destroy(Act, frozen=True, tag="destroy"):
+    """An owner deletes a room."""
+
+    session: str
+    room: str
+
+
+class Expel(Act, frozen=True, tag="expel"):
+    """An owner puts a member out until a time in Unix seconds."""
+
+    session: str
+    room: str
+    identity: str
+    until: float
+
+
+class Forget(Act, frozen=True, tag="forget"):
+    """Retention: of this room, nothing before `first` is kept."""
+
+    room: str
+    first: int
+
+
+AnyAct = Enter | Depart | Rename | Move | Part | Create | Destroy | Expel | Forget
+
+encode_act = msgspec.json.Encoder().encode
+decode_act = msgspec.json.Decoder(AnyAct).decode

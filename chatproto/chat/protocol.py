@@ -1,0 +1,279 @@
+"""The client link: line JSON over any stream that Twisted listens on."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IHandshakeListener, ISSLTransport
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chatproto.chat.messages import (
+    SERVER_IDENTITY,
+    BaseRequest,
+    Error,
+    ExtendedRequest,
+    Hello,
+    Ping,
+    Request,
+    Said,
+    encode,
+)
+from chatproto.chat.seat import Seat
+from chatproto.chat.server import ChatServer
+from chatproto.link import LineLink, Turn
+from chatproto.wire import TokenBucket
+
+log = Logger()
+
+_base = msgspec.json.Decoder(BaseRequest)
+_extended = msgspec.json.Decoder(ExtendedRequest)
+_fields = msgspec.json.Decoder(dict[str, Any])
+_PING = encode(Ping())
+# A line that nests deeper than Python's stack is nonsense like any other.
+_NONSENSE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+@implementer(IHalfCloseableProtocol, IHandshakeListener)
+class ClientLink(LineLink):
+    """One client's connection to a `ChatServer`.
+
+    Attributes:
+        seat: the session behind it, once it is greeted.
+        extended: whether the client has said `hello`.
+    """
+
+    factory: "ClientLinkFactory"
+
+    def __init__(self, server: ChatServer, turn: Turn, clock: Any) -> None:
+        """Make a link to a node's chat; `ClientLinkFactory` does."""
+        settings = server.settings
+        super().__init__(turn, clock, settings.backlog_bytes_max, settings.line_bytes_max)
+        self.seat: Seat | None = None
+        self.extended = False
+        self._server = server
+        self._greeted = False
+        self._bucket = TokenBucket(settings.rate_lines, settings.burst_lines)
+        self._nonsense: TokenBucket | None = None
+
+    def connectionMade(self) -> None:
+        """Wait for a first line, or for a client that wants to be greeted."""
+        super().connectionMade()
+        refusal = self.factory.came(self)
+        if refusal is not None:
+            self._greeted = True
+            self.close(encode(Said(SERVER_IDENTITY, refusal)))
+            return
+        transport = self.transport
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+            # A base client is never asked whether it lives; the kernel finds out, in hours.
+            transport.setTcpKeepAlive(True)
+        settings = self._server.settings
+        if ISSLTransport.providedBy(transport):
+            self._timer = self.clock.callLater(settings.handshake_s_max, self.abort)
+        else:
+            self._timer = self.clock.callLater(settings.greet_after_s, self._greet)
+
+    def handshakeCompleted(self) -> None:
+        """TLS is up: from here on it is as with any other stream."""
+        self._cancel_timer()
+        if self.open and not self._greeted:
+            self._timer = self.clock.callLater(self._server.settings.greet_after_s, self._greet)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell the server, which knows whether the session ends with it."""
+        super().connectionLost(reason)
+        self.factory.went(self)
+        if self.seat is not None:
+            self._server.lost(self.seat, self)
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more, but may still listen: what it asked for is answered first."""
+        if self.seat is not None and self.open:
+            self._server.hung_up(self.seat)
+        else:
+            self.close()
+
+    def writeConnectionLost(self) -> None:
+        """We never close one way only."""
+
+    # In
+
+    def linesReceived(self, lines: bytes) -> None:
+        """Take whole lines; a burst above the rate makes the next reading wait."""
+        count = lines.count(b"\n")
+        if not self._greeted:
+            self._first_line(lines, count)
+        else:
+            self._take(lines, count)
+        wait_s = self._bucket.take(count, self.clock.seconds())
+        if wait_s and self.open:
+            self.hold_reading("rate")
+            self.clock.callLater(wait_s, self.release_reading, "rate")
+        seat = self.seat
+        if seat is not None and seat.session.in_flight > self._server.settings.in_flight_max:
+            self.hold_reading("in flight")
+            self._server.impatient(seat)
+
+    def _first_line(self, lines: bytes, count: int) -> None:
+        first, _, rest = lines.partition(b"\n")
+        try:
+            request = _base.decode(first)
+        except _NONSENSE:
+            request = None
+        if isinstance(request, Hello):
+            self._hello(request)
+            lines, count = rest, count - 1
+        else:
+            self._greet()
+        if count and self.seat is not None:
+            self._take(lines, count)
+
+    def _take(self, lines: bytes, count: int) -> None:
+        if self.seat is None:
+            return
+        decoder = _extended if self.extended else _base
+        # Pings are answered with their own fields, and a late hello changes how the lines after it are read.
+        if b'"ping"' not in lines and b'"hello"' not in lines:
+            try:
+                requests = decoder.decode_lines(lines)
+            except _NONSENSE:
+                pass
+            else:
+                # Values that share a line, or lines that share a value, are not lines of the protocol.
+                if len(requests) == count:
+                    self._server.received(self.seat, requests)
+                    return
+        for line in lines.split(b"\n")[:-1]:
+            if not self.open:
+                return
+            self._take_one(line)
+
+    def _take_one(self, line: bytes) -> None:
+        if self.seat is None:
+            return
+        request: Request
+        try:
+            request = _extended.decode(line) if self.extended else _base.decode(line)
+        except _NONSENSE:
+            self._take_nonsense()
+            return
+        if isinstance(request, Hello) and not self.extended:
+            self._hello(request)
+        elif isinstance(request, Ping):
+            self.send(msgspec.json.encode({**_fields.decode(line), "type": "pong"}) + b"\n")
+        else:
+            self._server.received(self.seat, [request])
+
+    def _take_nonsense(self) -> None:
+        most = self._server.settings.nonsense_max
+        if self._nonsense is None:
+            self._nonsense = TokenBucket(most / 60, most)
+        if self._nonsense.take(1, self.clock.seconds()):
+            self._drop("too-much-nonsense", f"more than {most} lines in a minute were not of the protocol")
+        elif self.extended:
+            self.send(encode(Error("bad-line", "that line is not of the protocol")))
+
+    def lineTooLong(self) -> None:
+        """Tell, and end."""
+        if not self._greeted:
+            self._greet()
+        self._drop("line-too-long", f"a line has at most {self._server.settings.line_bytes_max} bytes")
+
+    def overflowed(self) -> None:
+        """Tell a client that does not read, and end; an extended one can resume."""
+        self._drop("backlog", f"more than {self.backlog_bytes_max} bytes were waiting for you to read them")
+
+    def _drop(self, code: str, text: str) -> None:
+        log.info("dropping a client: {code}", code=code, peer=str(self.transport.getPeer()))
+        self.close(encode(Error(code, text) if self.extended else Said(SERVER_IDENTITY, f"{code}: {text}")))
+
+    # Greetings
+
+    def _greet(self) -> None:
+        if self._greeted or not self.open:
+            return
+        self._greeting()
+        self.seat = self._server.greet(self)
+
+    def _hello(self, hello: Hello) -> None:
+        self._greeting()
+        self.seat = self._server.hello(self, hello, self.seat)
+
+    def _greeting(self) -> None:
+        self._cancel_timer()
+        if not self._greeted:
+            self._greeted = True
+            self.factory.greeted(self)
+
+    def welcomed(self) -> None:
+        """See `Door.welcomed`."""
+        self.extended = True
+        settings = self._server.settings
+        self.start_heartbeat(settings.heartbeat_s, settings.silence_s_max)
+
+    def ping(self) -> None:
+        """Ask whether the client lives."""
+        self.send(_PING)
+
+    def go_on(self) -> None:
+        """See `Door.go_on`."""
+        self.release_reading("in flight")
+
+
+class ClientLinkFactory(Factory):
+    """Makes the links of a node's clients, and bounds how many there are.
+
+    Attributes:
+        links: every connection.
+    """
+
+    noisy = False
+
+    def __init__(self, server: ChatServer, turn: Turn, clock: Any) -> None:
+        """Serve a node's chat."""
+        self.server = server
+        self.links: set[ClientLink] = set()
+        self._turn = turn
+        self._clock = clock
+        self._addresses: Counter[str] = Counter()
+        self._ungreeted: set[ClientLink] = set()
+
+    def buildProtocol(self, addr: IAddress | None) -> ClientLink:  # type: ignore[override]
+        """Make the link of a connection."""
+        link = ClientLink(self.server, self._turn, self._clock)
+        link.factory = self
+        return link
+
+    def came(self, link: ClientLink) -> str | None:
+        """Count a connection; return why it is refused, if it is."""
+        settings = self.server.settings
+        self.links.add(link)
+        address = _host(link)
+        self._addresses[address] += 1
+        if settings.connections_per_address_max and self._addresses[address] > settings.connections_per_address_max:
+            return f"too many connections from your address: at most {settings.connections_per_address_max}"
+        if len(self._ungreeted) >= settings.handshakes_max:
+            return "too many connections at once: try again in a moment"
+        self._ungreeted.add(link)
+        return None
+
+    def greeted(self, link: ClientLink) -> None:
+        """Hear that a connection is no longer an unfinished one."""
+        self._ungreeted.discard(link)
+
+    def went(self, link: ClientLink) -> None:
+        """Count a connection off."""
+        self.links.discard(link)
+        self._ungreeted.discard(link)
+        address = _host(link)
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
+
+
+def _host(link: ClientLink) -> str:
+    return getattr(link.transport.getPeer(), "host", "") or ""

@@ -1,0 +1,79 @@
+"""A session's place on this node: its link while there is one, and what it is still to be fed."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.interfaces import IDelayedCall
+
+from chatproto.chat.session import Session
+
+
+class Door(Protocol):
+    """What a seat needs of the link behind it, whatever its kind."""
+
+    def send(self, data: bytes) -> None:
+        """Send whole lines."""
+
+    def close(self, last: bytes = b"") -> None:
+        """End politely."""
+
+    def when_clear(self, call: Callable[[], None]) -> None:
+        """Call once the client has taken what was sent."""
+
+    def welcomed(self) -> None:
+        """Hear that the client speaks the extensions."""
+
+    def go_on(self) -> None:
+        """Hear that few enough of the client's requests are under way to read more."""
+
+
+class Feed:
+    """A seat that is being brought up in one room; `next` is the position it is to get next."""
+
+    __slots__ = ("next", "room", "seat")
+
+    def __init__(self, seat: "Seat", room: str, start: int) -> None:
+        """Make one that starts at a position."""
+        self.seat = seat
+        self.room = room
+        self.next = start
+
+
+class Seat:
+    """A session's place on this node.
+
+    Attributes:
+        session: the conversation.
+        link: its door; None while the connection is broken.
+        token: what `welcome` tells an extended client to come back with.
+        feeds: rooms it is to be fed from, the one under way first.
+        grace: ends the session when it runs out.
+        lost: whether it is this node that went away, not the client.
+        address: where the client accepts direct connections.
+    """
+
+    __slots__ = ("address", "feeds", "grace", "link", "lost", "session", "token")
+
+    def __init__(self, session: Session, link: Door | None, token: str | None = None) -> None:
+        """Seat a session."""
+        self.session = session
+        self.link = link
+        self.token = token
+        self.feeds: deque[Feed] | None = None
+        self.grace: IDelayedCall | None = None
+        self.lost = False
+        self.address: str | None = None
+        session.origin = self
+
+    def send(self, line: bytes) -> None:
+        """Send whole lines, if there is somebody to send to."""
+        if self.link is not None:
+            self.link.send(line)
+
+    def cancel_grace(self) -> None:
+        """Stop waiting for the client's return."""
+        if self.grace is not None:
+            if self.grace.active():
+                self.grace.cancel()
+            self.grace = None

@@ -1,0 +1,683 @@
+"""A node's chat: takes requests from links, submits to the log, and tells its clients what was committed.
+
+The pure parts decide (`hall`, `session`); this performs. Everything here runs on the reactor's thread.
+"""
+
+import hashlib
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from chatproto.chat import hall as effects
+from chatproto.chat.acts import Forget, decode_act, encode_act
+from chatproto.chat.audience import Audience
+from chatproto.chat.hall import Hall, Member
+from chatproto.chat.lines import (
+    HISTORY_LIMIT_MAX,
+    base_lines,
+    base_lines_of,
+    fitting,
+    history_line,
+    lines_of,
+)
+from chatproto.chat.messages import (
+    SERVER_IDENTITY,
+    VERSION,
+    Ack,
+    Contact,
+    ContactAsked,
+    Error,
+    Gap,
+    Hello,
+    HistoryAsked,
+    HistoryWanted,
+    JoinExtended,
+    Message,
+    Notice,
+    Private,
+    PrivateAck,
+    PrivateAsked,
+    Request,
+    Rewind,
+    RoomStatus,
+    Said,
+    Status,
+    StatusAsked,
+    Welcome,
+    decode_content,
+    encode,
+)
+from chatproto.chat.seat import Door, Feed, Seat
+from chatproto.chat.session import (
+    Ask,
+    Effect,
+    EntryIds,
+    HangUp,
+    Reply,
+    Session,
+    SessionRules,
+    history_allowed,
+)
+from chatproto.chat.settings import ChatSettings
+from chatproto.link import Turn
+from chatproto.log.entry import ACT, MESSAGE, Entry, Run
+from chatproto.log.interface import ILog, Slice
+
+PEEK_BYTES = 32 * 1024
+"""An archive up to this size is sent at once, in its place among the lines that the reference lists."""
+FEED_BYTES = 128 * 1024
+FEED_COUNT = 5000
+PAGE_BYTES_READ_MAX = 4 * 1024 * 1024
+
+log = Logger()
+
+
+class ChatServer:
+    """A node's chat over a log.
+
+    Attributes:
+        hall: the replayed state.
+        seats: every session that this node serves, by key, those in their grace included.
+    """
+
+    def __init__(
+        self,
+        settings: ChatSettings,
+        chat_log: ILog,
+        turn: Turn,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        dice: random.Random,
+    ) -> None:
+        """Make a node's chat; `start` brings it to where the log is.
+
+        Args:
+            settings: what can be set.
+            chat_log: not opened yet.
+            turn: of the reactor that all calls come from.
+            clock: for the grace of sessions.
+            now: the time of day in Unix seconds.
+            dice: makes tokens and ids; it has to be the system's source where they must not be guessed.
+        """
+        self.settings = settings
+        self.log = chat_log
+        self.hall = Hall()
+        self.seats: dict[str, Seat] = {}
+        self._clock = clock
+        self._now = now
+        self._dice = dice
+        self._turn = turn
+        # A node makes ids that no client can guess and no other start of a node has.
+        self._ids = EntryIds(f"{dice.getrandbits(64):016x}.")
+        self._rules = SessionRules(
+            settings.name,
+            settings.message_chars_max,
+            settings.rooms_per_owner_max,
+            settings.rooms_per_session_max,
+        )
+        self._audiences: dict[str, Audience] = {}
+        self._touched: dict[Audience, None] = {}
+        self._impatient: dict[Seat, None] = {}
+        self._stopping = False
+        self._performers: dict[type[Any], Callable[[Any], None]] = {
+            effects.TellRooms: self._tell_rooms,
+            effects.Tell: self._tell,
+            effects.Refuse: self._refuse,
+            effects.Entered: self._entered,
+            effects.Left: self._left,
+            effects.Arrived: self._arrived,
+            effects.Gone: self._gone,
+            effects.Ended: self._ended,
+        }
+        self._answers: dict[type[Any], Callable[[Seat, Any], None]] = {
+            HistoryAsked: self._answer_history,
+            StatusAsked: self._answer_status,
+            PrivateAsked: self._answer_private,
+            ContactAsked: self._answer_contact,
+            HangUp: self._answer_hang_up,
+        }
+
+    # Life
+
+    def start(self) -> None:
+        """Replay the log; whoever was here when this node stopped is expected back, or said to have left."""
+        self.log.open(self._restore, self._replay, self._commit, self._repeated, self._capture)
+        for member in list(self.hall.members.values()):
+            session = Session(member.key, self.hall, self._rules, self._ids, extended=member.token is not None)
+            seat = self.seats[member.key] = Seat(session, None)
+            seat.lost = True
+            self._orphaned(seat)
+
+    def stop(self) -> None:
+        """Tell clients and close their links; their sessions go on when this node is back."""
+        self._stopping = True
+        for seat in list(self.seats.values()):
+            seat.cancel_grace()
+            if seat.link is not None:
+                farewell = Notice("shutting-down", f"{self.settings.name} is shutting down")
+                seat.link.close(encode(farewell) if seat.session.extended else b"")
+
+    def _capture(self) -> tuple[bytes, dict[str, int]]:
+        return self.hall.snapshot(), self.hall.kept()
+
+    def forget(self, first: dict[str, int]) -> None:
+        """Have retention drop, in each room named, what lies before a position."""
+        for name, position in first.items():
+            room = self.hall.rooms.get(name)
+            if room is not None and room.first < position <= room.last + 1:
+                act = encode_act(Forget(name, position))
+                self.log.submit(Entry(ACT, "", self._ids.next(), self._now(), act))
+
+    # Requests, from links
+
+    def greet(self, link: Door) -> Seat | None:
+        """Give a base client a session; None if it was turned away, with the reason, and closed."""
+        if self._full():
+            link.close(encode(Said(SERVER_IDENTITY, self._full_text())))
+            return None
+        seat = self._seat(link, None)
+        self._submit(seat.session.enter(self._now(), None, None, self.settings.history))
+        return seat
+
+    def hello(self, link: Door, hello: Hello, current: Seat | None) -> Seat | None:
+        """Give an extended client a session, or its old one back; None if it was turned away and closed.
+
+        Args:
+            link: the client's door.
+            hello: its first line, or a later one of a client taken for a base client until now.
+            current: the base session it has until now.
+        """
+        refusal = self._hello_refusal(hello)
+        if refusal is not None:
+            link.close(encode(refusal))
+            return None
+        member = self.hall.tokens.get(_hash(hello.session)) if hello.session else None
+        if member is None and current is None and self._full():
+            link.close(encode(Error("full", self._full_text())))
+            return None
+        if current is not None:
+            current.link = None
+            self._forsake(current)
+        link.welcomed()
+        if member is not None:
+            return self._return(link, hello, member)
+        seat = self._seat(link, f"{self._dice.getrandbits(128):032x}")
+        if hello.session:
+            seat.send(encode(Notice("session-unknown", "your session is over; this is a new one")))
+        history = self.settings.history if hello.history is None else hello.history
+        assert seat.token is not None
+        self._submit(seat.session.enter(self._now(), hello, _hash(seat.token), history))
+        return seat
+
+    def received(self, seat: Seat, requests: list[Request]) -> None:
+        """Take a client's requests, in order."""
+        self._perform(seat, seat.session.received(requests, self._now()))
+
+    def impatient(self, seat: Seat) -> None:
+        """Note that a link waits for its requests to be answered; `Door.go_on` tells it when."""
+        self._impatient[seat] = None
+
+    def hung_up(self, seat: Seat) -> None:
+        """Hear that a client sends no more, but still listens."""
+        self._perform(seat, seat.session.hang_up(self._now()))
+
+    def lost(self, seat: Seat, link: Door) -> None:
+        """Hear that a seat's connection is gone."""
+        if seat.link is not link:
+            return  # It has another one already.
+        seat.link = None
+        self._impatient.pop(seat, None)
+        seat.feeds = None
+        member = seat.session.member
+        for name in member.rooms if member is not None else ():
+            self._unhear(seat, name)
+        if not self._stopping:
+            self._orphaned(seat)
+
+    def _full(self) -> bool:
+        return len(self.seats) >= self.settings.capacity
+
+    def _full_text(self) -> str:
+        return f"{self.settings.name} is full: it takes {self.settings.capacity} clients; try again later"
+
+    def _hello_refusal(self, hello: Hello) -> Error | None:
+        if hello.version != VERSION:
+            return Error("version", f"this node speaks version {VERSION} of the extensions")
+        if not history_allowed(hello.history) or any(wanted.index < 1 for wanted in hello.resume):
+            return Error("bad-request", "history is all, none or a number; from is 1 or more")
+        if len(hello.resume) > self.settings.rooms_per_session_max:
+            return Error("too-many-rooms", f"one session is in at most {self.settings.rooms_per_session_max} rooms")
+        return None
+
+    def _seat(self, link: Door, token: str | None) -> Seat:
+        key = self._ids.next()
+        session = Session(key, self.hall, self._rules, self._ids, extended=token is not None)
+        seat = self.seats[key] = Seat(session, link, token)
+        return seat
+
+    def _return(self, link: Door, hello: Hello, member: Member) -> Seat:
+        seat = self.seats.get(member.key)
+        if seat is None:
+            session = Session(member.key, self.hall, self._rules, self._ids, extended=True)
+            seat = self.seats[member.key] = Seat(session, None)
+        seat.cancel_grace()
+        seat.token = hello.session
+        seat.lost = False
+        older, seat.link = seat.link, link
+        if older is not None:
+            seat.feeds = None
+            for name in member.rooms:
+                self._unhear(seat, name)
+            older.close(encode(Error("session-moved", "a newer connection has this session")))
+        self._welcome(seat, member)
+        wanted = {resume.roomid: resume.index for resume in hello.resume}
+        for name in member.rooms:
+            seat.send(encode(self.hall.contents(name)))
+        for name in member.rooms:
+            self._bring_up(seat, name, wanted.pop(name, None), hello.history)
+        if wanted:
+            self.received(seat, [JoinExtended(name, stay=True, index=at) for name, at in wanted.items()])
+        return seat
+
+    def _welcome(self, seat: Seat, member: Member) -> None:
+        assert seat.token is not None
+        welcome = Welcome(
+            VERSION,
+            self.settings.name,
+            seat.token,
+            member.identity,
+            self.log.epoch,
+            self.log.role,
+            self.log.redundancy,
+            self.settings.servers,
+        )
+        seat.send(encode(welcome))
+
+    def _orphaned(self, seat: Seat) -> None:
+        """Give a session without a connection its grace, which is none for a base client's."""
+        if not seat.session.extended:
+            self._forsake(seat)
+        elif seat.session.member is not None:
+            seat.grace = self._clock.callLater(self.settings.session_grace_s, self._forsake, seat)
+
+    def _forsake(self, seat: Seat) -> None:
+        seat.grace = None
+        self._submit(seat.session.depart(self._now(), lost=seat.lost))
+
+    def _submit(self, entry: Entry) -> None:
+        self.log.submit(entry)
+
+    def _perform(self, seat: Seat, doings: list[Effect]) -> None:
+        for doing in doings:
+            kind = type(doing)
+            if kind is Entry:
+                self.log.submit(doing)  # type: ignore[arg-type]
+            elif kind is Reply:
+                seat.send(encode(doing.line))  # type: ignore[union-attr]
+            else:
+                assert isinstance(doing, Ask)
+                self._answers[type(doing.request)](seat, doing.request)
+
+    # Commits, from the log
+
+    def _restore(self, state: bytes) -> None:
+        self.hall = Hall.restored(state)
+
+    def _replay(self, run: Run) -> None:
+        if run.kind == MESSAGE:
+            self.hall.said(run.room, run.position + len(run.ids) - 1)
+        else:
+            for line in run.lines():
+                self.hall.apply(decode_act(line))
+
+    def _commit(self, runs: list[Run]) -> None:
+        waiting: dict[Seat, None] = {}
+        for run in runs:
+            if run.kind == MESSAGE:
+                self._said(run, waiting)
+            else:
+                self._acted(run, waiting)
+        for audience in self._touched:
+            audience.spill()
+        self._touched.clear()
+        for seat in waiting:
+            self._perform(seat, seat.session.go_on(self._now()))
+        for seat in list(self._impatient):
+            if seat.session.in_flight <= self.settings.in_flight_max // 2 and seat.link is not None:
+                del self._impatient[seat]
+                seat.link.go_on()
+
+    def _said(self, run: Run, waiting: dict[Seat, None]) -> None:
+        room = self.hall.said(run.room, run.position + len(run.ids) - 1)
+        audience = self._audiences.get(run.room)
+        if audience is not None:
+            self._touched[audience] = None
+            if audience.base:
+                audience.tell_base(base_lines_of(run))
+            if audience.extended:
+                audience.tell_extended(run.body + b"\n")
+        for entry in run.entries:
+            seat: Seat = entry.origin
+            session = seat.session
+            session.unconfirmed -= 1
+            if entry.retriable:
+                self._acknowledge(seat, entry, gone=room is None)
+            if session.may_go_on:
+                waiting[seat] = None
+
+    def _acknowledge(self, seat: Seat, entry: Entry, *, gone: bool) -> None:
+        if gone:
+            error = Error("no-such-room", f"{entry.room} was deleted", id=entry.id, roomid=entry.room)
+            seat.send(encode(error))
+        else:
+            seat.send(encode(Ack(entry.id, entry.room, entry.position, entry.epoch, self.log.durable)))
+
+    def _repeated(self, entry: Entry, original: Entry | None) -> None:
+        seat: Seat = entry.origin
+        seat.session.unconfirmed -= 1
+        if original is None:
+            seat.send(encode(Error("forgotten", "it was said once; retention has dropped it", id=entry.id)))
+        elif decode_content(original.body) != decode_content(entry.head + b"}"):
+            seat.send(encode(Error("id-reused", "this id was used for another message", id=entry.id)))
+        else:
+            self._acknowledge(seat, original, gone=False)
+        if seat.session.may_go_on:
+            self._perform(seat, seat.session.go_on(self._now()))
+
+    def _acted(self, run: Run, waiting: dict[Seat, None]) -> None:
+        for at, line in enumerate(run.lines()):
+            act = decode_act(line)
+            for effect in self.hall.apply(act):
+                self._performers[type(effect)](effect)
+            if isinstance(act, Forget):
+                self._turn.at_end(self.log.snapshot)
+            seat: Seat | None = run.entries[at].origin if run.entries else None
+            if seat is not None:
+                seat.session.acted()
+                # Not at once: what waited may be answered only after what the rooms heard.
+                if seat.session.may_go_on:
+                    waiting[seat] = None
+
+    # Effects
+
+    def _audience(self, name: str) -> Audience:
+        audience = self._audiences.get(name)
+        if audience is None:
+            audience = self._audiences[name] = Audience()
+        self._touched[audience] = None
+        return audience
+
+    def _tell_rooms(self, effect: effects.TellRooms) -> None:
+        line = encode(effect.line)
+        audiences = [self._audience(name) for name in effect.rooms]
+        if len(audiences) == 1:
+            audiences[0].tell(line)
+        elif len(audiences) == 2 and not audiences[0].shares(audiences[1]):
+            for audience in audiences:
+                audience.tell(line)
+        else:
+            for audience in audiences:
+                audience.spill()
+            for seat in dict.fromkeys(seat for audience in audiences for seat in audience.seats()):
+                seat.send(line)
+
+    def _tell(self, effect: effects.Tell) -> None:
+        self._say_to(effect.member, effect.line)
+
+    def _refuse(self, effect: effects.Refuse) -> None:
+        if effect.member.token is not None:
+            self._say_to(effect.member, effect.error)
+
+    def _say_to(self, member: Member, line: Message) -> None:
+        seat = self.seats.get(member.key)
+        if seat is None or seat.link is None:
+            return
+        # What it heard in its rooms before goes out before.
+        for name in member.rooms:
+            audience = self._audiences.get(name)
+            if audience is not None and seat in audience:
+                audience.spill()
+        seat.send(encode(line))
+
+    def _entered(self, effect: effects.Entered) -> None:
+        seat = self.seats.get(effect.member.key)
+        if seat is not None and seat.link is not None:
+            self._bring_up(seat, effect.room, effect.index, effect.history)
+
+    def _left(self, effect: effects.Left) -> None:
+        seat = self.seats.get(effect.member.key)
+        if seat is not None:
+            self._unhear(seat, effect.room)
+
+    def _arrived(self, effect: effects.Arrived) -> None:
+        seat = self.seats.get(effect.member.key)
+        if seat is None:
+            return
+        seat.session.member = effect.member
+        if seat.session.extended:
+            if seat.link is None:
+                self._orphaned(seat)
+            else:
+                self._welcome(seat, effect.member)
+
+    def _gone(self, effect: effects.Gone) -> None:
+        seat = self.seats.pop(effect.member.key, None)
+        if seat is None:
+            return
+        seat.cancel_grace()
+        seat.session.member = None
+        if seat.link is not None:
+            link, seat.link = seat.link, None
+            link.close()
+
+    def _ended(self, effect: effects.Ended) -> None:
+        self._audiences.pop(effect.room, None)
+
+    # Bringing a client up in a room
+
+    def _bring_up(self, seat: Seat, name: str, index: int | None, history: HistoryWanted) -> None:
+        """Have a seat hear a room, from the archive first where it wants any of it."""
+        room = self.hall.rooms[name]
+        first, end = room.first, room.last + 1
+        if index is None:
+            wanted = self.settings.history if history is None else history
+            count = wanted if isinstance(wanted, int) else room.last if wanted == "all" else 0
+            start = max(first, end - count)
+        elif index > end:
+            # Nobody else can hold what this log does not: it was lost with a disk, not delayed.
+            seat.send(encode(Rewind(name, end)))
+            start = end
+        else:
+            start = max(first, index)
+            self._tell_gap(seat, name, index, start)
+        audience = self._audience(name)
+        feed = Feed(seat, name, start)
+        if start < end and not seat.feeds:
+            # What is durable already but not applied yet must not be read: it will be told as it is applied.
+            self._feed(feed, self.log.peek(name, start, PEEK_BYTES, end - start))
+        if feed.next == end:
+            audience.live(seat)
+            return
+        audience.feed(feed)
+        if seat.feeds is None:
+            seat.feeds = deque()
+        seat.feeds.append(feed)
+        if len(seat.feeds) == 1:
+            self._turn.at_end(lambda: self._read_on(feed))
+
+    def _tell_gap(self, seat: Seat, name: str, start: int, end: int) -> None:
+        """Tell an extended client that the positions from `start` up to, without, `end` will not come."""
+        if not seat.session.extended or start >= end:
+            return
+        born = self.hall.rooms[name].born
+        if start < born:
+            seat.send(encode(Gap(name, start, min(end, born) - 1, "deleted")))
+        if end > born:
+            seat.send(encode(Gap(name, max(start, born), end - 1, "retention")))
+
+    def _is_on(self, feed: Feed) -> bool:
+        return bool(feed.seat.feeds) and feed.seat.feeds[0] is feed and feed.seat.link is not None  # type: ignore[index]
+
+    def _read_on(self, feed: Feed) -> None:
+        if self._is_on(feed):
+            count = min(FEED_COUNT, self.hall.rooms[feed.room].last - feed.next + 1)
+            reading = self.log.read(feed.room, feed.next, FEED_BYTES, count)
+            reading.addCallback(self._fed, feed)
+            reading.addErrback(lambda failure: log.failure("feeding from {room}", failure, room=feed.room))
+
+    def _fed(self, slices: list[Slice], feed: Feed) -> None:
+        room = self.hall.rooms.get(feed.room)
+        if not self._is_on(feed) or room is None:
+            return
+        self._feed(feed, slices)
+        seat = feed.seat
+        if feed.next <= room.last:
+            assert seat.link is not None
+            seat.link.when_clear(lambda: self._read_on(feed))
+            return
+        self._audience(feed.room).live(seat)
+        assert seat.feeds is not None
+        seat.feeds.popleft()
+        self._feed_next(seat)
+
+    def _feed(self, feed: Feed, slices: list[Slice]) -> None:
+        """Send what was read; where nothing was, nothing is there up to the room's end."""
+        seat = feed.seat
+        for piece in slices:
+            self._tell_gap(seat, feed.room, feed.next, piece.position)
+            seat.send(piece.lines + b"\n" if seat.session.extended else base_lines(piece.lines))
+            feed.next = piece.position + piece.count
+        if not slices:
+            end = self.hall.rooms[feed.room].last + 1
+            self._tell_gap(seat, feed.room, feed.next, end)
+            feed.next = end
+
+    def _feed_next(self, seat: Seat) -> None:
+        if seat.feeds:
+            following = seat.feeds[0]
+            self._turn.at_end(lambda: self._read_on(following))
+        else:
+            seat.feeds = None
+
+    def _unhear(self, seat: Seat, name: str) -> None:
+        audience = self._audiences.get(name)
+        if audience is None:
+            return
+        audience.leave(seat)
+        if seat.feeds and any(feed.room == name for feed in seat.feeds):
+            was_on = seat.feeds[0].room == name
+            seat.feeds = deque(feed for feed in seat.feeds if feed.room != name)
+            if was_on:
+                self._feed_next(seat)
+
+    # Answers that need more than the hall
+
+    def _answer_history(self, seat: Seat, asked: HistoryAsked) -> None:
+        room = self.hall.rooms[asked.roomid]
+        limit = min(asked.limit, HISTORY_LIMIT_MAX)
+        if asked.index is not None:
+            start = max(room.first, asked.index)
+            self._tell_gap(seat, room.name, max(1, asked.index), start)
+            stop = min(start + limit, room.last + 1)
+        else:
+            assert asked.before is not None
+            stop = max(room.first, min(asked.before, room.last + 1))
+            start = max(room.first, stop - limit)
+        reading = self.log.read(room.name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
+        reading.addCallback(self._read_page, seat, asked, start, stop)
+        reading.addErrback(lambda failure: log.failure("reading a page of {room}", failure, room=room.name))
+
+    def _read_page(self, slices: list[Slice], seat: Seat, asked: HistoryAsked, start: int, stop: int) -> None:
+        room = self.hall.rooms.get(asked.roomid)
+        if room is None:
+            self._answered(seat, encode(Error("no-such-room", f"{asked.roomid} was deleted", roomid=asked.roomid)))
+            return
+        backwards = asked.before is not None
+        read_to = slices[-1].position + slices[-1].count if slices else stop
+        if backwards and read_to < stop:
+            # Long messages: what was read ends before the page does. The nearer half is enough.
+            start += max(1, (stop - start) // 2)
+            reading = self.log.read(room.name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
+            reading.addCallback(self._read_page, seat, asked, start, stop)
+            reading.addErrback(lambda failure: log.failure("reading a page of {room}", failure, room=room.name))
+            return
+        lines = lines_of(slices) if start < stop else []
+        page = fitting(lines, from_the_end=backwards)
+        if backwards:
+            more = stop - len(page) > room.first
+        else:
+            more = start + len(page) <= room.last
+        self._answered(seat, history_line(room.name, page, more))
+
+    def _answered(self, seat: Seat, line: bytes) -> None:
+        seat.send(line)
+        seat.session.acted()
+        if seat.session.may_go_on:
+            self._perform(seat, seat.session.go_on(self._now()))
+
+    def _answer_status(self, seat: Seat, asked: StatusAsked) -> None:
+        member = seat.session.member
+        if member is None:
+            return
+        feeds = {feed.room: feed.next - 1 for feed in seat.feeds or ()}
+        rooms = []
+        for name in member.rooms:
+            archived = self.hall.rooms[name].last
+            rooms.append(RoomStatus(name, archived, feeds.get(name, archived)))
+        status = Status(
+            rooms,
+            sum(room.archived for room in rooms),
+            sum(room.transferred for room in rooms),
+            self.log.epoch,
+            self.log.role,
+            self.log.redundancy,
+            [],
+        )
+        seat.send(encode(status))
+
+    def _answer_private(self, seat: Seat, asked: PrivateAsked) -> None:
+        sender = seat.session.member
+        member = self.hall.identities.get(asked.to)
+        if sender is None:
+            return
+        if member is None:
+            seat.send(encode(Error("no-such-identity", f"nobody is called {asked.to[:64]}", id=asked.id)))
+            return
+        delivered = 0
+        other = self.seats.get(member.key)
+        if other is not None and other.link is not None and other.session.extended:
+            other.send(encode(Private(sender.identity, asked.content, asked.id, round(self._now(), 3))))
+            delivered = 1
+        seat.send(encode(PrivateAck(asked.id, asked.to, delivered)))
+
+    def _answer_contact(self, seat: Seat, asked: ContactAsked) -> None:
+        sender = seat.session.member
+        if asked.address is not None:
+            seat.address = asked.address[:256]
+        if asked.identity is None or sender is None:
+            return
+        member = self.hall.identities.get(asked.identity)
+        other = self.seats.get(member.key) if member is not None else None
+        if member is None or other is None:
+            text = f"nobody is called {asked.identity[:64]}"
+            seat.send(encode(Error("no-such-identity", text)))
+        elif other.address is None or other.link is None:
+            text = f"{member.identity} accepts no direct connections"
+            seat.send(encode(Error("no-address", text)))
+        else:
+            token = f"{self._dice.getrandbits(128):032x}"
+            other.send(encode(Contact(sender.identity, token)))
+            seat.send(encode(Contact(member.identity, token, other.address)))
+
+    def _answer_hang_up(self, seat: Seat, asked: HangUp) -> None:
+        if seat.link is not None:
+            seat.link.close()
+
+
+def _hash(token: str) -> str:
+    """Return what the log keeps of a session's token, so that reading the log lets nobody in."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

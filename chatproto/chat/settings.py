@@ -1,0 +1,54 @@
+"""What can be set of the chat that a node serves; each ceiling has its unit in its name."""
+
+from dataclasses import dataclass, field
+
+from chatproto.chat.messages import HistoryWanted
+
+
+@dataclass(frozen=True)
+class ChatSettings:
+    """What can be set; `--help` of the daemon says the same to operators.
+
+    Attributes:
+        name: the node's name, unique in a deployment.
+        servers: `HOST:PORT` of every server of the deployment, told to clients.
+        history: what a client receives of a room's archive on joining, unless it says otherwise.
+        capacity: sessions before newcomers are turned away.
+        greet_after_s: how long a connection may stay silent before it is taken for a base client.
+        session_grace_s: how long a session outlives its connection.
+        heartbeat_s: between the pings that extended clients get.
+        silence_s_max: an extended client that was not heard for so long is dropped.
+        handshake_s_max: how long a TLS handshake may take.
+        rate_lines: lines a second that a client may send; above it, its link is read more slowly. 0: any.
+        burst_lines: lines that a client may send at once.
+        line_bytes_max: the longest line of a client, without its newline.
+        message_chars_max: the longest content of a message.
+        backlog_bytes_max: what is held for a client that does not read.
+        in_flight_max: requests of one client that are under way before its link is read no further.
+        nonsense_max: lines of nonsense within a minute before a client is dropped.
+        connections_per_address_max: connections of one address at once. 0: any.
+        handshakes_max: connections at once that are not greeted yet.
+        rooms_per_owner_max: rooms that one session may own. 0: any.
+        rooms_per_session_max: rooms that one session may be in.
+    """
+
+    name: str = "primary"
+    servers: list[str] = field(default_factory=list)
+    history: HistoryWanted = "all"
+    capacity: int = 100
+    greet_after_s: float = 0.1
+    session_grace_s: float = 15.0
+    heartbeat_s: float = 15.0
+    silence_s_max: float = 45.0
+    handshake_s_max: float = 10.0
+    rate_lines: float = 200.0
+    burst_lines: float = 2000.0
+    line_bytes_max: int = 64 * 1024
+    message_chars_max: int = 16384
+    backlog_bytes_max: int = 1024 * 1024
+    in_flight_max: int = 1000
+    nonsense_max: int = 1000
+    connections_per_address_max: int = 1000
+    handshakes_max: int = 1000
+    rooms_per_owner_max: int = 100
+    rooms_per_session_max: int = 100

@@ -1,0 +1,73 @@
+"""`chatproto archive`: the committed archive of a data directory, also of a running node, as JSON lines."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from chatproto.chat.acts import decode_act
+from chatproto.chat.hall import Hall
+from chatproto.chat.messages import SaidExtended
+from chatproto.log.entry import MESSAGE
+from chatproto.log.interface import Snapshot
+from chatproto.log.sqlite import connect, read_slices, runs_after
+
+_READ_BYTES = 1024 * 1024
+_READ_COUNT = 10_000
+
+_said = msgspec.json.Decoder(SaidExtended)
+
+
+class ArchivedLine(msgspec.Struct):
+    """One line of the export."""
+
+    room: str
+    index: int
+    epoch: int
+    id: str
+    identity: str
+    content: str
+    time: float
+
+
+def archive(directory: str, room: str | None, write: Callable[[str], None]) -> None:
+    """Write the archive, each room in order of its indexes, the rooms in the order they were made.
+
+    Args:
+        directory: a data directory; a node may be running on it.
+        room: only this room's; None for all.
+        write: called with each line, with its newline.
+
+    Raises:
+        StoreError: it is no data directory of this version.
+    """
+    database = connect(directory, writing=False)
+    try:
+        # One transaction: what a running node commits meanwhile is not seen half.
+        database.execute("BEGIN")
+        hall = Hall()
+        row = database.execute("SELECT body FROM snapshot ORDER BY idx DESC LIMIT 1").fetchone()
+        snapshot = msgspec.msgpack.decode(row[0], type=Snapshot) if row else None
+        if snapshot is not None:
+            hall = Hall.restored(snapshot.state)
+        for run in runs_after(database, snapshot.index if snapshot else 0):
+            if run.kind == MESSAGE:
+                hall.said(run.room, run.position + len(run.ids) - 1)
+            else:
+                for line in run.lines():
+                    hall.apply(decode_act(line))
+        for name in hall.rooms if room is None else (room,):
+            if name in hall.rooms:
+                position = hall.rooms[name].first
+                while slices := read_slices(database, name, position, _READ_BYTES, _READ_COUNT):
+                    for piece in slices:
+                        for line in piece.lines.split(b"\n"):
+                            write(_exported(line))
+                        position = piece.position + piece.count
+    finally:
+        database.close()
+
+
+def _exported(line: bytes) -> str:
+    said = _said.decode(line)
+    out = ArchivedLine(said.roomid, said.index, said.epoch, said.id, said.identity, said.content, said.time)
+    return msgspec.json.encode(out).decode() + "\n"

@@ -1,0 +1,143 @@
+r"""What two servers agree on: entries, in one order.
+
+An entry is submitted without a number. The log that takes it gives it an `index` (1, 2, 3, … without gaps over
+the whole log) and, where it belongs to a room's archive, a `position` (1, 2, 3, … in that room), and *seals* it:
+its `body` becomes the bytes that are stored, replicated and replayed, never encoded again. A body is one line,
+without a newline in it.
+"""
+
+from typing import Any
+
+import msgspec
+
+MESSAGE = "message"
+"""The kind of an entry of a room's archive: numbered in its room, its body the line that clients receive."""
+
+ACT = "act"
+"""The kind of every other entry: what changes rooms, owners, identities and presence."""
+
+
+RUN_BYTES_MAX = 256 * 1024
+"""A run is ended once its bodies pass this, so that reading one line never costs much more."""
+
+
+class Entry(msgspec.Struct, gc=False):
+    """One thing agreed on.
+
+    Attributes:
+        kind: `MESSAGE` or `ACT`.
+        room: the room whose archive it belongs to; empty for an act.
+        id: unique in the deployment, kept for every retry: the log holds an id once.
+        time: when it was submitted, Unix seconds.
+        head: the body up to where the numbers go; the whole body of an act.
+        tail: the body after the numbers; empty for an act.
+        retriable: whether the id was chosen by a client, who may send it again.
+        origin: whoever submitted it on this node, for recognising it at the commit; never stored.
+        index: the place in the log, from 1; 0 until sealed.
+        epoch: the epoch it was numbered in; 0 until sealed.
+        position: the place in its room's archive, from 1; 0 for an act.
+        body: the sealed bytes.
+    """
+
+    kind: str
+    room: str
+    id: str
+    time: float
+    head: bytes
+    tail: bytes = b""
+    retriable: bool = False
+    origin: Any = None
+    index: int = 0
+    epoch: int = 0
+    position: int = 0
+    body: bytes = b""
+
+
+class Run(msgspec.Struct, gc=False):
+    """Consecutive entries of one kind, epoch and room: what is stored as one row and shown in one go.
+
+    Attributes:
+        index: of the first entry.
+        position: of the first entry in its room's archive; 0 for acts.
+        time: of the first entry, Unix seconds.
+        ids: one for each entry.
+        retriable: which of the ids clients chose, as offsets into `ids`.
+        body: the sealed bodies, joined by newlines.
+        entries: as submitted on this node; empty when read back or received.
+    """
+
+    index: int
+    epoch: int
+    kind: str
+    room: str
+    position: int
+    time: float
+    ids: list[str]
+    body: bytes
+    retriable: list[int] = []
+    entries: list[Entry] = []
+
+    def lines(self) -> list[bytes]:
+        """Return the sealed bodies, one for each entry."""
+        return self.body.split(b"\n")
+
+
+class Numbering:
+    """Gives entries their numbers: the one place that knows the next index and each room's next position."""
+
+    def __init__(self, index: int, positions: dict[str, int], epoch: int) -> None:
+        """Start after `index`, and in each room after its position."""
+        self.index = index
+        self.positions = positions
+        self.epoch = epoch
+
+    def seal(self, entries: list[Entry]) -> list[Run]:
+        """Number the entries (one at least) in the order given and seal them, grouped into runs."""
+        runs: list[Run] = []
+        start = size = 0
+        first = entries[0]
+        for end, entry in enumerate(entries):
+            if entry.room != first.room or entry.kind != first.kind or size > RUN_BYTES_MAX:
+                runs.append(self._seal_run(entries[start:end]))
+                start, first, size = end, entry, 0
+            size += len(entry.head)
+        runs.append(self._seal_run(entries[start:]))
+        return runs
+
+    def _seal_run(self, entries: list[Entry]) -> Run:
+        first = entries[0]
+        index = first_index = self.index + 1
+        epoch = self.epoch
+        room = first.room
+        position = first_position = 0
+        if first.kind is MESSAGE:
+            position = first_position = self.positions.get(room, 0) + 1
+            # Bytes formatting is done once for the run: only the numbers differ from entry to entry.
+            middle = b',"roomid":"%b","index":%%d,"epoch":%d' % (room.encode(), epoch)
+            for entry in entries:
+                entry.index = index
+                entry.epoch = epoch
+                entry.position = position
+                entry.body = entry.head + middle % position + entry.tail
+                index += 1
+                position += 1
+            self.positions[room] = position - 1
+        else:
+            for entry in entries:
+                entry.index = index
+                entry.epoch = epoch
+                entry.body = entry.head
+                index += 1
+        self.index = index - 1
+        return Run(
+            first_index,
+            epoch,
+            first.kind,
+            room,
+            first_position,
+            first.time,
+            [entry.id for entry in entries],
+            b"\n".join([entry.body for entry in entries]),
+            [at for at, entry in enumerate(entries) if entry.retriable],
+            entries,
+        )

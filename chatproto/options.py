@@ -1,0 +1,234 @@
+"""The options of `twistd chatserver`: from the command line and a TOML file to settings."""
+
+import os
+import re
+import sys
+from typing import Any, ClassVar
+
+import msgspec
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from chatproto.chat.messages import HistoryWanted
+from chatproto.chat.settings import ChatSettings
+from chatproto.services.node import NodeSettings, Retention
+
+ROLES = ("primary",)
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def _positive(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise ValueError("must be 1 or more")
+    return number
+
+
+def _count(value: str) -> int:
+    number = int(value)
+    if number < 0:
+        raise ValueError("must not be negative")
+    return number
+
+
+def _seconds(value: str) -> float:
+    number = float(value)
+    if not 0 <= number < 10**9:
+        raise ValueError("must be a number of seconds")
+    return number
+
+
+def _rate(value: str) -> float:
+    number = float(value)
+    if not 0 <= number < 10**12:
+        raise ValueError("must be a number of lines")
+    return number
+
+
+def _history(value: str) -> HistoryWanted:
+    if value in ("all", "none"):
+        return value
+    if not value.isdecimal():
+        raise ValueError("must be all, none or a number")
+    return int(value)
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
+        raise ValueError("must be letters, digits, dots, hyphens and underscores, 64 at most")
+    return value
+
+
+def _role(value: str) -> str:
+    if value not in ROLES:
+        raise ValueError(f"this release knows {', '.join(ROLES)}")
+    return value
+
+
+def parse_retention(value: str) -> Retention:
+    """Read what `--retain` says: `30d` (an age), `100000` (messages a room), `2GB` (of disk), or several with commas.
+
+    Raises:
+        ValueError: it says something else, or the same thing twice.
+    """
+    found: dict[str, Any] = {}
+    for part in value.split(","):
+        matched = re.fullmatch(r"(\d+)([smhdw]|[KMGT]B)?", part.strip())
+        if matched is None or int(matched[1]) == 0:
+            raise ValueError(
+                "must be like 30d (an age), 100000 (messages a room), 2GB (of disk), or several with commas"
+            )
+        number, unit = int(matched[1]), matched[2]
+        key, amount = (
+            ("count", number)
+            if unit is None
+            else ("age_s", number * _UNITS[unit])
+            if unit in _UNITS
+            else ("bytes_max", number * _SIZES[unit])
+        )
+        if key in found:
+            raise ValueError("says the same thing twice")
+        found[key] = amount
+    return Retention(**found)
+
+
+def default_data_directory(name: str) -> str:
+    """Return where a node keeps its data unless told: under `$XDG_STATE_HOME`, by its name."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(state, "chatproto", name)
+
+
+class Options(UsageOptions):
+    """The options of a chat node. Each may stand in the TOML file that `--config` names; the command line wins."""
+
+    synopsis = "[options]"
+    longdesc = "Serves chat rooms over line JSON, durable and ordered. Run alone, it needs no option at all."
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["role", None, "primary", "what this node is: primary", _role],
+        ["name", None, None, "this node's name, unique in a deployment [default: the role]", _name],
+        ["data", None, None, "data directory [default: chatproto/NAME under $XDG_STATE_HOME]"],
+        ["advertise", None, None, "HOST:PORT told to clients [default: none]"],
+        ["capacity", None, 100, "clients before newcomers are turned away", _positive],
+        ["history", None, "all", "what a client receives on joining a room: all, none, or the last N", _history],
+        ["retain", None, None, "what is kept: an age (30d), messages a room (100000), disk (2GB), or several "
+         "with commas [default: everything]", parse_retention],
+        ["rate-limit", None, 200.0, "lines a second a client may send, ten times as many at once; above it, its "
+         "link is read more slowly; 0 for none", _rate],
+        ["greet-after", None, 0.1, "seconds a connection may stay silent before it is greeted as a base client",
+         _seconds],
+        ["session-grace", None, 15.0, "seconds an extended session outlives its connection", _seconds],
+        ["ping-every", None, 15.0, "seconds between pings to extended clients", _seconds],
+        ["silence-max", None, 45.0, "seconds of silence after which an extended client is dropped", _seconds],
+        ["handshake-max", None, 10.0, "seconds a TLS handshake may take", _seconds],
+        ["line-bytes-max", None, 65536, "bytes of a client's longest line", _positive],
+        ["message-chars-max", None, 16384, "characters of the longest message", _positive],
+        ["backlog-bytes-max", None, 1048576, "bytes held for a client that does not read", _positive],
+        ["in-flight-max", None, 1000, "requests of a client under way before it is read no further", _positive],
+        ["nonsense-max", None, 1000, "lines of nonsense in a minute before a client is dropped", _positive],
+        ["connections-per-address-max", None, 1000, "connections of one address at once; 0 for any", _count],
+        ["handshakes-max", None, 1000, "connections at once that are not greeted yet", _positive],
+        ["rooms-per-owner-max", None, 100, "rooms that one client may own; 0 for any", _count],
+        ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],
+        ["config", None, None, "TOML file with any of these options"],
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        """Start with the defaults."""
+        self._listen: list[str] = []
+        self._listen_configured: list[str] = ["tcp:4444"]
+        super().__init__()
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Server endpoint of the client link; may be repeated [default: tcp:4444]."""
+        self._listen.append(endpoint)
+
+    def parseOptions(self, options: Any = None) -> None:
+        """Parse; the file first, so that the command line wins."""
+        arguments = sys.argv[1:] if options is None else list(options)
+        path = _config_path(arguments)
+        if path is not None:
+            for key, value in read_config(path).items():
+                if key == "listen":
+                    self._listen_configured = [value] if isinstance(value, str) else value
+                else:
+                    self[key] = self._coerced(path, key, value)
+        super().parseOptions(arguments)
+
+    def _coerced(self, path: str, key: str, value: Any) -> Any:
+        (row,) = (row for row in self.optParameters if row[0] == key)
+        try:
+            return row[4](str(value)) if len(row) > 4 else str(value)
+        except ValueError as error:
+            raise UsageError(f"{path}: {key}: {error}") from None
+
+    def postOptions(self) -> None:
+        """Fill in what depends on other options."""
+        if self["name"] is None:
+            self["name"] = self["role"]
+        if self["data"] is None:
+            self["data"] = default_data_directory(self["name"])
+        if self["silence-max"] < self["ping-every"]:
+            raise UsageError("--silence-max must not be shorter than --ping-every")
+
+    def settings(self) -> NodeSettings:
+        """Return what these options say."""
+        rate = self["rate-limit"]
+        return NodeSettings(
+            data=self["data"],
+            listen=tuple(self._listen or self._listen_configured),
+            retain=self["retain"] or Retention(),
+            chat=ChatSettings(
+                name=self["name"],
+                servers=[self["advertise"]] if self["advertise"] else [],
+                history=_history(str(self["history"])),
+                capacity=self["capacity"],
+                greet_after_s=self["greet-after"],
+                session_grace_s=self["session-grace"],
+                heartbeat_s=self["ping-every"],
+                silence_s_max=self["silence-max"],
+                handshake_s_max=self["handshake-max"],
+                rate_lines=rate,
+                burst_lines=rate * 10,
+                line_bytes_max=self["line-bytes-max"],
+                message_chars_max=self["message-chars-max"],
+                backlog_bytes_max=self["backlog-bytes-max"],
+                in_flight_max=self["in-flight-max"],
+                nonsense_max=self["nonsense-max"],
+                connections_per_address_max=self["connections-per-address-max"],
+                handshakes_max=self["handshakes-max"],
+                rooms_per_owner_max=self["rooms-per-owner-max"],
+                rooms_per_session_max=self["rooms-per-session-max"],
+            ),
+        )
+
+
+def _config_path(arguments: list[str]) -> str | None:
+    for at, argument in enumerate(arguments):
+        if argument.startswith("--config="):
+            return argument.removeprefix("--config=")
+        if argument == "--config" and at + 1 < len(arguments):
+            return arguments[at + 1]
+    return None
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Read a TOML file of options.
+
+    Raises:
+        UsageError: it cannot be read, is not TOML, or has an unknown key, which is named.
+    """
+    fields: list[Any] = [("listen", str | list[str] | None, None)]
+    for row in Options.optParameters:
+        if row[0] != "config":
+            fields.append((row[0].replace("-", "_"), str | int | float | None, None))
+    shape = msgspec.defstruct("Config", fields, rename="kebab", forbid_unknown_fields=True)
+    try:
+        with open(path, "rb") as file:
+            config = msgspec.toml.decode(file.read(), type=shape)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise UsageError(f"{path}: {error}") from None
+    return {key: value for key, value in msgspec.to_builtins(config).items() if value is not None}

@@ -1,0 +1,57 @@
+"""A service that listens, and says plainly when it cannot."""
+
+from collections.abc import Callable
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+log = Logger()
+
+
+class Listener(Service):
+    """Listens on an endpoint while it runs.
+
+    Attributes:
+        port: what is listened on; None until then.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        failed: Callable[[str], None],
+    ) -> None:
+        """Take an endpoint, its description for messages, and whom to tell, with the reason, if it is busy."""
+        self.port: IListeningPort | None = None
+        self.ready: Deferred[IListeningPort] = Deferred()
+        self._description = description
+        self._endpoint = endpoint
+        self._factory = factory
+        self._failed = failed
+
+    def startService(self) -> None:
+        """Listen."""
+        super().startService()
+        self._endpoint.listen(self._factory).addCallbacks(self._listening, self._refused)
+
+    def _listening(self, port: IListeningPort) -> None:
+        self.port = port
+        log.info(
+            "listening on {description}: {address}",
+            description=self._description,
+            address=str(port.getHost()),
+        )
+        self.ready.callback(port)
+
+    def _refused(self, failure: Failure) -> None:
+        self._failed(f"cannot listen on {self._description}: {failure.getErrorMessage()}")
+
+    def stopService(self) -> "Deferred[None] | None":
+        """Stop listening; connections that are there stay."""
+        super().stopService()
+        port, self.port = self.port, None
+        return port.stopListening() if port is not None else None

@@ -1,0 +1,67 @@
+"""`twistd chatserver`: the one place that picks the real reactor, clock, dice and disk."""
+
+import os
+import random
+import resource
+import sys
+import time
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.logger import Logger
+
+from chatproto.log.sqlite import SQLiteStore
+from chatproto.options import Options
+from chatproto.services import build_node
+from chatproto.world import World
+
+FILES_BESIDE_CLIENTS = 64
+
+log = Logger()
+
+
+def real_world() -> World:
+    """Return the real outside of a daemon; `fatal` ends the process at once, with status 1."""
+    from twisted.internet import reactor
+
+    return World(
+        clock=reactor,
+        now=time.time,
+        dice=random.SystemRandom(),
+        server=lambda description: serverFromString(reactor, description),
+        client=lambda description: clientFromString(reactor, description),
+        store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
+        fatal=_die,
+    )
+
+
+def _die(reason: str) -> None:
+    """End as a crash would, which everything here is built to survive: no more is written, said or promised."""
+    log.critical("{reason}: this process ends", reason=reason)
+    sys.stdout.flush()
+    os._exit(1)
+
+
+def _raise_open_files(capacity: int) -> None:
+    """Raise the limit of open files to what is allowed, and say so when that is too low for the capacity."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = capacity + FILES_BESIDE_CLIENTS
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        log.warn(
+            "{soft} open files are allowed, {wanted} are needed for a capacity of {capacity}: raise `ulimit -n`",
+            soft=soft,
+            wanted=wanted,
+            capacity=capacity,
+        )
+    else:
+        log.info("{soft} open files are allowed", soft=soft)
+
+
+def makeService(options: Options) -> IService:
+    """Build the service tree that the options ask for."""
+    settings = options.settings()
+    _raise_open_files(settings.chat.capacity)
+    return build_node(real_world(), settings)

@@ -1,0 +1,11 @@
+"""Bytes to typed messages and back. Pure: no clock, socket, thread, dice or disk.
+
+Public: `LineBuffer` (newline framing with a ceiling), `TokenBucket` (a rate with a burst),
+`identity_allowed` and `room_allowed` (the protocol's names).
+"""
+
+from chatproto.wire.bucket import TokenBucket
+from chatproto.wire.fields import MAIN_HALL, identity_allowed, room_allowed
+from chatproto.wire.lines import LineBuffer
+
+__all__ = ["MAIN_HALL", "LineBuffer", "TokenBucket", "identity_allowed", "room_allowed"]

@@ -1,0 +1,36 @@
+"""What a service tree needs of the outside, handed in, so that the same tree runs in simulation.
+
+Only `chatproto.tap` makes a `World` of the real reactor, clock and dice; `chatproto.testing` makes simulated ones.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
+
+from chatproto.log.interface import IStore
+
+
+@dataclass(frozen=True)
+class World:
+    """The outside of a service tree.
+
+    Attributes:
+        clock: timers; its `seconds()` only ever measures spans.
+        now: the time of day, in Unix seconds.
+        dice: every random choice; seeded in simulation, the system's source otherwise.
+        server: makes a listening endpoint from a Twisted server endpoint string.
+        client: makes a connecting endpoint from a Twisted client endpoint string.
+        store: opens the store in a data directory; raises `StoreError`. Called with the path and
+            the call to make, with a reason, when a write fails.
+        fatal: ends the process at once, telling the operator the reason. May return in simulation.
+    """
+
+    clock: IReactorTime
+    now: Callable[[], float]
+    dice: random.Random
+    server: Callable[[str], IStreamServerEndpoint]
+    client: Callable[[str], IStreamClientEndpoint]
+    store: Callable[[str, Callable[[str], None]], IStore]
+    fatal: Callable[[str], None]
