@@ -16,6 +16,8 @@ from chatproto.services import build_node
 from chatproto.world import World
 
 FILES_BESIDE_CLIENTS = 64
+SWITCH_INTERVAL_S = 0.0005
+"""How long the reactor may wait for a thread that reads the archive; Python's 5 ms is ten commits."""
 
 log = Logger()
 
@@ -63,5 +65,11 @@ def _raise_open_files(capacity: int) -> None:
 def makeService(options: Options) -> IService:
     """Build the service tree that the options ask for."""
     settings = options.settings()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     _raise_open_files(settings.chat.capacity)
-    return build_node(real_world(), settings)
+    try:
+        return build_node(real_world(), settings)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        # Twisted's endpoint parser says in these what it does not understand.
+        _die(f"cannot use --listen {' '.join(settings.listen)}: {error}")
+        raise

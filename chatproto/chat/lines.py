@@ -1,9 +1,12 @@
 """Lines of a room's archive: from the bytes that are stored to the bytes that a client receives. Pure."""
 
 import re
+from typing import TYPE_CHECKING
 
 from chatproto.log.entry import Run
-from chatproto.log.interface import Slice
+
+if TYPE_CHECKING:
+    from chatproto.log.interface import Slice
 
 HISTORY_LIMIT_MAX = 500
 HISTORY_BYTES_MAX = 64 * 1024
@@ -48,6 +51,6 @@ def fitting(lines: list[bytes], *, from_the_end: bool) -> list[bytes]:
     return lines[-count:] if from_the_end and count else lines[:count]
 
 
-def lines_of(slices: list[Slice]) -> list[bytes]:
+def lines_of(slices: "list[Slice]") -> list[bytes]:
     """Return the lines of slices, one by one."""
     return [line for piece in slices for line in piece.lines.split(b"\n")]

@@ -201,7 +201,8 @@ class ClientLink(LineLink):
 
     def _hello(self, hello: Hello) -> None:
         self._greeting()
-        self.seat = self._server.hello(self, hello, self.seat)
+        # Turned away, a client that was greeted before still has the session it has to be parted from.
+        self.seat = self._server.hello(self, hello, self.seat) or self.seat
 
     def _greeting(self) -> None:
         self._cancel_timer()
@@ -253,9 +254,11 @@ class ClientLinkFactory(Factory):
         settings = self.server.settings
         self.links.add(link)
         address = _host(link)
-        self._addresses[address] += 1
-        if settings.connections_per_address_max and self._addresses[address] > settings.connections_per_address_max:
-            return f"too many connections from your address: at most {settings.connections_per_address_max}"
+        if address is not None:
+            self._addresses[address] += 1
+            most = settings.connections_per_address_max
+            if most and self._addresses[address] > most:
+                return f"too many connections from your address: at most {most}"
         if len(self._ungreeted) >= settings.handshakes_max:
             return "too many connections at once: try again in a moment"
         self._ungreeted.add(link)
@@ -270,10 +273,12 @@ class ClientLinkFactory(Factory):
         self.links.discard(link)
         self._ungreeted.discard(link)
         address = _host(link)
-        self._addresses[address] -= 1
-        if not self._addresses[address]:
-            del self._addresses[address]
+        if address is not None:
+            self._addresses[address] -= 1
+            if not self._addresses[address]:
+                del self._addresses[address]
 
 
-def _host(link: ClientLink) -> str:
-    return getattr(link.transport.getPeer(), "host", "") or ""
+def _host(link: ClientLink) -> str | None:
+    """Return whom a connection is from; all clients of a Unix socket are this machine."""
+    return getattr(link.transport.getPeer(), "host", None)

@@ -50,10 +50,11 @@ class Seat:
         feeds: rooms it is to be fed from, the one under way first.
         grace: ends the session when it runs out.
         lost: whether it is this node that went away, not the client.
+        leaving: whether the client sends no more, and is let go once it has heard all it asked for.
         address: where the client accepts direct connections.
     """
 
-    __slots__ = ("address", "feeds", "grace", "link", "lost", "session", "token")
+    __slots__ = ("address", "feeds", "grace", "leaving", "link", "lost", "session", "token")
 
     def __init__(self, session: Session, link: Door | None, token: str | None = None) -> None:
         """Seat a session."""
@@ -63,6 +64,7 @@ class Seat:
         self.feeds: deque[Feed] | None = None
         self.grace: IDelayedCall | None = None
         self.lost = False
+        self.leaving = False
         self.address: str | None = None
         session.origin = self
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from chatproto.chat import hall as effects
-from chatproto.chat.acts import Forget, decode_act, encode_act
+from chatproto.chat.acts import Forget, decode_act
 from chatproto.chat.audience import Audience
 from chatproto.chat.hall import Hall, Member
 from chatproto.chat.lines import (
@@ -55,7 +56,7 @@ from chatproto.chat.seat import Door, Feed, Seat
 from chatproto.chat.session import (
     Ask,
     Effect,
-    EntryIds,
+    EntryMaker,
     HangUp,
     Reply,
     Session,
@@ -64,13 +65,13 @@ from chatproto.chat.session import (
 )
 from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
-from chatproto.log.entry import ACT, MESSAGE, Entry, Run
+from chatproto.log.entry import MESSAGE, Entry, Run
 from chatproto.log.interface import ILog, Slice
 
 PEEK_BYTES = 32 * 1024
 """An archive up to this size is sent at once, in its place among the lines that the reference lists."""
 FEED_BYTES = 128 * 1024
-FEED_COUNT = 5000
+"""What is read of an archive in one go: enough to be fast, little enough to hold nobody up."""
 PAGE_BYTES_READ_MAX = 4 * 1024 * 1024
 
 log = Logger()
@@ -112,7 +113,7 @@ class ChatServer:
         self._dice = dice
         self._turn = turn
         # A node makes ids that no client can guess and no other start of a node has.
-        self._ids = EntryIds(f"{dice.getrandbits(64):016x}.")
+        self._make = EntryMaker(f"{dice.getrandbits(64):016x}.")
         self._rules = SessionRules(
             settings.name,
             settings.message_chars_max,
@@ -123,6 +124,7 @@ class ChatServer:
         self._touched: dict[Audience, None] = {}
         self._impatient: dict[Seat, None] = {}
         self._stopping = False
+        self._moment: float | None = None
         self._performers: dict[type[Any], Callable[[Any], None]] = {
             effects.TellRooms: self._tell_rooms,
             effects.Tell: self._tell,
@@ -147,7 +149,7 @@ class ChatServer:
         """Replay the log; whoever was here when this node stopped is expected back, or said to have left."""
         self.log.open(self._restore, self._replay, self._commit, self._repeated, self._capture)
         for member in list(self.hall.members.values()):
-            session = Session(member.key, self.hall, self._rules, self._ids, extended=member.token is not None)
+            session = Session(member.key, self.hall, self._rules, self._make, extended=member.token is not None)
             seat = self.seats[member.key] = Seat(session, None)
             seat.lost = True
             self._orphaned(seat)
@@ -169,8 +171,7 @@ class ChatServer:
         for name, position in first.items():
             room = self.hall.rooms.get(name)
             if room is not None and room.first < position <= room.last + 1:
-                act = encode_act(Forget(name, position))
-                self.log.submit(Entry(ACT, "", self._ids.next(), self._now(), act))
+                self.log.submit(self._make.act(Forget(name, position), self._make.id(), self._time(), None))
 
     # Requests, from links
 
@@ -180,7 +181,7 @@ class ChatServer:
             link.close(encode(Said(SERVER_IDENTITY, self._full_text())))
             return None
         seat = self._seat(link, None)
-        self._submit(seat.session.enter(self._now(), None, None, self.settings.history))
+        self._submit(seat.session.enter(self._time(), None, None, self.settings.history))
         return seat
 
     def hello(self, link: Door, hello: Hello, current: Seat | None) -> Seat | None:
@@ -210,20 +211,25 @@ class ChatServer:
             seat.send(encode(Notice("session-unknown", "your session is over; this is a new one")))
         history = self.settings.history if hello.history is None else hello.history
         assert seat.token is not None
-        self._submit(seat.session.enter(self._now(), hello, _hash(seat.token), history))
+        self._submit(seat.session.enter(self._time(), hello, _hash(seat.token), history))
         return seat
 
     def received(self, seat: Seat, requests: list[Request]) -> None:
         """Take a client's requests, in order."""
-        self._perform(seat, seat.session.received(requests, self._now()))
+        self._perform(seat, seat.session.received(requests, self._time()))
 
     def impatient(self, seat: Seat) -> None:
         """Note that a link waits for its requests to be answered; `Door.go_on` tells it when."""
         self._impatient[seat] = None
 
     def hung_up(self, seat: Seat) -> None:
-        """Hear that a client sends no more, but still listens."""
-        self._perform(seat, seat.session.hang_up(self._now()))
+        """Hear that a client sends no more, but still listens: what it asked for, an archive too, is sent first."""
+        seat.leaving = True
+        if not seat.feeds:
+            self._let_go(seat)
+
+    def _let_go(self, seat: Seat) -> None:
+        self._perform(seat, seat.session.hang_up(self._time()))
 
     def lost(self, seat: Seat, link: Door) -> None:
         """Hear that a seat's connection is gone."""
@@ -254,15 +260,15 @@ class ChatServer:
         return None
 
     def _seat(self, link: Door, token: str | None) -> Seat:
-        key = self._ids.next()
-        session = Session(key, self.hall, self._rules, self._ids, extended=token is not None)
+        key = self._make.id()
+        session = Session(key, self.hall, self._rules, self._make, extended=token is not None)
         seat = self.seats[key] = Seat(session, link, token)
         return seat
 
     def _return(self, link: Door, hello: Hello, member: Member) -> Seat:
         seat = self.seats.get(member.key)
         if seat is None:
-            session = Session(member.key, self.hall, self._rules, self._ids, extended=True)
+            session = Session(member.key, self.hall, self._rules, self._make, extended=True)
             seat = self.seats[member.key] = Seat(session, None)
         seat.cancel_grace()
         seat.token = hello.session
@@ -306,7 +312,17 @@ class ChatServer:
 
     def _forsake(self, seat: Seat) -> None:
         seat.grace = None
-        self._submit(seat.session.depart(self._now(), lost=seat.lost))
+        self._submit(seat.session.depart(self._time(), lost=seat.lost))
+
+    def _time(self) -> float:
+        """Return the time of day, the same all through one reactor turn."""
+        if self._moment is None:
+            self._moment = self._now()
+            self._turn.at_end(self._turn_ended)
+        return self._moment
+
+    def _turn_ended(self) -> None:
+        self._moment = None
 
     def _submit(self, entry: Entry) -> None:
         self.log.submit(entry)
@@ -345,7 +361,7 @@ class ChatServer:
             audience.spill()
         self._touched.clear()
         for seat in waiting:
-            self._perform(seat, seat.session.go_on(self._now()))
+            self._perform(seat, seat.session.go_on(self._time()))
         for seat in list(self._impatient):
             if seat.session.in_flight <= self.settings.in_flight_max // 2 and seat.link is not None:
                 del self._impatient[seat]
@@ -364,29 +380,29 @@ class ChatServer:
             seat: Seat = entry.origin
             session = seat.session
             session.unconfirmed -= 1
-            if entry.retriable:
-                self._acknowledge(seat, entry, gone=room is None)
-            if session.may_go_on:
+            if session.waiting and session.may_go_on:
                 waiting[seat] = None
+        for offset in run.retriable if run.entries else ():
+            self._acknowledge(run.entries[offset].origin, run, offset, gone=room is None)
 
-    def _acknowledge(self, seat: Seat, entry: Entry, *, gone: bool) -> None:
+    def _acknowledge(self, seat: Seat, run: Run, offset: int, *, gone: bool) -> None:
+        id = run.ids[offset]
         if gone:
-            error = Error("no-such-room", f"{entry.room} was deleted", id=entry.id, roomid=entry.room)
-            seat.send(encode(error))
+            seat.send(encode(Error("no-such-room", f"{run.room} was deleted", id=id, roomid=run.room)))
         else:
-            seat.send(encode(Ack(entry.id, entry.room, entry.position, entry.epoch, self.log.durable)))
+            seat.send(encode(Ack(id, run.room, run.position + offset, run.epoch, self.log.durable)))
 
-    def _repeated(self, entry: Entry, original: Entry | None) -> None:
+    def _repeated(self, entry: Entry, run: Run | None, offset: int) -> None:
         seat: Seat = entry.origin
         seat.session.unconfirmed -= 1
-        if original is None:
+        if run is None:
             seat.send(encode(Error("forgotten", "it was said once; retention has dropped it", id=entry.id)))
-        elif decode_content(original.body) != decode_content(entry.head + b"}"):
+        elif decode_content(run.lines()[offset]) != decode_content(entry.head + b"}"):
             seat.send(encode(Error("id-reused", "this id was used for another message", id=entry.id)))
         else:
-            self._acknowledge(seat, original, gone=False)
+            self._acknowledge(seat, run, offset, gone=False)
         if seat.session.may_go_on:
-            self._perform(seat, seat.session.go_on(self._now()))
+            self._perform(seat, seat.session.go_on(self._time()))
 
     def _acted(self, run: Run, waiting: dict[Seat, None]) -> None:
         for at, line in enumerate(run.lines()):
@@ -524,10 +540,15 @@ class ChatServer:
 
     def _read_on(self, feed: Feed) -> None:
         if self._is_on(feed):
-            count = min(FEED_COUNT, self.hall.rooms[feed.room].last - feed.next + 1)
+            count = self.hall.rooms[feed.room].last - feed.next + 1
             reading = self.log.read(feed.room, feed.next, FEED_BYTES, count)
             reading.addCallback(self._fed, feed)
-            reading.addErrback(lambda failure: log.failure("feeding from {room}", failure, room=feed.room))
+            reading.addErrback(self._unreadable, feed.seat)
+
+    def _unreadable(self, failure: Failure, seat: Seat) -> None:
+        log.failure("the archive cannot be read: look at the disk of this node", failure)
+        if seat.link is not None:
+            seat.link.close()
 
     def _fed(self, slices: list[Slice], feed: Feed) -> None:
         room = self.hall.rooms.get(feed.room)
@@ -562,6 +583,8 @@ class ChatServer:
             self._turn.at_end(lambda: self._read_on(following))
         else:
             seat.feeds = None
+            if seat.leaving:
+                self._let_go(seat)
 
     def _unhear(self, seat: Seat, name: str) -> None:
         audience = self._audiences.get(name)
@@ -589,7 +612,7 @@ class ChatServer:
             start = max(room.first, stop - limit)
         reading = self.log.read(room.name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
         reading.addCallback(self._read_page, seat, asked, start, stop)
-        reading.addErrback(lambda failure: log.failure("reading a page of {room}", failure, room=room.name))
+        reading.addErrback(self._unreadable, seat)
 
     def _read_page(self, slices: list[Slice], seat: Seat, asked: HistoryAsked, start: int, stop: int) -> None:
         room = self.hall.rooms.get(asked.roomid)
@@ -603,7 +626,7 @@ class ChatServer:
             start += max(1, (stop - start) // 2)
             reading = self.log.read(room.name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
             reading.addCallback(self._read_page, seat, asked, start, stop)
-            reading.addErrback(lambda failure: log.failure("reading a page of {room}", failure, room=room.name))
+            reading.addErrback(self._unreadable, seat)
             return
         lines = lines_of(slices) if start < stop else []
         page = fitting(lines, from_the_end=backwards)
@@ -617,7 +640,7 @@ class ChatServer:
         seat.send(line)
         seat.session.acted()
         if seat.session.may_go_on:
-            self._perform(seat, seat.session.go_on(self._now()))
+            self._perform(seat, seat.session.go_on(self._time()))
 
     def _answer_status(self, seat: Seat, asked: StatusAsked) -> None:
         member = seat.session.member
@@ -650,7 +673,7 @@ class ChatServer:
         delivered = 0
         other = self.seats.get(member.key)
         if other is not None and other.link is not None and other.session.extended:
-            other.send(encode(Private(sender.identity, asked.content, asked.id, round(self._now(), 3))))
+            other.send(encode(Private(sender.identity, asked.content, asked.id, round(self._time(), 3))))
             delivered = 1
         seat.send(encode(PrivateAck(asked.id, asked.to, delivered)))
 

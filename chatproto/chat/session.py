@@ -66,18 +66,35 @@ class Ask(msgspec.Struct, gc=False):
 Effect = Entry | Reply | Ask
 
 
-class EntryIds:
-    """Makes ids for the entries that a node submits for clients that give none."""
+class EntryMaker:
+    """Makes the entries that a node submits, with ids for those that clients give none."""
 
     def __init__(self, prefix: str) -> None:
-        """Start after a prefix that no other start of any node has."""
+        """Start after a prefix of ASCII letters, digits and dots that no other start of any node has."""
         self._prefix = prefix
         self._count = 0
+        self._now = 0.0
+        self._end = b""
 
-    def next(self) -> str:
+    def id(self) -> str:
         """Return an id never returned before."""
         self._count += 1
         return f"{self._prefix}{self._count}"
+
+    def act(self, act: Act, id: str, now: float, origin: Any) -> Entry:
+        """Make the entry of an act."""
+        return Entry(ACT, "", id, now, encode_act(act), origin=origin)
+
+    def message(self, room: str, head: bytes, id: str | None, now: float, origin: Any) -> Entry:
+        """Make the entry of a message whose stored line begins with `head`; None for an id of ours."""
+        if now != self._now:
+            self._now = now
+            self._end = b',"time":%.3f}' % now
+        if id is not None:
+            return Entry(MESSAGE, room, id, now, head, b',"id":' + _encode_str(id) + self._end, True, origin)
+        self._count += 1
+        id = f"{self._prefix}{self._count}"
+        return Entry(MESSAGE, room, id, now, head, b',"id":"' + id.encode() + b'"' + self._end, False, origin)
 
 
 class SessionRules(msgspec.Struct, frozen=True):
@@ -109,26 +126,27 @@ class Session:
         member: what the hall knows of it; None until its `Enter` is applied, and after its end.
         extended: whether it speaks the extensions.
         unconfirmed: messages submitted and not committed yet.
+        waiting: requests that wait for what was submitted before them.
         origin: what its entries carry as their origin.
     """
 
     __slots__ = (
         "_acting",
         "_hall",
-        "_ids",
+        "_make",
         "_prefix",
         "_prefix_identity",
         "_rules",
-        "_waiting",
         "extended",
         "key",
         "member",
         "origin",
         "unconfirmed",
+        "waiting",
     )
 
     def __init__(
-        self, key: str, hall: Hall, rules: SessionRules, ids: EntryIds, *, extended: bool, origin: Any = None
+        self, key: str, hall: Hall, rules: SessionRules, make: EntryMaker, *, extended: bool, origin: Any = None
     ) -> None:
         """Make a session that has not entered, or, with the key of a member, one that goes on."""
         self.key = key
@@ -138,16 +156,16 @@ class Session:
         self.unconfirmed = 0
         self._hall = hall
         self._rules = rules
-        self._ids = ids
+        self._make = make
         self._acting = 0
-        self._waiting: deque[Request | HangUp] | None = None
+        self.waiting: deque[Request | HangUp] | None = None
         self._prefix = b""
         self._prefix_identity = ""
 
     @property
     def in_flight(self) -> int:
         """How many of its requests are not answered yet."""
-        return self.unconfirmed + self._acting + (len(self._waiting) if self._waiting else 0)
+        return self.unconfirmed + self._acting + (len(self.waiting) if self.waiting else 0)
 
     def enter(self, now: float, hello: Hello | None, token: str | None, history: HistoryWanted) -> Entry:
         """Ask for presence; `token` is the hash of the session's token, for an extended client."""
@@ -157,23 +175,22 @@ class Session:
 
     def depart(self, now: float, *, lost: bool = False) -> Entry:
         """End: whatever still waits is dropped."""
-        self._waiting = None
+        self.waiting = None
         return self._act(Depart(self.key, lost), now)
 
     def received(self, requests: Sequence[Request | HangUp], now: float) -> list[Effect]:
         """Take requests in the order they came; `now` is the time of day in Unix seconds."""
         effects: list[Effect] = []
-        time = b',"time":%.3f}' % now
         for request in requests:
             kind = type(request)
-            if not self._waiting and not self._acting and (kind is Say or kind is SayExtended):
-                self._say(request, now, time, effects)  # type: ignore[arg-type]
-            elif kind in _AT_ONCE or not (self._waiting or self._acting or self.unconfirmed):
+            if kind in _SAYINGS and not self.waiting and not self._acting:
+                _SAYINGS[kind](self, request, now, effects)
+            elif kind in _AT_ONCE or not (self.waiting or self._acting or self.unconfirmed):
                 _STEPS[kind](self, request, now, effects)
             else:
-                if self._waiting is None:
-                    self._waiting = deque()
-                self._waiting.append(request)
+                if self.waiting is None:
+                    self.waiting = deque()
+                self.waiting.append(request)
         return effects
 
     def hang_up(self, now: float) -> list[Effect]:
@@ -183,7 +200,7 @@ class Session:
     @property
     def may_go_on(self) -> bool:
         """Whether requests waited for what is applied now."""
-        return bool(self._waiting) and not self._acting and not self.unconfirmed
+        return bool(self.waiting) and not self._acting and not self.unconfirmed
 
     def acted(self) -> None:
         """Hear that an act of this session is applied, or a page of history was sent."""
@@ -191,52 +208,40 @@ class Session:
 
     def go_on(self, now: float) -> list[Effect]:
         """Take up what waited, as far as it goes now."""
-        waiting, self._waiting = self._waiting, None
+        waiting, self.waiting = self.waiting, None
         return self.received(list(waiting), now) if waiting else []
 
     # Steps
 
     def _act(self, act: Act, now: float) -> Entry:
         self._acting += 1
-        id = self.key if isinstance(act, Enter) else self._ids.next()
-        return Entry(ACT, "", id, now, encode_act(act), origin=self.origin)
+        return self._make.act(act, self.key if isinstance(act, Enter) else self._make.id(), now, self.origin)
 
-    def _say(self, request: Say | SayExtended, now: float, time: bytes, effects: list[Effect]) -> None:
+    def _say(self, request: Say, now: float, effects: list[Effect]) -> None:
+        content = request.content
+        if len(content) > self._rules.message_chars_max:
+            text = f"your message was not sent: it has more than {self._rules.message_chars_max} characters"
+            effects.append(Reply(Said(SERVER_IDENTITY, text)))
+        elif self.member is not None:
+            effects.append(self._message(self.member, self.member.rooms[-1], content, None, now))
+
+    def _say_extended(self, request: SayExtended, now: float, effects: list[Effect]) -> None:
         member = self.member
         if member is None:
             return
-        content = request.content
-        room = member.rooms[-1]
-        retriable = False
-        if type(request) is SayExtended:
-            if request.roomid is not None:
-                room = request.roomid
-            refusal = self._refusal(request, member)
-            if refusal is not None:
-                effects.append(Reply(refusal))
-                return
-            retriable = request.id is not None
-        elif len(content) > self._rules.message_chars_max:
-            text = f"your message was not sent: it has more than {self._rules.message_chars_max} characters"
-            effects.append(Reply(Said(SERVER_IDENTITY, text)))
-            return
-        id = request.id if retriable else self._ids.next()  # type: ignore[union-attr]
+        refusal = self._refusal(request, member)
+        if refusal is not None:
+            effects.append(Reply(refusal))
+        else:
+            room = member.rooms[-1] if request.roomid is None else request.roomid
+            effects.append(self._message(member, room, request.content, request.id, now))
+
+    def _message(self, member: Member, room: str, content: str, id: str | None, now: float) -> Entry:
+        self.unconfirmed += 1
         if self._prefix_identity is not member.identity:
             self._prefix_identity = member.identity
             self._prefix = b'{"type":"message","identity":"%b","content":' % member.identity.encode()
-        effects.append(
-            Entry(
-                MESSAGE,
-                room,
-                id,  # type: ignore[arg-type]
-                now,
-                self._prefix + _encode_str(content),
-                b',"id":' + _encode_str(id) + time,  # type: ignore[arg-type]
-                retriable,
-                self.origin,
-            )
-        )
-        self.unconfirmed += 1
+        return self._make.message(room, self._prefix + _encode_str(content), id, now, self.origin)
 
     def _refusal(self, request: SayExtended, member: Member) -> Error | None:
         if request.id is not None and not 1 <= len(request.id) <= ID_CHARS_MAX:
@@ -334,7 +339,10 @@ def history_allowed(history: HistoryWanted) -> bool:
     return history is None or history in ("all", "none") or (isinstance(history, int) and history >= 0)
 
 
-_STEPS: dict[type[Any], Callable[[Session, Any, float, list[Effect]], None]] = {
+_Step = Callable[[Session, Any, float, list[Effect]], None]
+# Messages need not wait for one another.
+_SAYINGS: dict[type[Any], _Step] = {Say: Session._say, SayExtended: Session._say_extended}
+_STEPS: dict[type[Any], _Step] = {
     IdentityChange: Session._rename,
     Join: Session._join,
     JoinExtended: Session._join_extended,

@@ -1,9 +1,9 @@
 r"""What two servers agree on: entries, in one order.
 
-An entry is submitted without a number. The log that takes it gives it an `index` (1, 2, 3, … without gaps over
-the whole log) and, where it belongs to a room's archive, a `position` (1, 2, 3, … in that room), and *seals* it:
-its `body` becomes the bytes that are stored, replicated and replayed, never encoded again. A body is one line,
-without a newline in it.
+An entry is submitted without a number. The log that takes it gives it an index (1, 2, 3, … without gaps over
+the whole log) and, where it belongs to a room's archive, a position (1, 2, 3, … in that room), and *seals* it into
+a run: its body becomes the bytes that are stored, replicated and replayed, never encoded again. A body is one
+line, without a newline in it.
 """
 
 from typing import Any
@@ -17,12 +17,12 @@ ACT = "act"
 """The kind of every other entry: what changes rooms, owners, identities and presence."""
 
 
-RUN_BYTES_MAX = 256 * 1024
+RUN_BYTES_MAX = 64 * 1024
 """A run is ended once its bodies pass this, so that reading one line never costs much more."""
 
 
 class Entry(msgspec.Struct, gc=False):
-    """One thing agreed on.
+    """One thing to be agreed on.
 
     Attributes:
         kind: `MESSAGE` or `ACT`.
@@ -33,10 +33,6 @@ class Entry(msgspec.Struct, gc=False):
         tail: the body after the numbers; empty for an act.
         retriable: whether the id was chosen by a client, who may send it again.
         origin: whoever submitted it on this node, for recognising it at the commit; never stored.
-        index: the place in the log, from 1; 0 until sealed.
-        epoch: the epoch it was numbered in; 0 until sealed.
-        position: the place in its room's archive, from 1; 0 for an act.
-        body: the sealed bytes.
     """
 
     kind: str
@@ -47,10 +43,6 @@ class Entry(msgspec.Struct, gc=False):
     tail: bytes = b""
     retriable: bool = False
     origin: Any = None
-    index: int = 0
-    epoch: int = 0
-    position: int = 0
-    body: bytes = b""
 
 
 class Run(msgspec.Struct, gc=False):
@@ -100,44 +92,32 @@ class Numbering:
             if entry.room != first.room or entry.kind != first.kind or size > RUN_BYTES_MAX:
                 runs.append(self._seal_run(entries[start:end]))
                 start, first, size = end, entry, 0
-            size += len(entry.head)
+            size += len(entry.head) + len(entry.tail)
         runs.append(self._seal_run(entries[start:]))
         return runs
 
     def _seal_run(self, entries: list[Entry]) -> Run:
         first = entries[0]
-        index = first_index = self.index + 1
-        epoch = self.epoch
-        room = first.room
-        position = first_position = 0
-        if first.kind is MESSAGE:
-            position = first_position = self.positions.get(room, 0) + 1
-            # Bytes formatting is done once for the run: only the numbers differ from entry to entry.
-            middle = b',"roomid":"%b","index":%%d,"epoch":%d' % (room.encode(), epoch)
-            for entry in entries:
-                entry.index = index
-                entry.epoch = epoch
-                entry.position = position
-                entry.body = entry.head + middle % position + entry.tail
-                index += 1
-                position += 1
-            self.positions[room] = position - 1
+        index = self.index + 1
+        self.index += len(entries)
+        if first.kind == MESSAGE:
+            position = self.positions.get(first.room, 0) + 1
+            self.positions[first.room] = position + len(entries) - 1
+            # Only one number differs from entry to entry; the rest is written into the format once.
+            middle = b',"roomid":"%b","index":%%d,"epoch":%d' % (first.room.encode(), self.epoch)
+            bodies = [entry.head + middle % at + entry.tail for at, entry in enumerate(entries, position)]
         else:
-            for entry in entries:
-                entry.index = index
-                entry.epoch = epoch
-                entry.body = entry.head
-                index += 1
-        self.index = index - 1
+            position = 0
+            bodies = [entry.head for entry in entries]
         return Run(
-            first_index,
-            epoch,
+            index,
+            self.epoch,
             first.kind,
-            room,
-            first_position,
+            first.room,
+            position,
             first.time,
             [entry.id for entry in entries],
-            b"\n".join([entry.body for entry in entries]),
+            b"\n".join(bodies),
             [at for at, entry in enumerate(entries) if entry.retriable],
             entries,
         )

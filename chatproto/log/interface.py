@@ -65,8 +65,8 @@ class IStore(Interface):
     def find(id: str) -> int | None:
         """Return the index of the entry with this id, if a client chose it and it was appended."""
 
-    def entry(index: int) -> "Deferred[Entry | None]":
-        """Read one durable entry back (without its `head`, `tail` and `origin`); None if it was purged."""
+    def run_of(index: int) -> "Deferred[Run | None]":
+        """Read the durable run back that holds the entry with this index (without `entries`); None if it was purged."""
 
     def read(room: str, position: int, bytes_max: int, count_max: int) -> "Deferred[list[Slice]]":
         """Read a room's archive from a position on, in order.
@@ -102,7 +102,7 @@ class ILog(Interface):
         restore: Callable[[bytes], None],
         replay: Callable[[Run], None],
         commit: Callable[[list[Run]], None],
-        repeated: Callable[[Entry, Entry | None], None],
+        repeated: Callable[[Entry, Run | None, int], None],
         capture: Callable[[], tuple[bytes, dict[str, int]]],
     ) -> None:
         """Bring the replayed state to where this node's disk is, then go on with new entries.
@@ -112,7 +112,8 @@ class ILog(Interface):
             replay: called for each run after it.
             commit: called from then on, for each batch of runs committed, in order.
             repeated: called for an entry whose id the log already holds, once that one is committed, with
-                the entry submitted and the one held (None if retention has dropped it). Nothing is added.
+                the entry submitted, and the run (None if retention has dropped it) and the offset in it
+                of the one held. Nothing is added.
             capture: asked, from time to time, for the replayed state, encoded, and the first position kept in
                 each room, for a snapshot.
 

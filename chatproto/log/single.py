@@ -13,6 +13,10 @@ from chatproto.log.interface import ILog, IStore, Slice, Snapshot
 SNAPSHOT_ENTRIES = 50_000
 """Entries between snapshots: replaying so many takes well under a second."""
 
+GATHER_TURNS_MAX = 4
+"""Reactor turns that a batch waits while each brings it more: entries that follow one another closely then share
+a commit and, which matters more, a write to every receiver."""
+
 log = Logger()
 
 
@@ -34,13 +38,15 @@ class SingleLog:
         self._queued: list[Entry] = []
         self._uncommitted: dict[str, list[Entry]] = {}
         self._snapshot_index = 0
+        self._seen = 0
+        self._turns = 0
 
     def open(
         self,
         restore: Callable[[bytes], None],
         replay: Callable[[Run], None],
         commit: Callable[[list[Run]], None],
-        repeated: Callable[[Entry, Entry | None], None],
+        repeated: Callable[[Entry, Run | None, int], None],
         capture: Callable[[], tuple[bytes, dict[str, int]]],
     ) -> None:
         """See `ILog.open`."""
@@ -68,7 +74,7 @@ class SingleLog:
         if entry.retriable and self._known(entry):
             return
         if not self._queued:
-            self._turn.at_end(self._append)
+            self._turn.at_end(self._gather)
         self._queued.append(entry)
 
     def _known(self, entry: Entry) -> bool:
@@ -80,12 +86,22 @@ class SingleLog:
         if index is None:
             self._uncommitted[entry.id] = []
             return False
-        held = self._store.entry(index)
-        held.addCallback(lambda original: self._repeated(entry, original))
+        held = self._store.run_of(index)
+        held.addCallback(lambda run: self._repeated(entry, run, index - run.index if run else 0))
         held.addErrback(lambda failure: log.failure("reading entry {index} back", failure, index=index))
         return True
 
+    def _gather(self) -> None:
+        """Append what is queued, once a turn brought nothing more."""
+        if self._seen < len(self._queued) and self._turns < GATHER_TURNS_MAX:
+            self._seen = len(self._queued)
+            self._turns += 1
+            self._turn.at_end(self._gather)
+        else:
+            self._append()
+
     def _append(self) -> None:
+        self._seen = self._turns = 0
         entries, self._queued = self._queued, []
         runs = self._numbering.seal(entries)
         self._store.append(runs, lambda: self._committed(runs))
@@ -96,9 +112,8 @@ class SingleLog:
         self._commit(runs)
         for run in runs:
             for offset in run.retriable:
-                original = run.entries[offset]
-                for entry in self._uncommitted.pop(original.id):
-                    self._repeated(entry, original)
+                for entry in self._uncommitted.pop(run.ids[offset]):
+                    self._repeated(entry, run, offset)
         if self.position - self._snapshot_index >= SNAPSHOT_ENTRIES:
             self.snapshot()
 

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatproto.errors import StoreBusy, StoreCorrupt, StoreError, StoreVersion
-from chatproto.log.entry import Entry, Run
+from chatproto.log.entry import Run
 from chatproto.log.interface import IStore, Slice, Snapshot
 
 T = TypeVar("T")
@@ -176,7 +176,7 @@ class SQLiteStore:
             os.close(self._lock)
             raise
         self._recent: dict[str, int] = {}
-        self._saving: dict[str, int] = {}
+        self._saving: dict[str, int] | None = None
         self._purged: dict[str, int] = {}
         self._purges: list[tuple[str, tuple[Any, ...]]] = []
         self._reading = reading
@@ -224,25 +224,25 @@ class SQLiteStore:
 
     def save(self, snapshot: Snapshot) -> None:
         """See `IStore.save`."""
-        if self._saving:
+        if self._saving is not None:
             return  # The one before is still being written; the next one will hold more anyway.
         ids, self._saving, self._recent = sorted(self._recent.items()), self._recent, {}
         self._jobs.put(_Save(snapshot, ids, self._saved))
 
     def _saved(self) -> None:
-        self._saving = {}
+        self._saving = None
 
     def find(self, id: str) -> int | None:
         """See `IStore.find`."""
-        found = self._recent.get(id) or self._saving.get(id)
+        found = self._recent.get(id) or (self._saving or {}).get(id)
         if found is not None:
             return found
         row = self._lookup.execute("SELECT idx FROM ids WHERE id = ?", (id,)).fetchone()
         return row[0] if row else None
 
-    def entry(self, index: int) -> "Deferred[Entry | None]":
-        """See `IStore.entry`."""
-        return self._reader.run(lambda: read_entry(self._reading, index))
+    def run_of(self, index: int) -> "Deferred[Run | None]":
+        """See `IStore.run_of`."""
+        return self._reader.run(lambda: read_run(self._reading, index))
 
     def read(self, room: str, position: int, bytes_max: int, count_max: int) -> "Deferred[list[Slice]]":
         """See `IStore.read`."""
@@ -395,26 +395,12 @@ def runs_after(database: sqlite3.Connection, index: int) -> Iterable[Run]:
         yield run
 
 
-def read_entry(database: sqlite3.Connection, index: int) -> Entry | None:
-    """See `IStore.entry`."""
+def read_run(database: sqlite3.Connection, index: int) -> Run | None:
+    """See `IStore.run_of`."""
     row = database.execute(
         f"SELECT {_RUN_COLUMNS} FROM log WHERE idx <= ? ORDER BY idx DESC LIMIT 1", (index,)
     ).fetchone()
-    if row is None or row[0] + row[1] <= index:
-        return None
-    run = run_from_row(row)
-    at = index - run.index
-    return Entry(
-        run.kind,
-        run.room,
-        run.ids[at],
-        run.time,
-        b"",
-        index=index,
-        epoch=run.epoch,
-        position=run.position + at if run.position else 0,
-        body=run.lines()[at],
-    )
+    return None if row is None or row[0] + row[1] <= index else run_from_row(row)
 
 
 def read_slices(database: sqlite3.Connection, room: str, position: int, bytes_max: int, count_max: int) -> list[Slice]:
