@@ -2,7 +2,7 @@
 
 * `ChatprotoError`: all of them.
 * `WireError`: bytes that are not what the protocol says.
-* `StoreError`: the durable log cannot be opened or written; `StoreFailed` means that this process must end.
+* `StoreError`: the durable log cannot be opened.
 * `ClientError`: what an embedding program hears from `ChatClient`.
 """
 
@@ -29,10 +29,6 @@ class StoreVersion(StoreError):
 
 class StoreCorrupt(StoreError):
     """The data directory does not pass its integrity check."""
-
-
-class StoreFailed(StoreError):
-    """A write could not be made durable. Never retried: the process ends, and a restart finds what was kept."""
 
 
 class ClientError(ChatprotoError):

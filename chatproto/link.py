@@ -244,7 +244,9 @@ class Link(Protocol):
         self.open = False
         self._cancel_timer()
         self._timer = self.clock.callLater(LINGER_S_MAX, self.abort)
-        self.when_clear(self._lose)
+        self._when_clear = self._lose
+        if self._clear:
+            self.turn.at_end(self.flush)
 
     def _lose(self) -> None:
         if self._send_now is None:

@@ -66,10 +66,9 @@ class Audience:
                 continue
             data = lines[0] if len(lines) == 1 else b"".join(lines)
             for seat in seats:
-                if late and seat in late:
-                    seat.send(b"".join(lines[late[seat] :]))
-                else:
-                    seat.send(data)
+                link = seat.link
+                if link is not None:
+                    link.send(b"".join(lines[late[seat] :]) if late and seat in late else data)
             lines.clear()
         late.clear()
 

@@ -136,14 +136,16 @@ class ClientLink(LineLink):
         if self.seat is None:
             return
         decoder = _extended if self.extended else _base
-        # Pings are answered with their own fields, and a late hello changes how the lines after it are read.
-        if b'"ping"' not in lines and b'"hello"' not in lines:
+        # All lines are read in one call, unless one of them needs a look of its own: pings are answered with their
+        # own fields, a late hello changes how the lines after it are read, and the call takes lines to be
+        # whitespace, so that values may share a line or lines a value, which the protocol has not.
+        plain = lines.startswith(b"{") and lines.count(b"\n{") + 1 == count
+        if plain and b'"ping"' not in lines and b'"hello"' not in lines:
             try:
                 requests = decoder.decode_lines(lines)
             except _NONSENSE:
                 pass
             else:
-                # Values that share a line, or lines that share a value, are not lines of the protocol.
                 if len(requests) == count:
                     self._server.received(self.seat, requests)
                     return
@@ -158,13 +160,14 @@ class ClientLink(LineLink):
         request: Request
         try:
             request = _extended.decode(line) if self.extended else _base.decode(line)
+            fields = _fields.decode(line) if isinstance(request, Ping) else {}
         except _NONSENSE:
             self._take_nonsense()
             return
         if isinstance(request, Hello) and not self.extended:
             self._hello(request)
         elif isinstance(request, Ping):
-            self.send(msgspec.json.encode({**_fields.decode(line), "type": "pong"}) + b"\n")
+            self.send(msgspec.json.encode({**fields, "type": "pong"}) + b"\n")
         else:
             self._server.received(self.seat, [request])
 

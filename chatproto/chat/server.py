@@ -42,6 +42,7 @@ from chatproto.chat.messages import (
     Private,
     PrivateAck,
     PrivateAsked,
+    Quit,
     Request,
     Rewind,
     RoomStatus,
@@ -224,11 +225,6 @@ class ChatServer:
 
     def hung_up(self, seat: Seat) -> None:
         """Hear that a client sends no more, but still listens: what it asked for, an archive too, is sent first."""
-        seat.leaving = True
-        if not seat.feeds:
-            self._let_go(seat)
-
-    def _let_go(self, seat: Seat) -> None:
         self._perform(seat, seat.session.hang_up(self._time()))
 
     def lost(self, seat: Seat, link: Door) -> None:
@@ -272,7 +268,7 @@ class ChatServer:
             seat = self.seats[member.key] = Seat(session, None)
         seat.cancel_grace()
         seat.token = hello.session
-        seat.lost = False
+        seat.lost = seat.leaving = False
         older, seat.link = seat.link, link
         if older is not None:
             seat.feeds = None
@@ -603,7 +599,7 @@ class ChatServer:
         room = self.hall.rooms[asked.roomid]
         limit = min(asked.limit, HISTORY_LIMIT_MAX)
         if asked.index is not None:
-            start = max(room.first, asked.index)
+            start = max(room.first, min(asked.index, room.last + 1))
             self._tell_gap(seat, room.name, max(1, asked.index), start)
             stop = min(start + limit, room.last + 1)
         else:
@@ -612,7 +608,7 @@ class ChatServer:
             start = max(room.first, stop - limit)
         reading = self.log.read(room.name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
         reading.addCallback(self._read_page, seat, asked, start, stop)
-        reading.addErrback(self._unreadable, seat)
+        reading.addErrback(self._page_unreadable, seat, asked)
 
     def _read_page(self, slices: list[Slice], seat: Seat, asked: HistoryAsked, start: int, stop: int) -> None:
         room = self.hall.rooms.get(asked.roomid)
@@ -626,7 +622,7 @@ class ChatServer:
             start += max(1, (stop - start) // 2)
             reading = self.log.read(room.name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
             reading.addCallback(self._read_page, seat, asked, start, stop)
-            reading.addErrback(self._unreadable, seat)
+            reading.addErrback(self._page_unreadable, seat, asked)
             return
         lines = lines_of(slices) if start < stop else []
         page = fitting(lines, from_the_end=backwards)
@@ -635,6 +631,10 @@ class ChatServer:
         else:
             more = start + len(page) <= room.last
         self._answered(seat, history_line(room.name, page, more))
+
+    def _page_unreadable(self, failure: Failure, seat: Seat, asked: HistoryAsked) -> None:
+        log.failure("the archive cannot be read: look at the disk of this node", failure)
+        self._answered(seat, encode(Error("unreadable", "the archive cannot be read now", roomid=asked.roomid)))
 
     def _answered(self, seat: Seat, line: bytes) -> None:
         seat.send(line)
@@ -697,7 +697,15 @@ class ChatServer:
             seat.send(encode(Contact(member.identity, token, other.address)))
 
     def _answer_hang_up(self, seat: Seat, asked: HangUp) -> None:
-        if seat.link is not None:
+        seat.leaving = True
+        if not seat.feeds:
+            self._let_go(seat)
+
+    def _let_go(self, seat: Seat) -> None:
+        """Part from a client that sends no more: for a base client that is the end, an extended one may be back."""
+        if not seat.session.extended:
+            self.received(seat, [Quit()])
+        elif seat.link is not None:
             seat.link.close()
 
 

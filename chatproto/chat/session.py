@@ -194,8 +194,8 @@ class Session:
         return effects
 
     def hang_up(self, now: float) -> list[Effect]:
-        """Hear that the client sends no more: when all is answered, a base client quits, an extended one is let go."""
-        return self.received([HangUp() if self.extended else Quit()], now)
+        """Hear that the client sends no more: it is let go when all is answered."""
+        return self.received([HangUp()], now)
 
     @property
     def may_go_on(self) -> bool:

@@ -102,6 +102,8 @@ class SingleLog:
 
     def _append(self) -> None:
         self._seen = self._turns = 0
+        if not self._queued:
+            return  # Closing was faster.
         entries, self._queued = self._queued, []
         runs = self._numbering.seal(entries)
         self._store.append(runs, lambda: self._committed(runs))
@@ -140,6 +142,5 @@ class SingleLog:
 
     def close(self) -> "Deferred[None]":
         """See `ILog.close`."""
-        if self._queued:
-            self._append()
+        self._append()
         return self._store.close()
