@@ -13,7 +13,7 @@ from chatproto.log.interface import ILog, IStore, Slice, Snapshot
 SNAPSHOT_ENTRIES = 50_000
 """Entries between snapshots: replaying so many takes well under a second."""
 
-GATHER_TURNS_MAX = 4
+GATHER_TURNS_MAX = 8
 """Reactor turns that a batch waits while each brings it more: entries that follow one another closely then share
 a commit and, which matters more, a write to every receiver."""
 

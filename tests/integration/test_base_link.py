@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -402,8 +401,9 @@ def test_a_message_reaches_the_room_and_its_sender(node: Node) -> None:
             if not any(ord(character) < 32 for character in content):
                 assert told == message("sender", content)
         assert away.drain() == NOTHING
-    newcomer = node.base()
-    assert [_content(told) for told in newcomer.greeting[4:]] == CONTENTS, "and from the archive"
+    newcomer = node.connect()
+    told = [newcomer.read_line() for _ in range(4 + len(CONTENTS))]
+    assert [_content(one) for one in told[4:]] == CONTENTS, "and from the archive"
 
 
 def _content(told: bytes) -> str:

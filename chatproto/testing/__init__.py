@@ -1,0 +1,36 @@
+"""Test Twisted programs on a simulated network and disk, in simulated time, with faults drawn from a seed.
+
+A program that takes its reactor, or clock and endpoints, from outside runs here unchanged: give it a
+host's `reactor`, or build it from the host's `world`. One seed gives one run; a hundred seeds give a
+hundred timings.
+
+    network = SimNetwork(SimClock(), random.Random(seed))
+    server, client = network.host("server"), network.host("client")
+    TCP4ServerEndpoint(server.reactor, 4444).listen(factory)
+    TCP4ClientEndpoint(client.reactor, "server", 4444).connect(other_factory)
+    network.clock.run(1)
+    network.cut("server", "client")
+    network.clock.run(10)
+"""
+
+from chatproto.testing.clock import Livelock, NeverHappened, SimClock
+from chatproto.testing.disk import SimDisk, SimStore
+from chatproto.testing.faults import DISK_FAULTS, FAULTS, Fault, FaultPlan, Struck
+from chatproto.testing.host import SimHost
+from chatproto.testing.network import SimNetwork, TraceEvent
+
+__all__ = [
+    "DISK_FAULTS",
+    "FAULTS",
+    "Fault",
+    "FaultPlan",
+    "Livelock",
+    "NeverHappened",
+    "SimClock",
+    "SimDisk",
+    "SimHost",
+    "SimNetwork",
+    "SimStore",
+    "Struck",
+    "TraceEvent",
+]

@@ -1,0 +1,963 @@
+"""The client's state machine: what it does on what it hears."""
+
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chatproto.chat.messages import (
+    Ack,
+    Contact,
+    Error,
+    Gap,
+    Message,
+    NewIdentity,
+    Notice,
+    Private,
+    PrivateAck,
+    Redirect,
+    Rewind,
+    RoomChange,
+    RoomContents,
+    RoomCount,
+    RoomList,
+    RoomStatus,
+    SaidExtended,
+    Status,
+    Welcome,
+)
+from chatproto.client import requests
+from chatproto.client.effects import Connect, Effect, HangUp, Send, Sleep, Tell, Wake
+from chatproto.client.events import (
+    Event,
+    Members,
+    Missing,
+    Moved,
+    Noticed,
+    PrivateSaid,
+    Redirected,
+    Refusal,
+    Renamed,
+    Rewound,
+    Rooms,
+    Said,
+    Sent,
+    StateChanged,
+    Welcomed,
+)
+from chatproto.client.outbox import Done, QueueFull, Uncertain
+from chatproto.client.phases import STATES, TRANSITIONS, Cue, Phase
+from chatproto.client.places import Places
+from chatproto.client.settings import ClientSettings
+from chatproto.client.state import ClientState
+from chatproto.errors import ClientStopped, Refused
+
+HALL = "MainHall"
+
+
+def said(index: int, room: str = HALL, id: str = "", identity: str = "eve", epoch: int = 1) -> SaidExtended:
+    return SaidExtended(identity, f"content {index}", room, index, epoch, id or f"m{index}", 2.5)
+
+
+def heard(index: int, room: str = HALL, id: str = "", own: bool = False) -> Said:
+    return Said(room, index, 1, id or f"m{index}", "eve", f"content {index}", 2.5, own)
+
+
+def status(*rooms: tuple[str, int], redundancy: str = "single") -> Status:
+    told = [RoomStatus(room, transferred + 10, transferred) for room, transferred in rooms]
+    return Status(told, 0, 0, 1, "leader", redundancy, [])
+
+
+class Machine:
+    """A state machine, what it was made to do, and a server that is played by the test."""
+
+    def __init__(self, *, session: str | None = None, places: int = 2, **settings: Any) -> None:
+        self.settings = ClientSettings(**settings)
+        self.state = ClientState(self.settings, Places(places, 1.0, 8.0), "f", session)
+        self.now = 0.0
+        self.effects: list[Effect] = []
+        self.fence = ""
+
+    def do(self, effects: list[Effect]) -> None:
+        self.effects += effects
+        for line in self.lines(keep=True):
+            if line["type"] == "who" and line["roomid"].startswith("?"):
+                self.fence = line["roomid"]
+
+    # What it did since last asked
+
+    def take(self, kind: type[Any]) -> list[Any]:
+        taken = [effect for effect in self.effects if isinstance(effect, kind)]
+        self.effects = [effect for effect in self.effects if not isinstance(effect, kind)]
+        return taken
+
+    def lines(self, *, keep: bool = False) -> list[dict[str, Any]]:
+        sends = [effect for effect in self.effects if isinstance(effect, Send)] if keep else self.take(Send)
+        return [json.loads(line) for send in sends for line in send.lines.splitlines()]
+
+    def sent(self) -> list[str]:
+        """Return the lines sent, in short: surveys and fences left out."""
+        short = []
+        for line in self.lines():
+            kind, room = line["type"], line.get("roomid", "")
+            if kind != "status" and not room.startswith("?"):
+                short.append(f"{kind} {line.get('id') or room}".strip())
+        return short
+
+    def events(self) -> list[Event]:
+        return [tell.event for tell in self.take(Tell)]
+
+    def done(self) -> dict[str, Any]:
+        """Return what became of what was asked: the value, or the class of the error."""
+        return {done.key: type(done.error) if done.error else done.value for done in self.take(Done)}
+
+    # What happens to it
+
+    def hear(self, *messages: Message) -> None:
+        self.do(self.state.received(list(messages), self.now))
+
+    def hear_fence(self) -> None:
+        """Have the server answer what is under way."""
+        self.hear(RoomContents(self.fence, [], ""))
+
+    def ask(self, *items: Any) -> None:
+        for item in items:
+            self.do(self.state.ask(item))
+
+    def say(self, *keys: str, room: str | None = None) -> None:
+        self.ask(*(requests.say(key, "x", room) for key in keys))
+
+    def lose(self, reason: str = "gone") -> None:
+        self.do(self.state.lost(reason, self.now))
+
+    def connect(self) -> None:
+        """Get as far as `hello`."""
+        if self.state.phase in (Phase.FRESH, Phase.STOPPED):
+            self.do(self.state.start())
+        elif self.state.phase is Phase.WAITING:
+            self.do(self.state.due())
+        self.do(self.state.connected())
+
+    def welcome(self, session: str = "s1", identity: str = "ada", **fields: Any) -> None:
+        self.hear(
+            Welcome(
+                1,
+                fields.get("server", "north"),
+                session,
+                identity,
+                1,
+                "leader",
+                fields.get("redundancy", "single"),
+                fields.get("servers", []),
+            )
+        )
+
+    def online(self, *rooms: str, positions: int | None = None) -> "Machine":
+        """Be welcomed anew, in rooms where everything before `positions` was read."""
+        self.connect()
+        self.welcome()
+        for room in (HALL, *rooms):
+            self.hear(RoomChange("ada", "", room))
+        if positions is not None:
+            self.hear(status(*((room, positions) for room in (HALL, *rooms))))
+        self.hear_fence()
+        self.effects.clear()
+        return self
+
+    def back(self, *rooms: str) -> None:
+        """Be welcomed again with the same session, which is in these rooms."""
+        self.connect()
+        self.welcome(self.state.session or "", self.state.identity)
+        self.hear(*(RoomContents(room, ["eve", self.state.identity], "") for room in rooms))
+
+    def hello(self) -> dict[str, Any]:
+        (hello,) = [line for line in self.lines() if line["type"] == "hello"]
+        return hello
+
+
+class TableTests(SynchronousTestCase):
+    def test_every_row_is_performed(self) -> None:
+        """No row is there for nothing, and each cue does what the table says in the phases it lists."""
+        calls: dict[Cue, Any] = {
+            Cue.START: lambda machine: machine.state.start(),
+            Cue.CONNECTED: lambda machine: machine.state.connected(),
+            Cue.FAILED: lambda machine: machine.state.failed("refused"),
+            Cue.WELCOMED: lambda machine: machine.welcome(),
+            Cue.LOST: lambda machine: machine.state.lost("gone", 0),
+            Cue.DUE: lambda machine: machine.state.due(),
+            Cue.DISMISSED: lambda machine: machine.hear(Error("session-moved", "x")),
+            Cue.STOP: lambda machine: machine.state.stop(),
+        }
+        ways = {
+            Phase.FRESH: [],
+            Phase.STOPPED: [Cue.STOP],
+            Phase.CONNECTING: [Cue.START],
+            Phase.WAITING: [Cue.START, Cue.FAILED],
+            Phase.GREETING: [Cue.START, Cue.CONNECTED],
+            Phase.ONLINE: [Cue.START, Cue.CONNECTED, Cue.WELCOMED],
+            Phase.STOPPING: [Cue.START, Cue.CONNECTED, Cue.STOP],
+        }
+        for phase, way in ways.items():
+            for cue, call in calls.items():
+                machine = Machine()
+                for step in way:
+                    calls[step](machine)
+                self.assertIs(machine.state.phase, phase)
+                self.assertEqual(machine.state.state, STATES[phase])
+                if (phase, cue) in TRANSITIONS:
+                    call(machine)
+                    self.assertIs(machine.state.phase, TRANSITIONS[phase, cue][0], (phase, cue))
+                elif cue is Cue.WELCOMED or (phase, cue) == (Phase.STOPPING, Cue.DISMISSED):
+                    call(machine)
+                    self.assertIs(machine.state.phase, phase, "a server cannot make it fail")
+                else:
+                    self.assertRaises(KeyError, call, machine)
+
+
+class ConnectingTests(SynchronousTestCase):
+    def test_start(self) -> None:
+        machine = Machine()
+        machine.do(machine.state.start())
+        self.assertEqual(machine.take(Connect), [Connect(0)])
+        self.assertEqual(machine.take(Wake), [Wake(5.0, 5.0)], "a try has an end")
+        self.assertEqual(machine.events(), [StateChanged("connecting", "", "", "")])
+        machine.do(machine.state.connected())
+        self.assertEqual(machine.lines(), [{"type": "hello", "version": 1}])
+        self.assertEqual(machine.take(Wake), [Wake(10.0, 10.0)], "so has a welcome")
+        self.assertEqual(machine.events(), [])
+
+    def test_hello_says_what_is_wanted(self) -> None:
+        machine = Machine(identity="ada", history=5, session="s0")
+        machine.connect()
+        hello = {"type": "hello", "version": 1, "identity": "ada", "session": "s0", "history": 5}
+        self.assertEqual(machine.lines(), [hello])
+
+    def test_failed_tries(self) -> None:
+        """Each try goes to the next place, after a wait of half to all of what is doubled every round."""
+        machine = Machine()
+        machine.do(machine.state.start())
+        waits, places = [], machine.take(Connect)
+        for _ in range(4):
+            machine.take(Wake)
+            machine.do(machine.state.failed("refused"))
+            waits += machine.take(Wake)
+            machine.do(machine.state.due())
+            places += machine.take(Connect)
+        self.assertEqual([place.place for place in places], [0, 1, 0, 1, 0])
+        self.assertEqual(waits, [Wake(0.5, 1.0), Wake(0.5, 1.0), Wake(1.0, 2.0), Wake(1.0, 2.0)])
+        self.assertEqual(
+            machine.events()[1:3], [StateChanged("waiting", "", "", "refused"), StateChanged("connecting", "", "", "")]
+        )
+
+    def test_slow_try(self) -> None:
+        machine = Machine()
+        machine.do(machine.state.start())
+        machine.effects.clear()
+        machine.do(machine.state.due())
+        self.assertEqual(machine.take(HangUp), [HangUp()])
+        self.assertEqual(machine.events(), [StateChanged("waiting", "", "", "no connection in time")])
+        self.assertEqual(machine.take(Wake), [Wake(0.5, 1.0)])
+
+    def test_slow_welcome(self) -> None:
+        machine = Machine()
+        machine.connect()
+        machine.effects.clear()
+        machine.do(machine.state.due())
+        self.assertEqual(machine.take(HangUp), [HangUp()])
+        machine.welcome()
+        self.assertEqual(machine.effects, [], "nothing is heard any more")
+        machine.lose()
+        self.assertEqual(machine.events(), [StateChanged("waiting", "", "", "no welcome in time")])
+
+    def test_turned_away(self) -> None:
+        """The reason is what the server said, not that it closed."""
+        machine = Machine()
+        machine.connect()
+        machine.effects.clear()
+        machine.hear(Error("full", "too many"))
+        machine.lose()
+        self.assertEqual(
+            machine.events(), [Refusal("full", "too many", None, None), StateChanged("waiting", "", "", "full")]
+        )
+
+    def test_before_the_welcome(self) -> None:
+        """A server that greets without a welcome is not ours to listen to."""
+        machine = Machine()
+        machine.connect()
+        machine.effects.clear()
+        machine.hear(NewIdentity("", "guest1"), RoomChange("guest1", "", HALL), said(1), Ack("a", HALL, 1, 1, 1))
+        self.assertEqual(machine.effects, [])
+        machine.hear(Notice("session-unknown", "over"))
+        self.assertEqual(machine.events(), [Noticed("session-unknown", "over")])
+
+    def test_welcome(self) -> None:
+        machine = Machine()
+        machine.connect()
+        machine.effects.clear()
+        machine.welcome(redundancy="paired", servers=["south:1"])
+        self.assertEqual(machine.take(Sleep), [Sleep()])
+        self.assertEqual(machine.events(), [StateChanged("online", "north", "paired", ""), Welcomed("ada", False)])
+        state = machine.state
+        self.assertEqual(
+            (state.session, state.identity, state.server, state.redundancy), ("s1", "ada", "north", "paired")
+        )
+        self.assertEqual([line["type"] for line in machine.lines()], ["status", "who"])
+        machine.welcome("s2")
+        self.assertEqual(machine.effects, [], "one is enough")
+        machine.lose()
+        machine.do(machine.state.due())
+        machine.do(machine.state.failed("x"))
+        machine.do(machine.state.due())
+        self.assertEqual([effect.place for effect in machine.take(Connect)], [1, "south:1"])
+        self.assertEqual((state.server, state.redundancy), ("", ""))
+
+    def test_hello_again(self) -> None:
+        """The session's token, and for each room what comes next and the epoch of what was last."""
+        machine = Machine().online("Tea", positions=4)
+        machine.hear(said(5, epoch=3))
+        machine.lose()
+        machine.connect()
+        hello = machine.hello()
+        self.assertEqual(hello["session"], "s1")
+        self.assertEqual(hello["resume"], [{"roomid": HALL, "from": 6, "epoch": 3}, {"roomid": "Tea", "from": 5}])
+
+    def test_long_stay_shortens_the_wait(self) -> None:
+        machine = Machine(places=1)
+        machine.do(machine.state.start())
+        for _ in range(3):
+            machine.do(machine.state.failed("x"))
+            machine.do(machine.state.due())
+        machine.do(machine.state.connected())
+        machine.welcome()
+        machine.now = 7.9
+        machine.effects.clear()
+        machine.lose()
+        self.assertEqual(machine.take(Wake), [Wake(4.0, 8.0)])
+        machine.connect()
+        machine.welcome()
+        machine.now = 16
+        machine.effects.clear()
+        machine.lose()
+        self.assertEqual(machine.take(Wake), [Wake(0.5, 1.0)])
+
+
+class StoppingTests(SynchronousTestCase):
+    def test_before_the_start(self) -> None:
+        """What was asked before the start waits for it; a stop ends it."""
+        machine = Machine()
+        machine.say("a")
+        machine.do(machine.state.stop())
+        self.assertEqual(machine.done(), {"a": ClientStopped})
+        self.assertEqual(machine.events(), [])
+        self.assertRaises(ClientStopped, machine.say, "b")
+
+    def test_while_connecting(self) -> None:
+        machine = Machine()
+        machine.do(machine.state.start())
+        machine.effects.clear()
+        machine.do(machine.state.stop())
+        self.assertEqual((machine.take(HangUp), machine.take(Sleep)), ([HangUp()], [Sleep()]))
+        self.assertEqual(machine.events(), [StateChanged("stopped", "", "", "asked to")])
+
+    def test_while_waiting(self) -> None:
+        machine = Machine()
+        machine.do(machine.state.start())
+        machine.do(machine.state.failed("x"))
+        machine.effects.clear()
+        machine.do(machine.state.stop())
+        self.assertEqual((machine.take(HangUp), machine.take(Sleep)), ([], [Sleep()]))
+
+    def test_online(self) -> None:
+        """Quit is said; what was said before it is still answered, what was not is given up at once."""
+        machine = Machine(in_flight_max=2).online()
+        machine.say("a", "b", "c")
+        machine.ask(requests.list_rooms("l"))
+        machine.effects.clear()
+        machine.do(machine.state.stop())
+        self.assertEqual(machine.sent(), ["quit"])
+        self.assertEqual(machine.take(Wake), [Wake(3.0, 3.0)])
+        self.assertEqual(machine.events(), [StateChanged("stopped", "", "", "asked to")])
+        self.assertEqual(machine.done(), {"c": ClientStopped, "l": ClientStopped})
+        self.assertIsNone(machine.state.session)
+        machine.do(machine.state.stop())
+        self.assertEqual(machine.effects, [])
+        machine.hear(Ack("a", HALL, 1, 1, 1), said(1, id="a"), Status([], 0, 0, 1, "leader", "alone", []))
+        machine.hear(RoomChange("ada", HALL, ""), Redirect(["b:1"], "draining", 0), Error("session-moved", "x"))
+        self.assertEqual(machine.done(), {"a": Sent(HALL, 1, 1)})
+        self.assertEqual([event.index for event in machine.events() if isinstance(event, Said)], [1])
+        self.assertEqual(machine.effects, [], "its own leaving is no news, and nothing moves it any more")
+        machine.lose()
+        self.assertEqual(machine.done(), {"b": ClientStopped})
+        self.assertEqual(machine.take(Sleep), [Sleep()])
+        self.assertEqual(machine.events(), [])
+
+    def test_request_under_way(self) -> None:
+        machine = Machine().online()
+        machine.ask(requests.list_rooms("l"), requests.list_rooms("m"))
+        machine.do(machine.state.stop())
+        self.assertEqual(machine.done(), {"m": ClientStopped})
+        machine.hear(RoomList([]))
+        machine.hear_fence()
+        self.assertEqual(machine.done(), {"l": {}})
+
+    def test_while_greeting(self) -> None:
+        """The session may have begun, so it is ended; the welcome that comes then changes nothing."""
+        machine = Machine()
+        machine.connect()
+        machine.effects.clear()
+        machine.do(machine.state.stop())
+        self.assertEqual(machine.sent(), ["quit"])
+        machine.effects.clear()
+        machine.welcome()
+        self.assertEqual(machine.effects, [])
+
+    def test_server_that_does_not_close(self) -> None:
+        machine = Machine().online()
+        machine.do(machine.state.stop())
+        machine.effects.clear()
+        machine.do(machine.state.due())
+        self.assertEqual(machine.take(HangUp), [HangUp()])
+        machine.lose()
+        self.assertIs(machine.state.phase, Phase.STOPPED)
+
+    def test_without_quitting(self) -> None:
+        """The session is left for a later client."""
+        machine = Machine(quit_on_stop=False).online()
+        machine.do(machine.state.stop())
+        self.assertEqual(machine.sent(), [])
+        self.assertEqual(machine.take(HangUp), [HangUp(polite=True)])
+        self.assertEqual(machine.state.session, "s1")
+
+    def test_start_again(self) -> None:
+        """Rooms and positions are those of before."""
+        machine = Machine().online("Tea", positions=4)
+        machine.do(machine.state.stop())
+        machine.hear(RoomChange("ada", HALL, ""), RoomChange("ada", "Tea", ""))
+        machine.lose()
+        machine.effects.clear()
+        machine.connect()
+        hello = machine.hello()
+        self.assertNotIn("session", hello)
+        self.assertEqual(hello["resume"], [{"roomid": HALL, "from": 5}, {"roomid": "Tea", "from": 5}])
+
+    def test_session_moved(self) -> None:
+        """Two that take one session from each other would never end."""
+        machine = Machine(in_flight_max=1).online()
+        machine.say("a", "b")
+        machine.effects.clear()
+        machine.hear(Error("session-moved", "x"), said(1))
+        self.assertEqual(machine.events(), [StateChanged("stopped", "", "", "session-moved")])
+        self.assertEqual(machine.done(), {"a": ClientStopped, "b": ClientStopped})
+        self.assertEqual(machine.take(HangUp), [HangUp(polite=True)])
+        self.assertEqual(machine.take(Wake), [Wake(3.0, 3.0)])
+        self.assertIsNone(machine.state.session)
+        machine.lose()
+        self.assertEqual(machine.effects, [Sleep()])
+
+
+class SayingTests(SynchronousTestCase):
+    def test_acknowledged(self) -> None:
+        machine = Machine().online()
+        machine.say("a", "b")
+        self.assertEqual(machine.sent(), ["message a", "message b"])
+        machine.hear(Ack("a", "Tea", 7, 2, 1), Ack("a", "Tea", 7, 2, 1), Ack("x", "Tea", 8, 2, 1))
+        self.assertEqual(machine.done(), {"a": Sent("Tea", 7, 2)})
+
+    def test_private(self) -> None:
+        machine = Machine().online()
+        machine.ask(requests.private("p", "eve", "hi"))
+        self.assertEqual(machine.sent(), ["private p"])
+        machine.hear(PrivateAck("p", "eve", 1), PrivateAck("p", "eve", 1))
+        self.assertEqual(machine.done(), {"p": 1})
+        machine.hear(Private("eve", "hi", "q", 2.5))
+        self.assertEqual(machine.events(), [PrivateSaid("eve", "hi", "q", 2.5)])
+
+    def test_offline(self) -> None:
+        """What is said while there is no connection goes out with the next."""
+        machine = Machine()
+        machine.say("a")
+        machine.connect()
+        machine.say("b")
+        machine.take(Send)
+        machine.welcome()
+        self.assertEqual(machine.sent(), ["message a", "message b"])
+
+    def test_again_with_the_same_id(self) -> None:
+        machine = Machine(in_flight_max=3).online()
+        machine.say("a", "b")
+        machine.ask(requests.private("p", "eve", "hi"), requests.rename("r", "bob"))
+        machine.say("c", "d")
+        machine.ask(requests.list_rooms("l"))
+        machine.effects.clear()
+        machine.hear(Ack("a", HALL, 1, 1, 1))
+        machine.effects.clear()
+        machine.lose()
+        self.assertEqual(machine.done(), {"p": Uncertain, "r": Uncertain})
+        machine.say("e")
+        machine.effects.clear()
+        machine.back(HALL)
+        self.assertEqual(machine.sent()[1:], ["message b", "message c", "message d"])
+        machine.hear(Ack("b", HALL, 2, 1, 1))
+        machine.hear_fence()
+        self.assertEqual(machine.sent(), ["list", "message e"])
+
+    def test_refused(self) -> None:
+        machine = Machine().online()
+        machine.say("a")
+        machine.hear(Error("content-too-long", "x", id="a"))
+        self.assertEqual(machine.done(), {"a": Refused})
+        self.assertEqual(machine.events(), [])
+        machine.hear(Error("content-too-long", "x", id="a"))
+        self.assertEqual(machine.events(), [Refusal("content-too-long", "x", "a", None)])
+
+    def test_too_long_a_line(self) -> None:
+        """Sent again it would end every connection: the longest was too long if any was."""
+        machine = Machine().online()
+        machine.say("a")
+        machine.ask(requests.say("b", "xx", None))
+        machine.hear(Error("line-too-long", "x"))
+        self.assertEqual(machine.done(), {"b": Refused})
+        self.assertEqual(machine.events(), [])
+        machine.lose()
+        machine.effects.clear()
+        machine.back(HALL)
+        self.assertEqual(machine.sent()[1:], ["message a"])
+
+    def test_too_long_a_line_of_nobody(self) -> None:
+        machine = Machine().online()
+        machine.hear(Error("line-too-long", "x"))
+        self.assertEqual(machine.events(), [Refusal("line-too-long", "x", None, None)])
+        machine.lose("closed")
+        self.assertEqual(machine.events(), [StateChanged("waiting", "", "", "line-too-long")])
+
+    def test_ceiling(self) -> None:
+        machine = Machine(queue_max=1)
+        machine.say("a")
+        self.assertRaises(QueueFull, machine.say, "b")
+
+    def test_withdrawn(self) -> None:
+        machine = Machine()
+        machine.say("a", "b")
+        machine.state.withdraw("a")
+        machine.connect()
+        machine.take(Send)
+        machine.welcome()
+        self.assertEqual(machine.sent(), ["message b"])
+
+    def test_own(self) -> None:
+        """As many ids are remembered as may be queued."""
+        machine = Machine(queue_max=2).online()
+        machine.say("a")
+        machine.hear(Ack("a", HALL, 1, 1, 1))
+        machine.say("b")
+        machine.hear(said(1, id="a"), said(2, id="b"), said(3, id="x"))
+        machine.hear(Ack("b", HALL, 2, 1, 1))
+        machine.say("c")
+        machine.hear(said(4, id="a"), said(5, id="c"))
+        self.assertTrue(machine.state.is_own("c"))
+        owned = [event.own for event in machine.events() if isinstance(event, Said)]
+        self.assertEqual(owned, [True, True, False, False, True])
+
+
+class RequestTests(SynchronousTestCase):
+    def test_answered(self) -> None:
+        """A request is over when its fence is; what it caused is heard as events, too."""
+        machine = Machine().online()
+        machine.ask(requests.rename("r", "bob"))
+        self.assertEqual(machine.sent(), ["identitychange"])
+        machine.hear(NewIdentity("ada", "bob"))
+        self.assertEqual(machine.events(), [Renamed("ada", "bob")])
+        self.assertEqual(machine.done(), {})
+        self.assertEqual(machine.state.identity, "bob")
+        machine.hear_fence()
+        self.assertEqual(machine.done(), {"r": "bob"})
+        self.assertEqual(machine.events(), [], "a fence is nobody's room")
+
+    def test_refused(self) -> None:
+        machine = Machine().online()
+        machine.ask(requests.rename("r", "bob"))
+        machine.hear(NewIdentity("ada", "ada"), Error("identity-taken", "x"))
+        self.assertEqual(machine.effects, machine.take(Send))
+        machine.hear_fence()
+        (done,) = machine.take(Done)
+        self.assertEqual((done.key, done.error.code), ("r", "identity-taken"))
+
+    def test_kick_without_an_answer(self) -> None:
+        machine = Machine().online()
+        machine.ask(requests.kick("k", "Tea", "eve", 5))
+        machine.hear_fence()
+        self.assertEqual(machine.done(), {"k": None})
+
+    def test_error_of_something_else(self) -> None:
+        """What belongs to the connection, or names another room, refuses no request."""
+        machine = Machine().online()
+        machine.ask(requests.leave("v", "Tea"))
+        machine.hear(Error("too-much-nonsense", "x"), Error("no-such-room", "x", roomid="Den"))
+        self.assertEqual(
+            machine.events(),
+            [Refusal("too-much-nonsense", "x", None, None), Refusal("no-such-room", "x", None, "Den")],
+        )
+        machine.hear(Error("not-a-member", "x", roomid="Tea"))
+        machine.hear_fence()
+        self.assertEqual(machine.done(), {"v": Refused})
+
+    def test_error_of_nobody(self) -> None:
+        machine = Machine().online()
+        machine.hear(Error("bad-line", "x"))
+        self.assertEqual(machine.events(), [Refusal("bad-line", "x", None, None)])
+
+    def test_late_answers(self) -> None:
+        """The answer to a request of the connection before does not answer the next one."""
+        machine = Machine().online()
+        machine.ask(requests.rename("r", "bob"), requests.rename("q", "cat"))
+        machine.lose()
+        machine.effects.clear()
+        machine.back(HALL)
+        machine.hear(NewIdentity("ada", "ada"), Error("identity-taken", "somebody else is bob"))
+        machine.hear(RoomContents("?f.2", [], ""))
+        self.assertEqual(machine.done(), {})
+        machine.hear_fence()
+        self.assertEqual(machine.sent()[-1], "identitychange")
+        machine.hear(NewIdentity("ada", "cat"))
+        machine.hear_fence()
+        self.assertEqual(machine.done(), {"q": "cat"})
+
+    def test_members_and_rooms(self) -> None:
+        machine = Machine().online()
+        machine.hear(RoomContents("Tea", ["ada", "eve"], "eve"), RoomList([RoomCount("Tea", 2)]))
+        self.assertEqual(machine.events(), [Members("Tea", ("ada", "eve"), "eve"), Rooms({"Tea": 2})])
+
+    def test_unknown(self) -> None:
+        machine = Machine().online()
+        machine.hear(Contact("eve", "t"))
+        self.assertEqual(machine.effects, [])
+
+
+class RoomTests(SynchronousTestCase):
+    def test_moves(self) -> None:
+        machine = Machine().online()
+        machine.hear(RoomChange("ada", HALL, "Tea"))
+        self.assertEqual(machine.state.rooms, ("Tea",))
+        machine.hear(RoomChange("ada", "", "Den"))
+        self.assertEqual(machine.state.rooms, ("Tea", "Den"))
+        machine.hear(RoomChange("eve", "Den", ""), RoomChange("ada", "Den", "Den"))
+        self.assertEqual(machine.state.rooms, ("Tea", "Den"))
+        machine.hear(RoomChange("ada", "Tea", ""))
+        self.assertEqual(machine.state.rooms, ("Den",))
+        moves = [("ada", HALL, "Tea"), ("ada", "", "Den"), ("eve", "Den", ""), ("ada", "Tea", "")]
+        self.assertEqual(machine.events(), [Moved(*move) for move in moves], "a refusal is no move")
+
+    def test_names(self) -> None:
+        machine = Machine().online()
+        machine.hear(NewIdentity("", "ada"), NewIdentity("ada", "ada"), NewIdentity("eve", "eva"))
+        self.assertEqual(machine.events(), [Renamed("eve", "eva")])
+        self.assertEqual(machine.state.identity, "ada")
+
+    def test_rooms_wanted(self) -> None:
+        """They are entered with the first welcome that is heard to the end."""
+        machine = Machine(rooms=("Tea", "Den"), history="none")
+        machine.connect()
+        machine.take(Send)
+        machine.welcome()
+        self.assertEqual(machine.sent(), ["join Tea", "join Den"])
+        machine.lose()
+        machine.connect()
+        self.assertNotIn("resume", machine.hello())
+        machine.welcome()
+        lines = machine.lines()
+        self.assertEqual(lines[0], {"type": "join", "roomid": "Tea", "stay": True, "history": "none"})
+        self.assertEqual([line["type"] for line in lines], ["join", "join", "status", "who"])
+        machine.effects.clear()
+        machine.hear(
+            RoomContents(HALL, ["ada"], ""),
+            RoomChange("ada", "", "Tea"),
+            Error("no-such-room", "x", roomid="Den"),
+            Error("already-there", "x", roomid="Tea"),
+            status((HALL, 3), ("Tea", 4)),
+        )
+        refusals = [event for event in machine.events() if isinstance(event, Refusal)]
+        self.assertEqual(refusals, [Refusal("no-such-room", "x", None, "Den")], "the other one is no news")
+        machine.hear_fence()
+        machine.lose()
+        machine.connect()
+        resume = machine.hello()["resume"]
+        self.assertEqual(resume, [{"roomid": HALL, "from": 4}, {"roomid": "Tea", "from": 5}])
+        machine.welcome()
+        self.assertEqual(machine.sent(), [])
+
+    def test_resumed_rooms(self) -> None:
+        """Rooms of a resumed session are those the server names; what it does not is forgotten."""
+        machine = Machine().online("Tea", "Den", positions=4)
+        machine.lose()
+        machine.connect()
+        machine.welcome("s1")
+        self.assertEqual(machine.state.rooms, (HALL, "Tea", "Den"), "until it is known better")
+        machine.hear(RoomContents("Den", ["ada"], ""), RoomContents("Tea", ["eve"], ""))
+        self.assertEqual(machine.state.rooms, ("Den",))
+        machine.hear(RoomChange("ada", "", "Attic"), RoomContents("Den", ["ada"], ""))
+        machine.hear_fence()
+        self.assertEqual(machine.state.rooms, ("Den", "Attic"))
+        self.assertNotIn("Tea", machine.state.positions)
+        machine.hear(RoomContents("Tea", ["ada"], ""))
+        self.assertEqual(machine.state.rooms, ("Den", "Attic"), "later it is nothing but an answer")
+
+    def test_welcome_cut_short(self) -> None:
+        """A connection that breaks while rooms are told loses none of them."""
+        machine = Machine().online("Tea", "Den", positions=4)
+        machine.lose()
+        machine.back("Den")
+        machine.hear(RoomChange("ada", "Tea", ""), RoomChange("ada", "", "Attic"))
+        machine.lose()
+        self.assertEqual(machine.state.rooms, (HALL, "Den", "Attic"))
+        machine.effects.clear()
+        machine.connect()
+        self.assertEqual([resume["roomid"] for resume in machine.hello()["resume"]], [HALL, "Den"])
+
+    def test_room_without_a_position(self) -> None:
+        """It cannot be resumed, so it is entered again, which a session that is still there refuses."""
+        machine = Machine().online("Tea")
+        machine.lose()
+        machine.connect()
+        self.assertNotIn("resume", machine.hello())
+        machine.welcome("s1")
+        self.assertEqual(machine.sent(), ["join Tea"])
+        machine.hear(RoomContents(HALL, ["ada"], ""), RoomContents("Tea", ["ada"], ""))
+        machine.effects.clear()
+        machine.hear(RoomChange("ada", "Tea", "Tea"), Error("already-there", "x", roomid="Tea"))
+        self.assertEqual(machine.effects, [])
+
+    def test_new_session_elsewhere(self) -> None:
+        """A new session begins in MainHall; one that was elsewhere does not stay there, or hear of it."""
+        machine = Machine().online(positions=4)
+        machine.hear(RoomChange("ada", HALL, "Tea"), status(("Tea", 6)))
+        machine.hear_fence()
+        machine.lose()
+        machine.connect()
+        self.assertEqual(machine.hello()["resume"], [{"roomid": "Tea", "from": 7}])
+        machine.welcome("s2")
+        self.assertEqual(machine.sent(), ["leave MainHall"])
+        machine.effects.clear()
+        machine.hear(RoomChange("ada", "", HALL), RoomChange("ada", "", "Tea"))
+        machine.hear(said(1), Gap(HALL, 2, 3, "retention"), said(7, "Tea"))
+        machine.hear(RoomChange("ada", HALL, ""))
+        machine.hear_fence()
+        self.assertEqual(machine.state.rooms, ("Tea",))
+        events = machine.events()
+        self.assertEqual([event.room for event in events if isinstance(event, Said | Missing)], ["Tea"])
+        machine.hear(RoomChange("ada", "Tea", HALL), said(9))
+        self.assertEqual(machine.events()[-1], heard(9), "from here on it is a room like any other")
+
+    def test_new_session_left_in_main_hall(self) -> None:
+        """Where all other rooms are gone, MainHall is heard after all."""
+        machine = Machine().online(positions=4)
+        machine.hear(RoomChange("ada", HALL, "Tea"), status(("Tea", 6)))
+        machine.lose()
+        machine.connect()
+        machine.welcome("s2")
+        machine.effects.clear()
+        machine.hear(RoomChange("ada", "", HALL), Error("no-such-room", "x", roomid="Tea"), Error("last-room", "x"))
+        self.assertEqual(machine.events()[1:], [Refusal("no-such-room", "x", None, "Tea")])
+        machine.hear_fence()
+        machine.hear(said(9))
+        self.assertEqual(machine.events(), [heard(9)])
+
+    def test_name_wanted_by_a_new_session(self) -> None:
+        """The name asked for, or the last one taken; a guest's is nothing to insist on."""
+        machine = Machine()
+        machine.online()
+        machine.lose()
+        machine.connect()
+        self.assertNotIn("identity", machine.hello())
+        machine.welcome("s1")
+        machine.hear(NewIdentity("ada", "bob"))
+        machine.lose()
+        machine.connect()
+        self.assertEqual(machine.hello()["identity"], "bob")
+        machine.welcome("s1", "cat")
+        machine.lose()
+        machine.connect()
+        self.assertEqual(machine.hello()["identity"], "cat", "a change that came through while away")
+        machine.welcome("s2", "guest1")
+        machine.lose()
+        machine.connect()
+        self.assertEqual(machine.hello()["identity"], "cat")
+
+
+class SurveyTests(SynchronousTestCase):
+    """`status` tells from where on a room is heard, even where nothing was said yet."""
+
+    def test_on_entering(self) -> None:
+        machine = Machine().online()
+        machine.hear(RoomChange("ada", "", "Tea"))
+        self.assertEqual([line["type"] for line in machine.lines()], ["status", "who"])
+        machine.hear(status((HALL, 4), ("Tea", 6), ("Den", 8)))
+        machine.hear_fence()
+        machine.lose()
+        machine.connect()
+        resume = machine.hello()["resume"]
+        self.assertEqual(resume, [{"roomid": HALL, "from": 5}, {"roomid": "Tea", "from": 7}])
+
+    def test_read_before_told(self) -> None:
+        machine = Machine().online(positions=4)
+        machine.hear(said(5), status((HALL, 4)), said(6))
+        self.assertEqual(machine.events(), [heard(5), heard(6)])
+
+    def test_after_the_request_under_way(self) -> None:
+        machine = Machine().online()
+        machine.ask(requests.join("j", "Tea", stay=True, history=None), requests.list_rooms("l"))
+        machine.effects.clear()
+        machine.hear(RoomChange("ada", "", "Tea"))
+        self.assertEqual(machine.lines(), [])
+        machine.hear_fence()
+        self.assertEqual([line["type"] for line in machine.lines()], ["status", "who"])
+        machine.hear_fence()
+        self.assertEqual([line["type"] for line in machine.lines()], ["list", "who"])
+
+    def test_one_under_way_covers(self) -> None:
+        """A room entered before `status` is told is in it; one entered after is not."""
+        machine = Machine().online()
+        machine.hear(RoomChange("ada", "", "Tea"))
+        machine.effects.clear()
+        machine.hear(RoomChange("ada", "", "Den"), status())
+        machine.hear_fence()
+        self.assertEqual(machine.lines(), [])
+        machine.hear(RoomChange("ada", "", "Attic"))
+        machine.effects.clear()
+        machine.hear(status(), RoomChange("ada", "", "Loft"))
+        machine.hear_fence()
+        self.assertEqual([line["type"] for line in machine.lines()], ["status", "who"])
+
+    def test_on_a_notice(self) -> None:
+        """What a notice says in words, `status` says in fields."""
+        machine = Machine().online()
+        machine.hear(Notice("redundancy", "lost"))
+        self.assertEqual([line["type"] for line in machine.lines()], ["status", "who"])
+        self.assertEqual(machine.events(), [Noticed("redundancy", "lost")])
+        machine.hear(status(redundancy="alone"), status(redundancy="alone"))
+        self.assertEqual(machine.events(), [StateChanged("online", "north", "alone", "the server says so")])
+        self.assertEqual(machine.state.redundancy, "alone")
+
+
+class ReadingTests(SynchronousTestCase):
+    def test_in_order(self) -> None:
+        machine = Machine().online(positions=4)
+        machine.hear(said(5), said(5), said(2), said(6), said(1, "Tea"))
+        self.assertEqual(machine.events(), [heard(5), heard(6)], "known ones, and rooms one is not in, are passed over")
+
+    def test_hole(self) -> None:
+        """Messages never come out of order: the connection is ended, and the next resumes where this one was."""
+        machine = Machine().online(positions=4)
+        machine.say("a")
+        machine.effects.clear()
+        machine.hear(said(5), said(7), said(8), Ack("a", HALL, 9, 1, 1))
+        self.assertEqual(machine.events(), [heard(5)])
+        self.assertEqual(machine.effects, [HangUp()], "and nothing more of it is heard")
+        machine.say("b")
+        self.assertEqual(machine.effects, [HangUp()], "or sent")
+        machine.lose("aborted")
+        self.assertEqual(machine.events(), [StateChanged("waiting", "", "", "messages of MainHall are missing")])
+        machine.effects.clear()
+        machine.connect()
+        self.assertEqual(machine.hello()["resume"], [{"roomid": HALL, "from": 6, "epoch": 1}])
+        machine.welcome("s1")
+        machine.hear(RoomContents(HALL, ["ada"], ""), said(6), said(7))
+        self.assertEqual(machine.events()[-2:], [heard(6), heard(7)])
+
+    def test_gap(self) -> None:
+        machine = Machine().online(positions=4)
+        machine.hear(Gap(HALL, 5, 8, "retention"), said(9), Gap(HALL, 1, 3, "retention"), Gap("Tea", 1, 3, "deleted"))
+        self.assertEqual(machine.events(), [Missing(HALL, 5, 8, "retention"), heard(9)])
+
+    def test_rewind(self) -> None:
+        machine = Machine().online(positions=4)
+        machine.hear(said(5), said(6), Rewind(HALL, 9), Rewind(HALL, 5), said(5))
+        self.assertEqual(machine.events(), [heard(5), heard(6), Rewound(HALL, 5), heard(5)])
+
+    def test_left_and_entered_again(self) -> None:
+        """What one left is begun anew."""
+        machine = Machine().online("Tea", positions=4)
+        machine.hear(said(5, "Tea"), RoomChange("ada", "Tea", ""), said(6, "Tea"), RoomChange("ada", "", "Tea"))
+        machine.hear(said(1, "Tea"))
+        events = [event for event in machine.events() if isinstance(event, Said)]
+        self.assertEqual(events, [heard(5, "Tea"), heard(1, "Tea")])
+
+
+class RedirectTests(SynchronousTestCase):
+    def test_moves_on(self) -> None:
+        """After its time the client goes to the servers named, without waiting, and with its session."""
+        machine = Machine().online(positions=4)
+        machine.hear(Redirect(["south:1", "south:1", "east:1"], "draining", 1500))
+        self.assertEqual(machine.take(Wake), [Wake(1.5, 1.5)])
+        self.assertEqual(machine.events(), [Redirected(("south:1", "south:1", "east:1"), "draining")])
+        machine.ask(requests.list_rooms("l"))
+        self.assertEqual(machine.effects, [], "a request could not be told done from not done")
+        machine.hear(said(5))
+        self.assertEqual(machine.events(), [heard(5)], "until then it is served")
+        machine.do(machine.state.due())
+        self.assertEqual(machine.take(HangUp), [HangUp()])
+        machine.lose("aborted")
+        self.assertEqual(machine.events(), [StateChanged("waiting", "", "", "redirected: draining")])
+        self.assertEqual(machine.take(Wake), [Wake(0, 0)])
+        machine.do(machine.state.due())
+        self.assertEqual(machine.take(Connect), [Connect("south:1")])
+        machine.do(machine.state.failed("x"))
+        machine.do(machine.state.due())
+        self.assertEqual(machine.take(Connect), [Connect("east:1")])
+        machine.do(machine.state.connected())
+        hello = machine.hello()
+        self.assertEqual((hello["session"], hello["resume"][0]["from"]), ("s1", 6))
+        machine.welcome("s1")
+        machine.hear_fence()
+        self.assertEqual(machine.sent(), ["list"])
+
+    def test_said_meanwhile(self) -> None:
+        machine = Machine().online()
+        machine.hear(Redirect([], "draining", 1500))
+        machine.say("a")
+        self.assertEqual(machine.sent(), ["message a"])
+
+    def test_lost_before(self) -> None:
+        """The time is waited for all the same: the server spreads its clients by it."""
+        machine = Machine().online()
+        machine.hear(Redirect(["south:1"], "isolated", 1500))
+        machine.effects.clear()
+        machine.lose()
+        self.assertEqual(machine.take(Wake), [])
+        machine.do(machine.state.due())
+        self.assertEqual(machine.take(Connect), [Connect("south:1")])
+
+    def test_instead_of_a_welcome(self) -> None:
+        machine = Machine()
+        machine.connect()
+        machine.effects.clear()
+        machine.hear(Redirect(["south:1"], "full", -5))
+        self.assertEqual(machine.take(Wake), [Wake(0, 0)])
+        machine.do(machine.state.due())
+        self.assertEqual(machine.take(HangUp), [HangUp()])
+        machine.lose()
+        self.assertEqual(machine.events()[-1], StateChanged("waiting", "", "", "redirected: full"))
+
+    def test_before_the_welcome(self) -> None:
+        """A welcome that comes after it does not undo it."""
+        machine = Machine()
+        machine.connect()
+        machine.hear(Redirect(["south:1"], "draining", 1500))
+        machine.effects.clear()
+        machine.welcome()
+        self.assertEqual(machine.take(Sleep), [])
+        machine.do(machine.state.due())
+        machine.lose()
+        machine.do(machine.state.due())
+        self.assertEqual(machine.take(Connect), [Connect("south:1")])
+
+    def test_forgotten_once_welcomed(self) -> None:
+        machine = Machine().online()
+        machine.hear(Redirect(["south:1", "east:1"], "draining", 0))
+        machine.do(machine.state.due())
+        machine.lose()
+        machine.connect()
+        machine.welcome("s1")
+        machine.lose()
+        machine.take(Connect)
+        machine.do(machine.state.due())
+        self.assertEqual(machine.take(Connect), [Connect(0)], "east is not where it was sent any more")

@@ -1,0 +1,425 @@
+"""The simulated disk and the store on it."""
+
+import random
+from functools import partial
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from chatproto.errors import StoreBusy, StoreCorrupt, StoreError
+from chatproto.log.entry import ACT, MESSAGE, Entry, Numbering, Run
+from chatproto.log.interface import IStore, Snapshot
+from chatproto.testing import DISK_FAULTS, FAULTS, FaultPlan, SimClock, SimDisk, SimHost, SimNetwork, SimStore
+from chatproto.testing.clock import HostClock
+from tests.unit.log.contract import StoreContract
+
+
+def message(number: int, room: str = "hall") -> Entry:
+    return Entry(MESSAGE, room, f"m{number}", 1000.0 + number, b'{"n":%d' % number, b"}", retriable=True)
+
+
+class Life:
+    """One life of a program that appends and remembers what was done."""
+
+    def __init__(self, disk: SimDisk, directory: str = "data") -> None:
+        self.clock = HostClock(disk.clock)
+        self.failed: list[str] = []
+        self.store = disk.open(directory, self.failed.append, self.clock)
+        snapshot, runs = self.store.recover()
+        self.snapshot = snapshot
+        self.recovered = list(runs)
+        index = snapshot.index if snapshot is not None else 0
+        positions = dict(snapshot.positions) if snapshot is not None else {}
+        for run in self.recovered:
+            index = run.index + len(run.ids) - 1
+            if run.position:
+                positions[run.room] = run.position + len(run.ids) - 1
+        self.numbering = Numbering(index, positions, 1)
+        self.done: list[str] = []
+
+    def append(self, *numbers: int, room: str = "hall") -> None:
+        """Append one run of messages."""
+        runs = self.numbering.seal([message(number, room) for number in numbers])
+        self.store.append(runs, lambda: self.done.extend(f"m{number}" for number in numbers))
+
+    def save(self, first: dict[str, int] | None = None) -> None:
+        numbering = self.numbering
+        self.store.save(Snapshot(numbering.index, 1, dict(numbering.positions), b"state", first or {}))
+
+
+def ids(runs: list[Run]) -> list[str]:
+    return [id for run in runs for id in run.ids]
+
+
+class ContractTests(StoreContract, SynchronousTestCase):
+    """What every store promises, of the simulated one, with lives that end now politely and now in a crash."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = SimClock()
+        self.disk = SimDisk(self.clock, random.Random(0))
+        self.polite = True
+
+    def open(self) -> SimStore:
+        self.life = HostClock(self.clock)
+        return self.disk.open("data", self.fail, self.life)
+
+    def settle(self) -> None:
+        self.clock.run(1)
+
+    def reopen(self, store: SimStore) -> SimStore:
+        self.polite = not self.polite
+        if self.polite:
+            store.close()
+            self.settle()
+        self.life.die()
+        self.disk.crash()
+        return self.open()
+
+
+class SimDiskTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = SimClock()
+        self.disk = self.new_disk(0)
+
+    def new_disk(self, seed: int, **options: Any) -> SimDisk:
+        return SimDisk(self.clock, random.Random(seed), **options)
+
+    def end(self, disk: SimDisk, life: Life) -> None:
+        life.clock.die()
+        disk.crash()
+
+    def test_interface(self) -> None:
+        verifyObject(IStore, Life(self.disk).store)
+
+    def test_commit_takes_its_time(self) -> None:
+        """Not done before the time drawn, and done once, in order."""
+        life = Life(self.new_disk(0, commit_s=(0.5, 0.5)))
+        life.append(1)
+        life.append(2)
+        self.assertEqual(life.done, [])
+        self.clock.run(0.4)
+        self.assertEqual(life.done, [])
+        self.clock.run(0.2)
+        self.assertEqual(life.done, ["m1"])
+        self.clock.run(0.5)
+        self.assertEqual(life.done, ["m1", "m2"])
+
+    def test_one_commit_for_what_waited(self) -> None:
+        """What came while one commit was under way goes in one."""
+        life = Life(self.new_disk(0, commit_s=(0.5, 0.5)))
+        for number in range(100):
+            life.append(number)
+        self.clock.run(1.1)
+        self.assertEqual(len(life.done), 100)
+
+    def test_survives_a_restart(self) -> None:
+        """What was done is there for the next life, without what only this process knew."""
+        life = Life(self.disk)
+        life.append(1, 2)
+        life.append(3)
+        self.clock.run(1)
+        self.end(self.disk, life)
+        again = Life(self.disk)
+        self.assertEqual(ids(again.recovered), ["m1", "m2", "m3"])
+        self.assertEqual([run.entries for run in again.recovered], [[], []])
+        self.assertEqual(again.recovered[0].lines()[1], b'{"n":2,"roomid":"hall","index":2,"epoch":1}')
+        read = again.store.run_of(1)
+        self.clock.run(1)
+        for run in (again.recovered[0], self.successResultOf(read)):
+            run.ids.clear()
+        self.end(self.disk, again)
+        again = Life(self.disk)
+        self.assertEqual(ids(again.recovered), ["m1", "m2", "m3"], "a process cannot change what the disk holds")
+        self.assertEqual(again.store.find("m3"), 3)
+        self.assertEqual(again.store.find("m4"), None)
+
+    def test_crash_in_a_commit(self) -> None:
+        """All of what was under way survives or nothing of it; both happen; what waited is lost, what was done not."""
+        outcomes = set()
+        for seed in range(50):
+            disk = self.new_disk(seed, commit_s=(0.5, 0.5))
+            life = Life(disk)
+            life.append(1)
+            self.clock.run(0.1)
+            life.append(2, 3)
+            life.append(4, room="other")
+            self.clock.run(0.6)
+            life.append(5)
+            self.assertEqual(life.done, ["m1"])
+            self.end(disk, life)
+            self.clock.run(10)
+            self.assertEqual(life.done, ["m1"])
+            outcomes.add(tuple(ids(Life(disk).recovered)))
+        self.assertEqual(outcomes, {("m1",), ("m1", "m2", "m3", "m4")})
+
+    def test_durable_but_not_told(self) -> None:
+        """A crash between the commit and its `done` loses nothing."""
+        for seed in range(10):
+            disk = self.new_disk(seed)
+            life = Life(disk)
+            life.append(1)
+            life.clock.pause()
+            self.clock.run(1)
+            self.assertEqual(life.done, [])
+            self.end(disk, life)
+            self.assertEqual(ids(Life(disk).recovered), ["m1"])
+
+    def test_paused(self) -> None:
+        """The commit under way ends; the process hears of it, and begins the next, when it goes on."""
+        life = Life(self.disk)
+        life.append(1)
+        life.append(2)
+        life.clock.pause()
+        self.clock.run(5)
+        self.assertEqual(life.done, [])
+        life.clock.resume()
+        self.clock.run(5)
+        self.assertEqual(life.done, ["m1", "m2"])
+
+    def test_full(self) -> None:
+        """The opener is told once, nothing is kept or done from then on, and closing still answers."""
+        life = Life(self.disk)
+        life.append(1)
+        self.clock.run(1)
+        self.disk.fill()
+        life.append(2)
+        life.append(3)
+        self.clock.run(1)
+        life.append(4)
+        self.clock.run(1)
+        self.assertEqual(life.failed, ["cannot write data: database or disk is full"])
+        self.assertEqual(life.done, ["m1"])
+        closed = life.store.close()
+        self.clock.run(1)
+        self.successResultOf(closed)
+        self.assertRaises(StoreError, self.disk.open, "new", life.failed.append, life.clock)
+        self.disk.mend()
+        again = Life(self.disk)
+        self.assertEqual(ids(again.recovered), ["m1"])
+        again.append(5)
+        self.clock.run(1)
+        self.assertEqual(again.done, ["m5"])
+
+    def test_failing(self) -> None:
+        """A commit that fails once may be on the disk all the same; the next life writes again."""
+        outcomes = set()
+        for seed in range(20):
+            disk = self.new_disk(seed)
+            life = Life(disk)
+            disk.fail()
+            life.append(1)
+            life.append(2)
+            self.clock.run(1)
+            self.assertEqual((len(life.failed), life.done), (1, []))
+            self.assertIn("disk I/O error", life.failed[0])
+            self.end(disk, life)
+            again = Life(disk)
+            outcomes.add(tuple(ids(again.recovered)))
+            again.append(3)
+            self.clock.run(1)
+            self.assertEqual(again.done, ["m3"])
+        self.assertEqual(outcomes, {(), ("m1",)})
+
+    def test_slow(self) -> None:
+        life = Life(self.disk)
+        self.disk.slow((5, 5))
+        life.append(1)
+        self.clock.run(4.9)
+        self.assertEqual(life.done, [])
+        self.disk.mend()
+        self.clock.run(0.2)
+        life.append(2)
+        self.clock.run(0.1)
+        self.assertEqual(life.done, ["m1", "m2"])
+
+    def test_busy(self) -> None:
+        """One process at a time: the next after a close or a crash, not after a pause; other directories are free."""
+        life = Life(self.disk)
+        self.assertRaises(StoreBusy, Life, self.disk)
+        Life(self.disk, "other")
+        life.append(1)
+        closed = life.store.close()
+        self.assertRaises(StoreBusy, Life, self.disk)
+        life.append(2)
+        self.clock.run(1)
+        self.successResultOf(closed)
+        self.assertEqual(life.done, ["m1"])
+        again = Life(self.disk)
+        self.assertEqual(ids(again.recovered), ["m1"])
+        again.clock.pause()
+        self.assertRaises(StoreBusy, Life, self.disk)
+        self.end(self.disk, again)
+        Life(self.disk)
+
+    def test_snapshot(self) -> None:
+        """Recovery starts with it; ids before it are still found, its acts and what is below `first` are purged."""
+        life = Life(self.disk)
+        life.append(1, 2)
+        life.store.append(life.numbering.seal([Entry(ACT, "", "a", 1.0, b"{}", retriable=True)]), lambda: None)
+        life.append(4, room="other")
+        life.append(5)
+        life.save({"hall": 3})
+        self.assertEqual(life.store.find("m1"), 1)
+        life.append(6)
+        self.clock.run(1)
+        self.assertEqual(life.store.find("m1"), 1)
+        self.end(self.disk, life)
+        again = Life(self.disk)
+        assert again.snapshot is not None
+        self.assertEqual((again.snapshot.index, again.snapshot.state), (5, b"state"))
+        self.assertEqual(ids(again.recovered), ["m6"])
+        self.assertEqual([again.store.find(id) for id in ("m1", "a", "m4", "m6")], [1, 3, 4, 6])
+        runs = [again.store.run_of(index) for index in (1, 3, 4, 5, 6, 7)]
+        self.clock.run(1)
+        found = [self.successResultOf(run) for run in runs]
+        self.assertEqual([run and run.ids[0] for run in found], [None, None, "m4", "m5", "m6", None])
+
+    def test_snapshot_in_its_turn(self) -> None:
+        """It is not durable before what it includes, and a second one while one is being saved is left out."""
+        for seed in range(20):
+            disk = self.new_disk(seed)
+            life = Life(disk)
+            life.append(1)
+            life.append(2)
+            life.save()
+            life.append(3)
+            life.save()
+            self.clock.run(random.Random(seed).uniform(0, 0.02))
+            self.end(disk, life)
+            again = Life(disk)
+            index = again.snapshot.index if again.snapshot is not None else 0
+            self.assertIn(index, (0, 2))
+            total = index + len(ids(again.recovered))
+            self.assertGreaterEqual(total, len(life.done))
+            self.assertLessEqual(total, 3)
+
+    def test_read(self) -> None:
+        """Later, in the order asked; `peek` at once."""
+        life = Life(self.disk)
+        life.append(1, 2, 3)
+        life.append(4, room="other")
+        life.append(5)
+        self.clock.run(1)
+        answered: list[int] = []
+        for number in range(10):
+            life.store.read("hall", 2, 1000, 1000).addCallback(lambda _, number=number: answered.append(number))
+        reading = life.store.read("hall", 2, 1000, 3)
+        self.assertNoResult(reading)
+        self.clock.run(1)
+        self.assertEqual(answered, list(range(10)))
+        (piece,) = self.successResultOf(reading)
+        self.assertEqual((piece.position, piece.count), (2, 3))
+        self.assertEqual(life.store.peek("hall", 2, 1000, 3), [piece])
+        self.assertEqual([piece.count for piece in life.store.peek("hall", 1, 1, 3)], [1])
+        self.assertEqual(life.store.peek("hall", 5, 1000, 3), [])
+        self.assertEqual(life.store.peek("nowhere", 1, 1000, 3), [])
+
+    def test_expired(self) -> None:
+        """By age and by size."""
+        life = Life(self.disk)
+        for number in range(10):
+            life.append(number)
+        self.clock.run(1)
+        by_age, by_size, none = (life.store.expired(*limits) for limits in ((1003.5, 0), (0, 500), (0, 0)))
+        self.clock.run(1)
+        self.assertEqual(self.successResultOf(by_age), {"hall": 5})
+        self.assertGreater(self.successResultOf(by_size)["hall"], 3)
+        self.assertEqual(self.successResultOf(none), {})
+
+    def test_lost_sector(self) -> None:
+        """A gap is found by whoever recovers."""
+        life = Life(self.disk)
+        for number in range(3):
+            life.append(number)
+        self.clock.run(1)
+        self.end(self.disk, life)
+        self.disk.lose("data", 2)
+        self.assertRaises(StoreCorrupt, Life, self.disk)
+
+    def test_reader_after_death(self) -> None:
+        """Nothing is answered, nothing is written."""
+        life = Life(self.disk)
+        life.append(1)
+        self.clock.run(1)
+        answers: list[Any] = []
+        life.store.run_of(1).addCallback(answers.append)
+        self.end(self.disk, life)
+        life.append(2)
+        life.store.read("hall", 1, 100, 100).addCallback(answers.append)
+        life.store.close().addCallback(answers.append)
+        self.clock.run(5)
+        self.assertEqual((answers, life.done), ([], ["m1"]))
+        self.assertEqual(ids(Life(self.disk).recovered), ["m1"])
+
+
+class Keeper:
+    """A program that appends for ever, and must find again what it was told is kept."""
+
+    def __init__(self, host: SimHost, kept: list[int], test: SynchronousTestCase) -> None:
+        world = host.world()
+        self.clock = world.clock
+        store = world.store("data", world.fatal)
+        assert isinstance(store, SimStore)
+        self.store = store
+        _, runs = store.recover()
+        numbers = [int(id[1:]) for id in ids(list(runs))]
+        test.assertEqual(numbers, list(range(len(numbers))))
+        test.assertGreaterEqual(len(numbers), len(kept))
+        kept[:] = numbers
+        self.kept = kept
+        self.numbering = Numbering(len(numbers), {"hall": len(numbers)}, 1)
+        self.next(len(numbers))
+
+    def next(self, number: int) -> None:
+        runs = self.numbering.seal([message(number)])
+        self.store.append(runs, partial(self.kept.append, number))
+        self.clock.callLater(0.02, self.next, number + 1)
+
+
+class HostTests(SynchronousTestCase):
+    def test_storms(self) -> None:
+        """Whatever happens to processes and disks, what was done is found again, in order, by every life."""
+        lives = deaths = 0
+        for seed in range(20):
+            network = SimNetwork(SimClock(), random.Random(seed))
+            host = network.host("a")
+            kept: list[int] = []
+            host.runs(lambda host, kept=kept: Keeper(host, kept, self))
+            plan = FaultPlan(network, random.Random(seed), faults=FAULTS + DISK_FAULTS, lasting_s=(0.05, 1))
+            plan.rain(30)
+            network.clock.run(30)
+            self.assertTrue(host.alive)
+            before = len(kept)
+            network.clock.run(1)
+            self.assertGreater(len(kept), before + 40, plan.describe())
+            lives += host.lives
+            deaths += len(host.last_words)
+        self.assertGreater(lives, 60)
+        self.assertGreater(deaths, 20, "disks end processes")
+
+    def test_one_disk_a_host(self) -> None:
+        """The same path on two hosts is two directories."""
+        network = SimNetwork(SimClock(), random.Random(0))
+        for name in "ab":
+            network.host(name).world().store("data", self.fail)
+        world = network.host("a").world()
+        self.assertRaises(StoreBusy, world.store, "data", self.fail)
+
+    def test_doomed_hosts_count_as_dead(self) -> None:
+        """With `down_max=1` a full disk is not followed by a crash elsewhere."""
+        network = SimNetwork(SimClock(), random.Random(0))
+        hosts = [network.host(name) for name in "abc"]
+        for host in hosts:
+            host.runs(lambda host: Keeper(host, [], self))
+        plan = FaultPlan(network, random.Random(3), faults=(*DISK_FAULTS, FAULTS[0]), gap_s=(0.05, 0.2), down_max=1)
+        most = 0
+
+        def count() -> None:
+            nonlocal most
+            most = max(most, sum(not host.alive for host in hosts))
+
+        plan.rain(30)
+        network.clock.run(30, after_each=count)
+        self.assertEqual(most, 1)

@@ -1,0 +1,43 @@
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from chatproto.wire import TokenBucket
+
+
+class TokenBucketTests(SynchronousTestCase):
+    def test_a_burst_is_free_and_what_is_beyond_it_is_waited_for(self) -> None:
+        bucket = TokenBucket(10.0, 20.0)
+        self.assertEqual(bucket.take(15, 1.0), 0.0)
+        self.assertEqual(bucket.take(5, 1.0), 0.0)
+        self.assertEqual(bucket.take(1, 1.0), 0.1)
+        self.assertEqual(bucket.take(4, 1.0), 0.5)
+
+    def test_a_debt_is_paid_by_waiting(self) -> None:
+        bucket = TokenBucket(10.0, 10.0)
+        wait_s = bucket.take(30, 5.0)
+        self.assertEqual(wait_s, 2.0)
+        self.assertEqual(bucket.take(0, 5.0 + wait_s), 0.0)
+        self.assertEqual(bucket.take(1, 5.0 + wait_s), 0.1)
+
+    def test_no_more_than_a_burst_is_saved_up(self) -> None:
+        bucket = TokenBucket(10.0, 20.0)
+        bucket.take(20, 1.0)
+        self.assertEqual(bucket.take(20, 1000.0), 0.0)
+        self.assertEqual(bucket.take(1, 1000.0), 0.1)
+
+    def test_a_rate_of_nothing_allows_everything(self) -> None:
+        bucket = TokenBucket(0.0, 0.0)
+        self.assertEqual(bucket.take(10**9, 0.0), 0.0)
+        self.assertEqual(bucket.take(10**9, 0.0), 0.0)
+
+    @given(st.lists(st.tuples(st.integers(0, 50), st.floats(0.0, 3.0))))
+    def test_whoever_waits_as_told_is_never_faster_than_rate_and_burst(self, takings: list[tuple[int, float]]) -> None:
+        bucket = TokenBucket(10.0, 20.0)
+        now = 0.0
+        taken = 0
+        for count, pause_s in takings:
+            now += bucket.take(count, now)
+            taken += count
+            self.assertTrue(taken <= 20.0 + 10.0 * now + 1e-6, (taken, now))
+            now += pause_s
