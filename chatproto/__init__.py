@@ -1,3 +1,28 @@
-"""Chat that survives the loss of a server: a Twisted protocol library and a `twistd` daemon."""
+"""Chat that survives the loss of a server: a Twisted protocol library and a `twistd` daemon.
+
+Public here: what most programs need. More is in the slices: `chatproto.client.events`, `chatproto.chat` (the
+protocols of the client link), `chatproto.services`, `chatproto.testing`.
+"""
+
+from chatproto.chat.settings import ChatSettings
+from chatproto.client import ChatClient
+from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, StoreError
+from chatproto.services import NodeService, NodeSettings, Retention, build_node
+from chatproto.world import World
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ChatClient",
+    "ChatSettings",
+    "ChatprotoError",
+    "ClientError",
+    "ClientStopped",
+    "NodeService",
+    "NodeSettings",
+    "Refused",
+    "Retention",
+    "StoreError",
+    "World",
+    "build_node",
+]

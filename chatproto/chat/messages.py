@@ -12,9 +12,6 @@ from chatproto.errors import WireError
 VERSION = 1
 """The version of the extensions that `hello` and `welcome` speak of."""
 
-SERVER_IDENTITY = "server"
-"""Whoever speaks to base clients for the node itself."""
-
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", gc=False, omit_defaults=False):
     """What every wire message is."""

@@ -11,7 +11,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatproto.chat.messages import (
-    SERVER_IDENTITY,
     BaseRequest,
     Error,
     ExtendedRequest,
@@ -25,6 +24,7 @@ from chatproto.chat.seat import Seat
 from chatproto.chat.server import ChatServer
 from chatproto.link import LineLink, Turn
 from chatproto.wire import TokenBucket
+from chatproto.wire.fields import SERVER_IDENTITY
 
 log = Logger()
 
@@ -240,7 +240,7 @@ class ClientLinkFactory(Factory):
     def __init__(self, server: ChatServer, turn: Turn, clock: Any) -> None:
         """Serve a node's chat."""
         self.server = server
-        self.links: set[ClientLink] = set()
+        self.links: dict[ClientLink, None] = {}
         self._turn = turn
         self._clock = clock
         self._addresses: Counter[str] = Counter()
@@ -255,7 +255,7 @@ class ClientLinkFactory(Factory):
     def came(self, link: ClientLink) -> str | None:
         """Count a connection; return why it is refused, if it is."""
         settings = self.server.settings
-        self.links.add(link)
+        self.links[link] = None
         address = _host(link)
         if address is not None:
             self._addresses[address] += 1
@@ -273,7 +273,7 @@ class ClientLinkFactory(Factory):
 
     def went(self, link: ClientLink) -> None:
         """Count a connection off."""
-        self.links.discard(link)
+        self.links.pop(link, None)
         self._ungreeted.discard(link)
         address = _host(link)
         if address is not None:

@@ -26,7 +26,6 @@ from chatproto.chat.lines import (
     lines_of,
 )
 from chatproto.chat.messages import (
-    SERVER_IDENTITY,
     VERSION,
     Ack,
     Contact,
@@ -68,6 +67,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
 from chatproto.log.interface import ILog, Slice
+from chatproto.wire.fields import SERVER_IDENTITY
 
 PEEK_BYTES = 32 * 1024
 """An archive up to this size is sent at once, in its place among the lines that the reference lists."""

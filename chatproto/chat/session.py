@@ -14,7 +14,6 @@ import msgspec
 from chatproto.chat.acts import Act, Create, Depart, Destroy, Enter, Expel, Move, Part, Rename, encode_act
 from chatproto.chat.hall import Hall, Member
 from chatproto.chat.messages import (
-    SERVER_IDENTITY,
     ContactAsked,
     CreateRoom,
     Delete,
@@ -41,7 +40,7 @@ from chatproto.chat.messages import (
     Who,
 )
 from chatproto.log.entry import ACT, MESSAGE, Entry
-from chatproto.wire.fields import ID_CHARS_MAX
+from chatproto.wire.fields import ID_CHARS_MAX, SERVER_IDENTITY
 
 KICK_S_MAX = 10 * 365 * 86400
 """A longer kick is as long as this one."""

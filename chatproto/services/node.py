@@ -85,7 +85,7 @@ class ChatService(Service):
         if not self._started:
             return
         self._server.stop()
-        for link in self._factory.links:
+        for link in list(self._factory.links):
             link.close()
         waited = 0.0
         while self._factory.links and waited < STOP_S_MAX:

@@ -92,6 +92,11 @@ class SimDisk:
         held.holder = SimStore(self, held, directory, failed, life)
         return held.holder
 
+    def newest_first(self, directory: str) -> Iterator[Run]:
+        """Return the durable runs of a data directory, newest first; none where there is no such directory."""
+        held = self._directories.get(directory)
+        return iter(()) if held is None else reversed(held.runs.values())
+
     @property
     def doomed(self) -> bool:
         """Whether the next commit will fail."""

@@ -3,6 +3,9 @@
 MAIN_HALL = "MainHall"
 """The room that everybody starts in; nobody owns it and nothing deletes it."""
 
+SERVER_IDENTITY = "server"
+"""Whoever speaks to base clients for the node itself; nobody else may be called so."""
+
 IDENTITY_CHARS_MIN = 3
 IDENTITY_CHARS_MAX = 16
 ROOM_CHARS_MIN = 3
@@ -12,7 +15,7 @@ ID_CHARS_MAX = 64
 
 def identity_allowed(name: str) -> bool:
     """Whether an identity may be called so: an ASCII letter, then letters and digits, 3 to 16 in all."""
-    return _allowed(name, IDENTITY_CHARS_MIN, IDENTITY_CHARS_MAX)
+    return _allowed(name, IDENTITY_CHARS_MIN, IDENTITY_CHARS_MAX) and name != SERVER_IDENTITY
 
 
 def room_allowed(name: str) -> bool:
