@@ -123,6 +123,8 @@ class Link(Protocol):
 
     def when_clear(self, call: Callable[[], None]) -> None:
         """Have something called, once, after the next flush that leaves no backlog."""
+        if not self.open:
+            return  # Only the end is waited for now.
         self._when_clear = call
         if self._clear and not self._queue:
             self.turn.at_end(self.flush)
@@ -222,7 +224,8 @@ class Link(Protocol):
             self.abort()
             return
         self.ping()
-        self._timer = self.clock.callLater(interval_s, self._beat, interval_s, silence_s_max, silent_s)
+        if self.open:
+            self._timer = self.clock.callLater(interval_s, self._beat, interval_s, silence_s_max, silent_s)
 
     def ping(self) -> None:
         """Send something that a live peer answers."""

@@ -528,22 +528,25 @@ class Hall:
     @classmethod
     def restored(cls, data: bytes) -> "Hall":
         """Make a hall of what `snapshot` returned."""
-        state = msgspec.msgpack.decode(data, type=_HallState)
         hall = cls()
+        hall.restore(data)
+        return hall
+
+    def restore(self, data: bytes) -> None:
+        """Become, from empty, what `snapshot` returned."""
+        state = msgspec.msgpack.decode(data, type=_HallState)
         for m in state.members:
             member = Member(m.key, m.identity, m.node, m.token, m.history)
             member.rooms, member.banned = m.rooms, m.banned
-            hall.members[m.key] = hall.identities[m.identity] = member
+            self.members[m.key] = self.identities[m.identity] = member
             if m.token is not None:
-                hall.tokens[m.token] = member
-        hall.rooms.clear()
+                self.tokens[m.token] = member
         for r in state.rooms:
-            room = hall.rooms[r.name] = Room(r.name, r.owner, r.owner_key, r.last)
+            room = self.rooms[r.name] = Room(r.name, r.owner, r.owner_key, r.last)
             room.born, room.first = r.born, r.first
-            room.members = {key: hall.members[key] for key in r.members}
+            room.members = {key: self.members[key] for key in r.members}
             if r.owner_key is not None:
-                hall.members[r.owner_key].owned |= {r.name}
+                self.members[r.owner_key].owned |= {r.name}
             elif r.owner:
-                hall._waiting.setdefault(r.owner, set()).add(r.name)
-        hall._numbered = state.numbered
-        return hall
+                self._waiting.setdefault(r.owner, set()).add(r.name)
+        self._numbered = state.numbered

@@ -79,8 +79,8 @@ class ClientLink(LineLink):
 
     def handshakeCompleted(self) -> None:
         """TLS is up: from here on it is as with any other stream."""
-        self._cancel_timer()
         if self.open and not self._greeted:
+            self._cancel_timer()
             self._timer = self.clock.callLater(self._server.settings.greet_after_s, self._greet)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -5,54 +5,32 @@ The pure parts decide (`hall`, `session`); this performs. Everything here runs o
 
 import hashlib
 import random
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from chatproto.chat import hall as effects
 from chatproto.chat.acts import Forget, decode_act
-from chatproto.chat.audience import Audience
+from chatproto.chat.answers import Answers
 from chatproto.chat.hall import Hall, Member
-from chatproto.chat.lines import (
-    HISTORY_LIMIT_MAX,
-    base_lines,
-    base_lines_of,
-    fitting,
-    history_line,
-    lines_of,
-)
+from chatproto.chat.hearing import Hearing
 from chatproto.chat.messages import (
     VERSION,
     Ack,
-    Contact,
-    ContactAsked,
     Error,
-    Gap,
     Hello,
-    HistoryAsked,
-    HistoryWanted,
     JoinExtended,
     Message,
     Notice,
-    Private,
-    PrivateAck,
-    PrivateAsked,
     Quit,
     Request,
-    Rewind,
-    RoomStatus,
     Said,
-    Status,
-    StatusAsked,
     Welcome,
     decode_content,
     encode,
 )
-from chatproto.chat.seat import Door, Feed, Seat
+from chatproto.chat.seat import Door, Seat
 from chatproto.chat.session import (
     Ask,
     Effect,
@@ -66,16 +44,8 @@ from chatproto.chat.session import (
 from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
-from chatproto.log.interface import ILog, Slice
+from chatproto.log.interface import ILog
 from chatproto.wire.fields import SERVER_IDENTITY
-
-PEEK_BYTES = 32 * 1024
-"""An archive up to this size is sent at once, in its place among the lines that the reference lists."""
-FEED_BYTES = 128 * 1024
-"""What is read of an archive in one go: enough to be fast, little enough to hold nobody up."""
-PAGE_BYTES_READ_MAX = 4 * 1024 * 1024
-
-log = Logger()
 
 
 class ChatServer:
@@ -121,8 +91,8 @@ class ChatServer:
             settings.rooms_per_owner_max,
             settings.rooms_per_session_max,
         )
-        self._audiences: dict[str, Audience] = {}
-        self._touched: dict[Audience, None] = {}
+        self._hearing = Hearing(self.hall, chat_log, turn, settings.history, self._fed)
+        self._answers = Answers(self.hall, chat_log, self._hearing, self.seats, dice, self._time, self._answered)
         self._impatient: dict[Seat, None] = {}
         self._stopping = False
         self._moment: float | None = None
@@ -135,13 +105,6 @@ class ChatServer:
             effects.Arrived: self._arrived,
             effects.Gone: self._gone,
             effects.Ended: self._ended,
-        }
-        self._answers: dict[type[Any], Callable[[Seat, Any], None]] = {
-            HistoryAsked: self._answer_history,
-            StatusAsked: self._answer_status,
-            PrivateAsked: self._answer_private,
-            ContactAsked: self._answer_contact,
-            HangUp: self._answer_hang_up,
         }
 
     # Life
@@ -233,10 +196,8 @@ class ChatServer:
             return  # It has another one already.
         seat.link = None
         self._impatient.pop(seat, None)
-        seat.feeds = None
         member = seat.session.member
-        for name in member.rooms if member is not None else ():
-            self._unhear(seat, name)
+        self._hearing.forsake(seat, member.rooms if member is not None else ())
         if not self._stopping:
             self._orphaned(seat)
 
@@ -271,16 +232,14 @@ class ChatServer:
         seat.lost = seat.leaving = False
         older, seat.link = seat.link, link
         if older is not None:
-            seat.feeds = None
-            for name in member.rooms:
-                self._unhear(seat, name)
+            self._hearing.forsake(seat, member.rooms)
             older.close(encode(Error("session-moved", "a newer connection has this session")))
         self._welcome(seat, member)
         wanted = {resume.roomid: resume.index for resume in hello.resume}
         for name in member.rooms:
             seat.send(encode(self.hall.contents(name)))
         for name in member.rooms:
-            self._bring_up(seat, name, wanted.pop(name, None), hello.history)
+            self._hearing.enter(seat, name, wanted.pop(name, None), hello.history)
         if wanted:
             self.received(seat, [JoinExtended(name, stay=True, index=at) for name, at in wanted.items()])
         return seat
@@ -332,12 +291,23 @@ class ChatServer:
                 seat.send(encode(doing.line))  # type: ignore[union-attr]
             else:
                 assert isinstance(doing, Ask)
-                self._answers[type(doing.request)](seat, doing.request)
+                if isinstance(doing.request, HangUp):
+                    self._hang_up(seat)
+                else:
+                    self._answers.answer(seat, doing.request)
+
+    def _answered(self, seat: Seat) -> None:
+        seat.session.acted()
+        self._go_on(seat)
+
+    def _go_on(self, seat: Seat) -> None:
+        if seat.session.may_go_on:
+            self._perform(seat, seat.session.go_on(self._time()))
 
     # Commits, from the log
 
     def _restore(self, state: bytes) -> None:
-        self.hall = Hall.restored(state)
+        self.hall.restore(state)
 
     def _replay(self, run: Run) -> None:
         if run.kind == MESSAGE:
@@ -353,9 +323,7 @@ class ChatServer:
                 self._said(run, waiting)
             else:
                 self._acted(run, waiting)
-        for audience in self._touched:
-            audience.spill()
-        self._touched.clear()
+        self._hearing.spill()
         for seat in waiting:
             self._perform(seat, seat.session.go_on(self._time()))
         for seat in list(self._impatient):
@@ -365,13 +333,7 @@ class ChatServer:
 
     def _said(self, run: Run, waiting: dict[Seat, None]) -> None:
         room = self.hall.said(run.room, run.position + len(run.ids) - 1)
-        audience = self._audiences.get(run.room)
-        if audience is not None:
-            self._touched[audience] = None
-            if audience.base:
-                audience.tell_base(base_lines_of(run))
-            if audience.extended:
-                audience.tell_extended(run.body + b"\n")
+        self._hearing.said(run)
         for entry in run.entries:
             seat: Seat = entry.origin
             session = seat.session
@@ -397,8 +359,7 @@ class ChatServer:
             seat.send(encode(Error("id-reused", "this id was used for another message", id=entry.id)))
         else:
             self._acknowledge(seat, run, offset, gone=False)
-        if seat.session.may_go_on:
-            self._perform(seat, seat.session.go_on(self._time()))
+        self._go_on(seat)
 
     def _acted(self, run: Run, waiting: dict[Seat, None]) -> None:
         for at, line in enumerate(run.lines()):
@@ -416,26 +377,8 @@ class ChatServer:
 
     # Effects
 
-    def _audience(self, name: str) -> Audience:
-        audience = self._audiences.get(name)
-        if audience is None:
-            audience = self._audiences[name] = Audience()
-        self._touched[audience] = None
-        return audience
-
     def _tell_rooms(self, effect: effects.TellRooms) -> None:
-        line = encode(effect.line)
-        audiences = [self._audience(name) for name in effect.rooms]
-        if len(audiences) == 1:
-            audiences[0].tell(line)
-        elif len(audiences) == 2 and not audiences[0].shares(audiences[1]):
-            for audience in audiences:
-                audience.tell(line)
-        else:
-            for audience in audiences:
-                audience.spill()
-            for seat in dict.fromkeys(seat for audience in audiences for seat in audience.seats()):
-                seat.send(line)
+        self._hearing.tell(effect.rooms, encode(effect.line))
 
     def _tell(self, effect: effects.Tell) -> None:
         self._say_to(effect.member, effect.line)
@@ -446,24 +389,18 @@ class ChatServer:
 
     def _say_to(self, member: Member, line: Message) -> None:
         seat = self.seats.get(member.key)
-        if seat is None or seat.link is None:
-            return
-        # What it heard in its rooms before goes out before.
-        for name in member.rooms:
-            audience = self._audiences.get(name)
-            if audience is not None and seat in audience:
-                audience.spill()
-        seat.send(encode(line))
+        if seat is not None and seat.link is not None:
+            self._hearing.tell_one(seat, member.rooms, encode(line))
 
     def _entered(self, effect: effects.Entered) -> None:
         seat = self.seats.get(effect.member.key)
         if seat is not None and seat.link is not None:
-            self._bring_up(seat, effect.room, effect.index, effect.history)
+            self._hearing.enter(seat, effect.room, effect.index, effect.history)
 
     def _left(self, effect: effects.Left) -> None:
         seat = self.seats.get(effect.member.key)
         if seat is not None:
-            self._unhear(seat, effect.room)
+            self._hearing.leave(seat, effect.room)
 
     def _arrived(self, effect: effects.Arrived) -> None:
         seat = self.seats.get(effect.member.key)
@@ -487,216 +424,15 @@ class ChatServer:
             link.close()
 
     def _ended(self, effect: effects.Ended) -> None:
-        self._audiences.pop(effect.room, None)
+        self._hearing.end(effect.room)
 
-    # Bringing a client up in a room
+    # Partings
 
-    def _bring_up(self, seat: Seat, name: str, index: int | None, history: HistoryWanted) -> None:
-        """Have a seat hear a room, from the archive first where it wants any of it."""
-        room = self.hall.rooms[name]
-        first, end = room.first, room.last + 1
-        if index is None:
-            wanted = self.settings.history if history is None else history
-            count = wanted if isinstance(wanted, int) else room.last if wanted == "all" else 0
-            start = max(first, end - count)
-        elif index > end:
-            # Nobody else can hold what this log does not: it was lost with a disk, not delayed.
-            seat.send(encode(Rewind(name, end)))
-            start = end
-        else:
-            start = max(first, index)
-            self._tell_gap(seat, name, index, start)
-        audience = self._audience(name)
-        feed = Feed(seat, name, start)
-        if start < end and not seat.feeds:
-            # What is durable already but not applied yet must not be read: it will be told as it is applied.
-            self._feed(feed, self.log.peek(name, start, PEEK_BYTES, end - start))
-        if feed.next == end:
-            audience.live(seat)
-            return
-        audience.feed(feed)
-        if seat.feeds is None:
-            seat.feeds = deque()
-        seat.feeds.append(feed)
-        if len(seat.feeds) == 1:
-            self._turn.at_end(lambda: self._read_on(feed))
+    def _fed(self, seat: Seat) -> None:
+        if seat.leaving:
+            self._let_go(seat)
 
-    def _tell_gap(self, seat: Seat, name: str, start: int, end: int) -> None:
-        """Tell an extended client that the positions from `start` up to, without, `end` will not come."""
-        if not seat.session.extended or start >= end:
-            return
-        born = self.hall.rooms[name].born
-        if start < born:
-            seat.send(encode(Gap(name, start, min(end, born) - 1, "deleted")))
-        if end > born:
-            seat.send(encode(Gap(name, max(start, born), end - 1, "retention")))
-
-    def _is_on(self, feed: Feed) -> bool:
-        return bool(feed.seat.feeds) and feed.seat.feeds[0] is feed and feed.seat.link is not None  # type: ignore[index]
-
-    def _read_on(self, feed: Feed) -> None:
-        if self._is_on(feed):
-            count = self.hall.rooms[feed.room].last - feed.next + 1
-            reading = self.log.read(feed.room, feed.next, FEED_BYTES, count)
-            reading.addCallback(self._fed, feed)
-            reading.addErrback(self._unreadable, feed.seat)
-
-    def _unreadable(self, failure: Failure, seat: Seat) -> None:
-        log.failure("the archive cannot be read: look at the disk of this node", failure)
-        if seat.link is not None:
-            seat.link.close()
-
-    def _fed(self, slices: list[Slice], feed: Feed) -> None:
-        room = self.hall.rooms.get(feed.room)
-        if not self._is_on(feed) or room is None:
-            return
-        self._feed(feed, slices)
-        seat = feed.seat
-        if feed.next <= room.last:
-            assert seat.link is not None
-            seat.link.when_clear(lambda: self._read_on(feed))
-            return
-        self._audience(feed.room).live(seat)
-        assert seat.feeds is not None
-        seat.feeds.popleft()
-        self._feed_next(seat)
-
-    def _feed(self, feed: Feed, slices: list[Slice]) -> None:
-        """Send what was read; where nothing was, nothing is there up to the room's end."""
-        seat = feed.seat
-        for piece in slices:
-            self._tell_gap(seat, feed.room, feed.next, piece.position)
-            seat.send(piece.lines + b"\n" if seat.session.extended else base_lines(piece.lines))
-            feed.next = piece.position + piece.count
-        if not slices:
-            end = self.hall.rooms[feed.room].last + 1
-            self._tell_gap(seat, feed.room, feed.next, end)
-            feed.next = end
-
-    def _feed_next(self, seat: Seat) -> None:
-        if seat.feeds:
-            following = seat.feeds[0]
-            self._turn.at_end(lambda: self._read_on(following))
-        else:
-            seat.feeds = None
-            if seat.leaving:
-                self._let_go(seat)
-
-    def _unhear(self, seat: Seat, name: str) -> None:
-        audience = self._audiences.get(name)
-        if audience is None:
-            return
-        audience.leave(seat)
-        if seat.feeds and any(feed.room == name for feed in seat.feeds):
-            was_on = seat.feeds[0].room == name
-            seat.feeds = deque(feed for feed in seat.feeds if feed.room != name)
-            if was_on:
-                self._feed_next(seat)
-
-    # Answers that need more than the hall
-
-    def _answer_history(self, seat: Seat, asked: HistoryAsked) -> None:
-        room = self.hall.rooms[asked.roomid]
-        limit = min(asked.limit, HISTORY_LIMIT_MAX)
-        if asked.index is not None:
-            start = max(room.first, min(asked.index, room.last + 1))
-            self._tell_gap(seat, room.name, max(1, asked.index), start)
-            stop = min(start + limit, room.last + 1)
-        else:
-            assert asked.before is not None
-            stop = max(room.first, min(asked.before, room.last + 1))
-            start = max(room.first, stop - limit)
-        reading = self.log.read(room.name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
-        reading.addCallback(self._read_page, seat, asked, start, stop)
-        reading.addErrback(self._page_unreadable, seat, asked)
-
-    def _read_page(self, slices: list[Slice], seat: Seat, asked: HistoryAsked, start: int, stop: int) -> None:
-        room = self.hall.rooms.get(asked.roomid)
-        if room is None:
-            self._answered(seat, encode(Error("no-such-room", f"{asked.roomid} was deleted", roomid=asked.roomid)))
-            return
-        backwards = asked.before is not None
-        read_to = slices[-1].position + slices[-1].count if slices else stop
-        if backwards and read_to < stop:
-            # Long messages: what was read ends before the page does. The nearer half is enough.
-            start += max(1, (stop - start) // 2)
-            reading = self.log.read(room.name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
-            reading.addCallback(self._read_page, seat, asked, start, stop)
-            reading.addErrback(self._page_unreadable, seat, asked)
-            return
-        lines = lines_of(slices) if start < stop else []
-        page = fitting(lines, from_the_end=backwards)
-        if backwards:
-            more = stop - len(page) > room.first
-        else:
-            more = start + len(page) <= room.last
-        self._answered(seat, history_line(room.name, page, more))
-
-    def _page_unreadable(self, failure: Failure, seat: Seat, asked: HistoryAsked) -> None:
-        log.failure("the archive cannot be read: look at the disk of this node", failure)
-        self._answered(seat, encode(Error("unreadable", "the archive cannot be read now", roomid=asked.roomid)))
-
-    def _answered(self, seat: Seat, line: bytes) -> None:
-        seat.send(line)
-        seat.session.acted()
-        if seat.session.may_go_on:
-            self._perform(seat, seat.session.go_on(self._time()))
-
-    def _answer_status(self, seat: Seat, asked: StatusAsked) -> None:
-        member = seat.session.member
-        if member is None:
-            return
-        feeds = {feed.room: feed.next - 1 for feed in seat.feeds or ()}
-        rooms = []
-        for name in member.rooms:
-            archived = self.hall.rooms[name].last
-            rooms.append(RoomStatus(name, archived, feeds.get(name, archived)))
-        status = Status(
-            rooms,
-            sum(room.archived for room in rooms),
-            sum(room.transferred for room in rooms),
-            self.log.epoch,
-            self.log.role,
-            self.log.redundancy,
-            [],
-        )
-        seat.send(encode(status))
-
-    def _answer_private(self, seat: Seat, asked: PrivateAsked) -> None:
-        sender = seat.session.member
-        member = self.hall.identities.get(asked.to)
-        if sender is None:
-            return
-        if member is None:
-            seat.send(encode(Error("no-such-identity", f"nobody is called {asked.to[:64]}", id=asked.id)))
-            return
-        delivered = 0
-        other = self.seats.get(member.key)
-        if other is not None and other.link is not None and other.session.extended:
-            other.send(encode(Private(sender.identity, asked.content, asked.id, round(self._time(), 3))))
-            delivered = 1
-        seat.send(encode(PrivateAck(asked.id, asked.to, delivered)))
-
-    def _answer_contact(self, seat: Seat, asked: ContactAsked) -> None:
-        sender = seat.session.member
-        if asked.address is not None:
-            seat.address = asked.address[:256]
-        if asked.identity is None or sender is None:
-            return
-        member = self.hall.identities.get(asked.identity)
-        other = self.seats.get(member.key) if member is not None else None
-        if member is None or other is None:
-            text = f"nobody is called {asked.identity[:64]}"
-            seat.send(encode(Error("no-such-identity", text)))
-        elif other.address is None or other.link is None:
-            text = f"{member.identity} accepts no direct connections"
-            seat.send(encode(Error("no-address", text)))
-        else:
-            token = f"{self._dice.getrandbits(128):032x}"
-            other.send(encode(Contact(sender.identity, token)))
-            seat.send(encode(Contact(member.identity, token, other.address)))
-
-    def _answer_hang_up(self, seat: Seat, asked: HangUp) -> None:
+    def _hang_up(self, seat: Seat) -> None:
         seat.leaving = True
         if not seat.feeds:
             self._let_go(seat)

@@ -6,8 +6,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from chatproto.errors import StoreCorrupt, StoreError
 from chatproto.link import Turn
-from chatproto.log.entry import Entry, Numbering, Run
+from chatproto.log.entry import MESSAGE, Entry, Numbering, Run
 from chatproto.log.interface import ILog, IStore, Slice, Snapshot
 
 SNAPSHOT_ENTRIES = 50_000
@@ -51,23 +52,38 @@ class SingleLog:
     ) -> None:
         """See `ILog.open`."""
         self._store = self._open_store()
-        snapshot, runs = self._store.recover()
-        positions: dict[str, int] = {}
-        index = 0
-        if snapshot is not None:
-            restore(snapshot.state)
-            index, positions = snapshot.index, snapshot.positions
-        self._snapshot_index = index
-        for run in runs:
-            replay(run)
-            index = run.index + len(run.ids) - 1
-            if run.position:
-                positions[run.room] = run.position + len(run.ids) - 1
-        self.position = index
-        self._numbering = Numbering(index, positions, self.epoch)
+        try:
+            self._recover(restore, replay)
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreCorrupt(
+                f"the log cannot be replayed beyond entry {self.position} ({error!r}): "
+                "restore it from the other node or a backup"
+            ) from error
         self._commit = commit
         self._repeated = repeated
         self._capture = capture
+
+    def _recover(self, restore: Callable[[bytes], None], replay: Callable[[Run], None]) -> None:
+        snapshot, runs = self._store.recover()
+        positions: dict[str, int] = {}
+        if snapshot is not None:
+            restore(snapshot.state)
+            self.position, positions = snapshot.index, snapshot.positions
+        self._snapshot_index = self.position
+        for run in runs:
+            if run.kind == MESSAGE:
+                last = positions.get(run.room, 0)
+                # The snapshot's positions may be ahead of its index: see `snapshot`.
+                if run.position > last + 1 or run.position < 1:
+                    raise StoreCorrupt(
+                        f"{run.room} has no message {last + 1}: restore the log from the other node or a backup"
+                    )
+                positions[run.room] = max(last, run.position + len(run.ids) - 1)
+            replay(run)
+            self.position = run.index + len(run.ids) - 1
+        self._numbering = Numbering(self.position, positions, self.epoch)
 
     def submit(self, entry: Entry) -> None:
         """See `ILog.submit`."""

@@ -75,23 +75,24 @@ def connect(directory: str, *, writing: bool) -> sqlite3.Connection:
         if not writing and not os.path.exists(path):
             raise StoreError(f"no chatproto data in {directory}")
         database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if tables and application != APPLICATION_ID:
+            raise StoreError(f"{path} is a database of another program")
+        if tables and version != SCHEMA_VERSION:
+            raise StoreVersion(
+                f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}: use the release that wrote it"
+            )
+        # Only now: a database of somebody else is not to be changed.
         if writing:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=FULL")
             database.execute("PRAGMA wal_autocheckpoint=4000")
         else:
             database.execute("PRAGMA query_only=ON")
-        (application,) = database.execute("PRAGMA application_id").fetchone()
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"cannot open {path}: {error}") from error
-    if tables and application != APPLICATION_ID:
-        raise StoreError(f"{path} is a database of another program")
-    if tables and version != SCHEMA_VERSION:
-        raise StoreVersion(
-            f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}: use the release that wrote it"
-        )
     return database
 
 
@@ -196,7 +197,8 @@ class SQLiteStore:
         except sqlite3.DatabaseError as error:
             raise StoreError(f"cannot use {path}: {error}") from error
         if verdict != "ok":
-            raise StoreCorrupt(f"{path} is damaged ({verdict}): restore it from the other node or a backup")
+            found = " ".join(verdict.split())
+            raise StoreCorrupt(f"{path} is damaged ({found}): restore it from the other node or a backup")
 
     # IStore, on the reactor's thread
 

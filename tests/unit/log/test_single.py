@@ -184,7 +184,7 @@ class CommitTests(SingleLogTestCase):
         self.assertEqual(turns, GATHER_TURNS_MAX + 1)
 
     def test_the_next_batch_waits_anew(self) -> None:
-        for count in (1, 2):
+        for count in (1, 2, 3, 4):
             self.submit(message("jokes", "1"))
             self.turn()
             self.submit(message("jokes", "2"))
@@ -270,10 +270,12 @@ class SnapshotTests(SingleLogTestCase):
 
     def test_the_count_goes_on_where_the_last_snapshot_was(self) -> None:
         self.patch(single, "SNAPSHOT_ENTRIES", 4)
-        tail = Numbering(10, {}, 1).seal([act("a"), act("b"), act("c")])
+        tail = Numbering(10, {}, 1).seal([act("a"), act("b")])
         self.begin(RecordingStore(Snapshot(10, 1, {}, b"", {}), tail))
+        self.commit(act("c"))
+        self.assertEqual(self.store.snapshots, [])
         self.commit(act("d"))
-        self.assertEqual([snapshot.index for snapshot in self.store.snapshots], [14])
+        self.assertEqual(self.store.snapshots, [Snapshot(14, 1, {}, b"captured", {"jokes": 2})])
 
 
 class PassingOnTests(SingleLogTestCase):
