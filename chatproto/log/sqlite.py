@@ -82,7 +82,7 @@ def connect(directory: str, *, writing: bool) -> sqlite3.Connection:
             raise StoreError(f"{path} is a database of another program")
         if tables and version != SCHEMA_VERSION:
             raise StoreVersion(
-                f"{path} has schema version {version}, this program reads {SCHEMA_VERSION}: use the release that wrote it"
+                f"{path} has schema version {version}, not {SCHEMA_VERSION}: use the release that wrote it"
             )
         # Only now: a database of somebody else is not to be changed.
         if writing:

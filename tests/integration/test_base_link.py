@@ -19,6 +19,7 @@ from tests.integration.nodes import (
     roomchange,
     roomcontents,
     roomlist,
+    wait_until,
     settle,
 )
 
@@ -156,7 +157,7 @@ def test_a_room_that_is_taken_or_badly_named_is_missing_from_the_answer(node: No
     owner.send("createroom", roomid="attic")
     owner.send("createroom", roomid="z" * 32)
     settle(owner, other)
-    for bad in [*(name for name in BAD_NAMES if name != "z" * 17), "z" * 33, "no way"]:
+    for bad in [*(name for name in BAD_NAMES if name not in ("z" * 17, "server")), "z" * 33, "no way"]:
         other.send("createroom", roomid=bad)
         assert other.drain() == [roomlist((HALL, 2), ("attic", 0), ("z" * 32, 0))], bad
     other.send("createroom", roomid="attic")
@@ -359,12 +360,12 @@ def test_an_ownerless_room_ends_when_its_last_member_breaks_off(node: Node) -> N
     owner.send("quit")
     owner.read_to_end()
     member.reset()
-    for _ in range(200):
+
+    def gone() -> bool:
         watcher.send("list")
-        if roomlist((HALL, 1)) in watcher.drain():
-            break
-    else:
-        pytest.fail("the room is still there")
+        return roomlist((HALL, 1)) in watcher.drain()
+
+    wait_until(gone, "the room is gone")
 
 
 # Messages
