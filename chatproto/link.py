@@ -203,7 +203,7 @@ class Link(Protocol):
 
     def release_reading(self, reason: str) -> None:
         """Take one reason back."""
-        if self._reading_held and reason in self._reading_held:
+        if self._reading_held:
             self._reading_held.discard(reason)
             if not self._reading_held and self.open:
                 self.transport.resumeProducing()

@@ -5,12 +5,18 @@ sends is read by the base types, for which every extension field is unknown and 
 extended types hold. The fields and their order are those of the protocol reference.
 """
 
+from typing import Annotated
+
 import msgspec
 
 from chatproto.errors import WireError
 
 VERSION = 1
 """The version of the extensions that `hello` and `welcome` speak of."""
+
+
+Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""A whole number from a client: JSON has no bound for it, disks and other languages have."""
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", gc=False, omit_defaults=False):
@@ -69,25 +75,25 @@ class Kick(Message, frozen=True, tag="kick"):
 
     roomid: str
     identity: str
-    time: int
+    time: Number
 
 
 class Resume(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where to go on in a room: `index` of the first message wanted, `epoch` of the last one held."""
 
     roomid: str
-    index: int = msgspec.field(name="from")
-    epoch: int | None = None
+    index: Number = msgspec.field(name="from")
+    epoch: Number | None = None
 
 
-HistoryWanted = str | int | None
+HistoryWanted = str | Number | None
 """`"all"`, `"none"`, or how many of the last messages; None for the server's default."""
 
 
 class Hello(Message, frozen=True, tag="hello", omit_defaults=True):
     """The first line of an extended client."""
 
-    version: int
+    version: Number
     identity: str | None = None
     session: str | None = None
     resume: list[Resume] = []
@@ -110,7 +116,7 @@ class JoinExtended(Message, frozen=True, tag="join", omit_defaults=True):
 
     roomid: str
     stay: bool = False
-    index: int | None = msgspec.field(name="from", default=None)
+    index: Number | None = msgspec.field(name="from", default=None)
     history: HistoryWanted = None
 
 
@@ -124,9 +130,9 @@ class HistoryAsked(Message, frozen=True, tag="history", omit_defaults=True):
     """Asks for a page of a room's archive: from an index on, or the last ones before an index."""
 
     roomid: str
-    index: int | None = msgspec.field(name="from", default=None)
-    before: int | None = None
-    limit: int = 100
+    index: Number | None = msgspec.field(name="from", default=None)
+    before: Number | None = None
+    limit: Number = 100
 
 
 class StatusAsked(Message, frozen=True, tag="status"):
@@ -385,6 +391,9 @@ ServerMessage = (
     | Pong
 )
 
+NONSENSE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoding raises: text that is no UTF-8, and depth beyond Python's stack, have exceptions of their own."""
+
 _encoder = msgspec.json.Encoder()
 _server = msgspec.json.Decoder(ServerMessage)
 _private_ack = msgspec.json.Decoder(PrivateAck)
@@ -410,9 +419,9 @@ def decode_server_line(line: bytes) -> "ServerMessage | PrivateAck":
     try:
         message: ServerMessage = _server.decode(line)
         return message
-    except msgspec.MsgspecError as error:
+    except NONSENSE as error:
         # Two messages share the type `ack`; the rarer one is tried when the other does not fit.
         try:
             return _private_ack.decode(line)
-        except msgspec.MsgspecError:
+        except NONSENSE:
             raise WireError(str(error)) from None

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatproto.chat.messages import (
+    NONSENSE,
     BaseRequest,
     Error,
     ExtendedRequest,
@@ -32,8 +33,6 @@ _base = msgspec.json.Decoder(BaseRequest)
 _extended = msgspec.json.Decoder(ExtendedRequest)
 _fields = msgspec.json.Decoder(dict[str, Any])
 _PING = encode(Ping())
-# A line that nests deeper than Python's stack is nonsense like any other.
-_NONSENSE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener)
@@ -122,7 +121,7 @@ class ClientLink(LineLink):
         first, _, rest = lines.partition(b"\n")
         try:
             request = _base.decode(first)
-        except _NONSENSE:
+        except NONSENSE:
             request = None
         if isinstance(request, Hello):
             self._hello(request)
@@ -143,7 +142,7 @@ class ClientLink(LineLink):
         if plain and b'"ping"' not in lines and b'"hello"' not in lines:
             try:
                 requests = decoder.decode_lines(lines)
-            except _NONSENSE:
+            except NONSENSE:
                 pass
             else:
                 if len(requests) == count:
@@ -161,7 +160,7 @@ class ClientLink(LineLink):
         try:
             request = _extended.decode(line) if self.extended else _base.decode(line)
             fields = _fields.decode(line) if isinstance(request, Ping) else {}
-        except _NONSENSE:
+        except NONSENSE:
             self._take_nonsense()
             return
         if isinstance(request, Hello) and not self.extended:

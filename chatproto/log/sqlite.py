@@ -435,7 +435,8 @@ def collect_slices(
         if first < position:
             lines = lines.split(b"\n", position - first)[-1]
             first, count = position, count - (position - first)
-        if count > count_max or len(lines) > bytes_max:
+        cut = count > count_max or len(lines) > bytes_max
+        if cut:
             count, lines = _cut(lines, count_max, bytes_max, at_least_one=not (slices or pieces))
             if not count:
                 break
@@ -446,8 +447,8 @@ def collect_slices(
         end = first + count
         count_max -= count
         bytes_max -= len(lines)
-        if count_max <= 0 or bytes_max <= 0:
-            break
+        if cut or count_max <= 0 or bytes_max <= 0:
+            break  # After a cut, a smaller row might still fit, and leave a hole.
     finish()
     return slices
 
