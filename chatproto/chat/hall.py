@@ -363,7 +363,7 @@ class Hall:
 
     def _freed(self, identity: str) -> None:
         number = identity.removeprefix("guest")
-        if number != identity and number.isdecimal() and number == str(int(number)):
+        if number != identity and number.isdecimal():
             self._guest = max(1, min(self._guest, int(number)))
 
     def _rename(self, act: Rename) -> Iterator[Effect]:
@@ -411,7 +411,7 @@ class Hall:
 
     @staticmethod
     def _is_banned(member: Member, name: str, time: float) -> bool:
-        if member.banned is None or name not in member.banned:
+        if member.banned is None or name not in member.banned or name in member.owned:
             return False
         if time < member.banned[name]:
             return True

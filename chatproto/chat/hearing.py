@@ -119,7 +119,7 @@ class Hearing:
         feed = Feed(seat, name, start)
         if start < end and not seat.feeds:
             # What is durable already but not applied yet must not be read: it will be told as it is applied.
-            self._feed(feed, self._log.peek(name, start, PEEK_BYTES, end - start))
+            self._feed(feed, self._log.peek(name, start, PEEK_BYTES, end - start), end)
         if feed.next == end:
             audience.live(seat)
             return
@@ -145,9 +145,9 @@ class Hearing:
 
     def _read_on(self, feed: Feed) -> None:
         if self._is_on(feed):
-            count = self._hall.rooms[feed.room].last - feed.next + 1
-            reading = self._log.read(feed.room, feed.next, FEED_BYTES, count)
-            reading.addCallback(self._fed, feed)
+            end = self._hall.rooms[feed.room].last + 1
+            reading = self._log.read(feed.room, feed.next, FEED_BYTES, end - feed.next)
+            reading.addCallback(self._fed, feed, end)
             reading.addErrback(self._unreadable, feed.seat)
 
     def _unreadable(self, failure: Failure, seat: Seat) -> None:
@@ -155,11 +155,11 @@ class Hearing:
         if seat.link is not None:
             seat.link.close()
 
-    def _fed(self, slices: list[Slice], feed: Feed) -> None:
+    def _fed(self, slices: list[Slice], feed: Feed, end: int) -> None:
         room = self._hall.rooms.get(feed.room)
         if not self._is_on(feed) or room is None:
             return
-        self._feed(feed, slices)
+        self._feed(feed, slices, end)
         seat = feed.seat
         if feed.next <= room.last:
             assert seat.link is not None
@@ -170,15 +170,14 @@ class Hearing:
         seat.feeds.popleft()
         self._feed_next(seat)
 
-    def _feed(self, feed: Feed, slices: list[Slice]) -> None:
-        """Send what was read; where nothing was, nothing is there up to the room's end."""
+    def _feed(self, feed: Feed, slices: list[Slice], end: int) -> None:
+        """Send what was read of the positions before `end`; where nothing was, nothing is there."""
         seat = feed.seat
         for piece in slices:
             self.tell_gap(seat, feed.room, feed.next, piece.position)
             seat.send(piece.lines + b"\n" if seat.session.extended else base_lines(piece.lines))
             feed.next = piece.position + piece.count
         if not slices:
-            end = self._hall.rooms[feed.room].last + 1
             self.tell_gap(seat, feed.room, feed.next, end)
             feed.next = end
 

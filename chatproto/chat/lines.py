@@ -48,7 +48,7 @@ def fitting(lines: list[bytes], *, from_the_end: bool) -> list[bytes]:
         if room_left < 0 and count:
             break
         count += 1
-    return lines[-count:] if from_the_end and count else lines[:count]
+    return lines[-count:] if from_the_end else lines[:count]
 
 
 def lines_of(slices: "list[Slice]") -> list[bytes]:

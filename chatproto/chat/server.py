@@ -94,6 +94,7 @@ class ChatServer:
         self._hearing = Hearing(self.hall, chat_log, turn, settings.history, self._fed)
         self._answers = Answers(self.hall, chat_log, self._hearing, self.seats, dice, self._time, self._answered)
         self._impatient: dict[Seat, None] = {}
+        self._snapshot_due = False
         self._stopping = False
         self._moment: float | None = None
         self._performers: dict[type[Any], Callable[[Any], None]] = {
@@ -165,6 +166,9 @@ class ChatServer:
             link.close(encode(Error("full", self._full_text())))
             return None
         if current is not None:
+            if current in self._impatient:
+                del self._impatient[current]
+                link.go_on()
             current.link = None
             self._forsake(current)
         link.welcomed()
@@ -303,6 +307,14 @@ class ChatServer:
     def _go_on(self, seat: Seat) -> None:
         if seat.session.may_go_on:
             self._perform(seat, seat.session.go_on(self._time()))
+        self._appease(seat)
+
+    def _appease(self, seat: Seat) -> None:
+        """Let a link that waits for answers be read again, once few enough are due."""
+        if seat in self._impatient and seat.session.in_flight <= self.settings.in_flight_max // 2:
+            del self._impatient[seat]
+            if seat.link is not None:
+                seat.link.go_on()
 
     # Commits, from the log
 
@@ -327,9 +339,7 @@ class ChatServer:
         for seat in waiting:
             self._perform(seat, seat.session.go_on(self._time()))
         for seat in list(self._impatient):
-            if seat.session.in_flight <= self.settings.in_flight_max // 2 and seat.link is not None:
-                del self._impatient[seat]
-                seat.link.go_on()
+            self._appease(seat)
 
     def _said(self, run: Run, waiting: dict[Seat, None]) -> None:
         room = self.hall.said(run.room, run.position + len(run.ids) - 1)
@@ -366,14 +376,20 @@ class ChatServer:
             act = decode_act(line)
             for effect in self.hall.apply(act):
                 self._performers[type(effect)](effect)
-            if isinstance(act, Forget):
-                self._turn.at_end(self.log.snapshot)
+            if isinstance(act, Forget) and not self._snapshot_due:
+                self._snapshot_due = True
+                self._turn.at_end(self._snapshot)
             seat: Seat | None = run.entries[at].origin if run.entries else None
             if seat is not None:
                 seat.session.acted()
                 # Not at once: what waited may be answered only after what the rooms heard.
                 if seat.session.may_go_on:
                     waiting[seat] = None
+
+    def _snapshot(self) -> None:
+        # Purging what retention has dropped follows from a snapshot that says so.
+        self._snapshot_due = False
+        self.log.snapshot()
 
     # Effects
 

@@ -72,7 +72,7 @@ class EntryMaker:
         """Start after a prefix of ASCII letters, digits and dots that no other start of any node has."""
         self._prefix = prefix
         self._count = 0
-        self._now = 0.0
+        self._now = float("nan")
         self._end = b""
 
     def id(self) -> str:

@@ -9,7 +9,8 @@ from chatproto.chat.hall import Hall
 from chatproto.chat.messages import SaidExtended
 from chatproto.log.entry import MESSAGE
 from chatproto.log.interface import Snapshot
-from chatproto.log.sqlite import connect, read_slices, runs_after
+from chatproto.log.rows import read_slices, runs_after
+from chatproto.log.sqlite import connect
 
 _READ_BYTES = 1024 * 1024
 _READ_COUNT = 10_000

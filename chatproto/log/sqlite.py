@@ -16,7 +16,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -27,6 +27,8 @@ from zope.interface import implementer
 from chatproto.errors import StoreBusy, StoreCorrupt, StoreError, StoreVersion
 from chatproto.log.entry import Run
 from chatproto.log.interface import IStore, Slice, Snapshot
+from chatproto.log.purge import Purge
+from chatproto.log.rows import find_expired, read_run, read_slices, runs_after
 
 T = TypeVar("T")
 
@@ -47,16 +49,14 @@ CREATE TABLE log (
     body BLOB NOT NULL          -- the lines, joined by newlines
 ) STRICT;
 CREATE INDEX archive ON log (room, position) WHERE position > 0;
-CREATE TABLE ids (id TEXT PRIMARY KEY, idx INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE ids (
+    id TEXT PRIMARY KEY,        -- chosen by a client
+    idx INTEGER NOT NULL,
+    time REAL NOT NULL          -- of the newest entry when this was written: never before the entry's own
+) STRICT, WITHOUT ROWID;
 CREATE TABLE snapshot (idx INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
 """
-PURGE_ROWS = 500
-"""Rows purged in one transaction, so that appends wait a few milliseconds at most."""
-
 _encode = msgspec.msgpack.encode
-_decode_ids = msgspec.msgpack.Decoder(list[str]).decode
-_decode_offsets = msgspec.msgpack.Decoder(list[int]).decode
-_RUN_COLUMNS = "idx, count, epoch, kind, room, position, time, ids, retriable, body"
 
 
 def file_of(directory: str) -> str:
@@ -94,13 +94,6 @@ def connect(directory: str, *, writing: bool) -> sqlite3.Connection:
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"cannot open {path}: {error}") from error
     return database
-
-
-def run_from_row(row: tuple[Any, ...]) -> Run:
-    """Make a run of the columns of a row."""
-    index, _count, epoch, kind, room, position, time, ids, retriable, body = row
-    offsets = _decode_offsets(retriable) if retriable else []
-    return Run(index, epoch, kind, room, position, time, _decode_ids(ids), body, offsets)
 
 
 class _Worker:
@@ -143,6 +136,7 @@ class _Append(msgspec.Struct, gc=False):
 class _Save(msgspec.Struct, gc=False):
     snapshot: Snapshot
     ids: list[tuple[str, int]]
+    time: float
     saved: Callable[[], None]
 
 
@@ -177,9 +171,9 @@ class SQLiteStore:
             os.close(self._lock)
             raise
         self._recent: dict[str, int] = {}
+        self._newest_time = 0.0
         self._saving: dict[str, int] | None = None
-        self._purged: dict[str, int] = {}
-        self._purges: list[tuple[str, tuple[Any, ...]]] = []
+        self._purges = Purge(self._database)
         self._reading = reading
         self._reader = _Worker(reactor, "chatproto-reader")
         self._jobs: queue.SimpleQueue[_Append | _Save | None] = queue.SimpleQueue()
@@ -216,11 +210,11 @@ class SQLiteStore:
     def append(self, runs: list[Run], done: Callable[[], None]) -> None:
         """See `IStore.append`."""
         for run in runs:
-            if run.retriable:
-                self._remember(run)
+            self._remember(run)
         self._jobs.put(_Append(runs, done))
 
     def _remember(self, run: Run) -> None:
+        self._newest_time = max(self._newest_time, run.time)
         for offset in run.retriable:
             self._recent[run.ids[offset]] = run.index + offset
 
@@ -229,7 +223,7 @@ class SQLiteStore:
         if self._saving is not None:
             return  # The one before is still being written; the next one will hold more anyway.
         ids, self._saving, self._recent = sorted(self._recent.items()), self._recent, {}
-        self._jobs.put(_Save(snapshot, ids, self._saved))
+        self._jobs.put(_Save(snapshot, ids, self._newest_time, self._saved))
 
     def _saved(self) -> None:
         self._saving = None
@@ -289,7 +283,7 @@ class SQLiteStore:
         try:
             job = self._jobs.get(block=not self._purges)
         except queue.Empty:
-            self._purge_some()
+            self._purges.some()
             return True
         appends: list[_Append] = []
         while isinstance(job, _Append):
@@ -335,24 +329,13 @@ class SQLiteStore:
         snapshot = save.snapshot
         execute = self._database.execute
         execute("BEGIN IMMEDIATE")
-        self._database.executemany("INSERT OR REPLACE INTO ids VALUES (?, ?)", save.ids)
+        rows = [(id, index, save.time) for id, index in save.ids]
+        self._database.executemany("INSERT OR REPLACE INTO ids VALUES (?, ?, ?)", rows)
         execute("DELETE FROM snapshot")
         execute("INSERT INTO snapshot VALUES (?, ?)", (snapshot.index, _encode(snapshot)))
         execute("COMMIT")
         self._reactor.callFromThread(save.saved)
-        self._purges = [
-            ("SELECT idx FROM log WHERE room = ? AND position > 0 AND position + count <= ?", (room, first))
-            for room, first in snapshot.first.items()
-            if first > self._purged.get(room, 1)
-        ]
-        self._purges.append(("SELECT idx FROM log WHERE position = 0 AND idx <= ?", (snapshot.index,)))
-        self._purged = snapshot.first
-
-    def _purge_some(self) -> None:
-        select, parameters = self._purges[0]
-        cursor = self._database.execute(f"DELETE FROM log WHERE idx IN ({select} LIMIT {PURGE_ROWS})", parameters)
-        if cursor.rowcount < PURGE_ROWS:
-            del self._purges[0]
+        self._purges.plan(snapshot, save.time)
 
 
 def _all_done(appends: list[_Append]) -> None:
@@ -378,106 +361,3 @@ def _lock(directory: str) -> int:
         os.close(lock)
         raise StoreBusy(f"the data directory {directory} is in use by another process") from error
     return lock
-
-
-def runs_after(database: sqlite3.Connection, index: int) -> Iterable[Run]:
-    """Return the runs after an index, in order.
-
-    Raises:
-        StoreCorrupt: while iterating, where one is missing or damaged.
-    """
-    rows = database.execute(f"SELECT {_RUN_COLUMNS} FROM log WHERE idx > ? ORDER BY idx", (index,))
-    for row in rows:
-        run = run_from_row(row)
-        if run.index != index + 1 or not row[1] == len(run.ids) == run.body.count(b"\n") + 1:
-            raise StoreCorrupt(
-                f"entry {index + 1} of the log is missing or damaged: restore it from the other node or a backup"
-            )
-        index += len(run.ids)
-        yield run
-
-
-def read_run(database: sqlite3.Connection, index: int) -> Run | None:
-    """See `IStore.run_of`."""
-    row = database.execute(
-        f"SELECT {_RUN_COLUMNS} FROM log WHERE idx <= ? ORDER BY idx DESC LIMIT 1", (index,)
-    ).fetchone()
-    return None if row is None or row[0] + row[1] <= index else run_from_row(row)
-
-
-def read_slices(database: sqlite3.Connection, room: str, position: int, bytes_max: int, count_max: int) -> list[Slice]:
-    """See `IStore.read`."""
-    rows = database.execute(
-        "SELECT position, count, body FROM log WHERE room = :room AND position > 0 AND position >= coalesce("
-        "(SELECT max(position) FROM log WHERE room = :room AND position > 0 AND position <= :position), 1) "
-        "ORDER BY position",
-        {"room": room, "position": position},
-    )
-    return collect_slices(rows, position, bytes_max, count_max)
-
-
-def collect_slices(
-    rows: Iterable[tuple[int, int, bytes]], position: int, bytes_max: int, count_max: int
-) -> list[Slice]:
-    """Cut rows of (position, count, lines), in order, down to what `IStore.read` promises."""
-    slices: list[Slice] = []
-    pieces: list[bytes] = []
-    start = end = 0
-
-    def finish() -> None:
-        if pieces:
-            slices.append(Slice(start, end - start, b"\n".join(pieces)))
-            pieces.clear()
-
-    for first, count, lines in rows:
-        if first + count <= position:
-            continue
-        if first < position:
-            lines = lines.split(b"\n", position - first)[-1]
-            first, count = position, count - (position - first)
-        cut = count > count_max or len(lines) > bytes_max
-        if cut:
-            count, lines = _cut(lines, count_max, bytes_max, at_least_one=not (slices or pieces))
-            if not count:
-                break
-        if first != end or not pieces:
-            finish()
-            start = first
-        pieces.append(lines)
-        end = first + count
-        count_max -= count
-        bytes_max -= len(lines)
-        if cut or count_max <= 0 or bytes_max <= 0:
-            break  # After a cut, a smaller row might still fit, and leave a hole.
-    finish()
-    return slices
-
-
-def _cut(lines: bytes, count_max: int, bytes_max: int, *, at_least_one: bool) -> tuple[int, bytes]:
-    count = size = 0
-    for line in lines.split(b"\n", count_max)[:count_max]:
-        if size + len(line) > bytes_max and not (at_least_one and count == 0):
-            break
-        size += len(line) + 1
-        count += 1
-    return count, lines[: size - 1] if count else b""
-
-
-def find_expired(database: sqlite3.Connection, before: float, bytes_max: int) -> dict[str, int]:
-    """See `IStore.expired`."""
-    excess = 0
-    if bytes_max:
-        (pages,) = database.execute("PRAGMA page_count").fetchone()
-        (free,) = database.execute("PRAGMA freelist_count").fetchone()
-        (size,) = database.execute("PRAGMA page_size").fetchone()
-        excess = (pages - free) * size - bytes_max
-    keep: dict[str, int] = {}
-    rows = database.execute(
-        "SELECT room, position, count, time, length(body) + length(ids) + 64 FROM log WHERE position > 0 ORDER BY idx"
-    )
-    for room, position, count, time, size in rows:
-        if time >= before and excess <= 0:
-            break
-        keep[room] = position + count
-        excess -= size
-    return keep

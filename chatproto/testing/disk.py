@@ -16,7 +16,7 @@ from zope.interface import implementer
 from chatproto.errors import StoreBusy, StoreCorrupt, StoreError
 from chatproto.log.entry import Run
 from chatproto.log.interface import IStore, Slice, Snapshot
-from chatproto.log.sqlite import collect_slices
+from chatproto.log.rows import collect_slices
 from chatproto.testing.clock import HostClock, SimCall, SimClock
 
 T = TypeVar("T")

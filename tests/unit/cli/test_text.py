@@ -23,6 +23,7 @@ class Harmless(SynchronousTestCase):
 
     def test_direction_controls(self) -> None:
         self.assertEqual(harmless("\u202egnp.exe\u2066"), "<U+202E>gnp.exe<U+2066>")
+        self.assertEqual(harmless("\u061c\u200e\u200f\ufeff"), "<U+061C><U+200E><U+200F><U+FEFF>")
 
     def test_lone_surrogates(self) -> None:
         self.assertEqual(harmless("a\ud800b"), "a\ufffdb")

@@ -64,7 +64,7 @@ class OutboxTests(SynchronousTestCase):
 
     def test_window_of_bytes(self) -> None:
         """What is longer than the window goes out alone."""
-        self.make(in_flight_bytes_max=200)
+        self.make(in_flight_bytes_max=2 * len(requests.say("b", "x" * 40, None).line))
         self.say("a", content="x" * 300)
         self.say("b", "c", content="x" * 40)
         self.say("d", content="x" * 100)
@@ -73,6 +73,25 @@ class OutboxTests(SynchronousTestCase):
             for key in step:
                 self.assertEqual(self.due(), [])
                 self.outbox.acknowledge(key)
+
+    def test_window_after_a_loss(self) -> None:
+        """What was in flight is not any more."""
+        line = len(requests.say("a", "x", None).line)
+        self.make(in_flight_bytes_max=3 * line)
+        for end in (self.outbox.lost, self.outbox.give_up):
+            self.say("a", "b", "c", "d")
+            self.assertEqual(self.due(), ["a", "b", "c"])
+            end()
+            self.outbox.give_up_queued()
+
+    def test_withdraw(self) -> None:
+        self.make()
+        self.say("a", "b", "c")
+        self.outbox.withdraw("b")
+        self.outbox.withdraw("x")
+        self.assertEqual(self.due(), ["a", "c"])
+        self.outbox.withdraw("a")
+        self.assertTrue(self.outbox.acknowledge("a"), "sent is sent")
 
     def test_count_ceiling(self) -> None:
         """What is queued, unacknowledged or under way counts; what is over does not."""
@@ -103,10 +122,12 @@ class OutboxTests(SynchronousTestCase):
             self.assertRaises(QueueFull, self.say, "c")
 
         fill()
+        self.outbox.begin(requests.survey([]))
+        self.outbox.fenced("?f.1")
         self.due()
         self.outbox.acknowledge("a")
         self.outbox.acknowledge("p")
-        self.outbox.fenced("?f.1")
+        self.outbox.fenced("?f.2")
         self.outbox.acknowledge("b")
         fill()
         for key in ("p", "unknown", "a", "b", "l"):
@@ -117,7 +138,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.outbox.give_up_queued(), ["a", "b"])
         fill()
         self.outbox.give_up()
-        fill()
+        self.assertEqual(self.outbox._bytes, 0)
 
     def test_line_ceiling(self) -> None:
         """A longer line would end the connection, again and again."""
@@ -144,6 +165,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual([done.key for done in ended], ["k", "p"])
         self.assertTrue(all(isinstance(done.error, Uncertain) for done in ended))
         self.assertIsNone(self.outbox.under_way)
+        self.assertFalse(self.outbox.acknowledge("p"))
         self.assertEqual(self.due(), ["b", "c", "d", "list"])
 
     def test_lost_survey(self) -> None:

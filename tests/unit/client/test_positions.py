@@ -77,6 +77,8 @@ class PositionsTests(SynchronousTestCase):
         self.positions.forget("Nowhere")
         self.positions.keep(("Attic", "Tea"))
         self.assertEqual(self.positions.resume(("Tea", "Den", "Attic")), [Resume("Attic", 8, 1)])
+        self.positions.start("Tea", 3)
+        self.assertEqual(self.positions.resume(("Tea",)), [Resume("Tea", 3, None)])
 
     @given(st.lists(st.tuples(st.integers(1, 8), st.sampled_from(["said", "gap", "rewind"]), st.integers(0, 3))))
     def test_view_is_a_prefix(self, steps: list[tuple[int, str, int]]) -> None:

@@ -49,6 +49,9 @@ class AskingTests(SynchronousTestCase):
         return caught.exception.code
 
     def test_what_is_so(self) -> None:
+        new = self.deployment.client(start=False)
+        self.assertEqual((new.identity, new.room, new.rooms, new.state), ("", "", (), "stopped"))
+        self.assertEqual((new.server, new.redundancy, new.session), ("", "", None))
         ada = self.ada
         self.assertEqual((ada.identity, ada.room, ada.rooms, ada.state), ("ada", "MainHall", ("MainHall",), "online"))
         self.assertEqual((ada.server, ada.redundancy), ("primary", "single"))
@@ -148,6 +151,9 @@ class AskingTests(SynchronousTestCase):
         status = self.result(self.eve.status())
         self.assertEqual((status.archived, status.transferred, status.role), (1, 1, "leader"))
 
+    def test_no_delay(self) -> None:
+        self.assertTrue(self.ada._link.transport.getTcpNoDelay())  # type: ignore[union-attr]
+
     def test_in_order(self) -> None:
         """What is asked in one breath is done in order, whatever needs an answer."""
         self.ada.create_room("Tea")
@@ -190,6 +196,7 @@ class AskingTests(SynchronousTestCase):
         waiting = client.send("a")
         self.failureResultOf(client.send("b"), QueueFull)
         self.assertNoResult(waiting)
+        self.assertEqual(len(client._waiting), 1, "what was not taken is not kept")
 
 
 class MakingTests(SynchronousTestCase):
@@ -227,6 +234,18 @@ class ListenerTests(SynchronousTestCase):
         deployment.run(1)
         self.assertEqual(len(heard), 1)
         self.assertGreater(len(client.events), 2)
+
+    def test_order(self) -> None:
+        """All listeners hear all events in one order, whatever one of them makes happen on hearing one."""
+        deployment = Deployment()
+        client = deployment.client("ada", start=False)
+        heard: list[Any] = []
+        client.subscribe(lambda event: client.stopService() if isinstance(event, Welcomed) else None)
+        client.subscribe(heard.append)
+        client.startService()
+        deployment.run(1)
+        self.assertIn(StateChanged("stopped", "", "", "asked to"), heard)
+        self.assertEqual(heard, client.events)
 
     def test_asking_from_a_listener(self) -> None:
         """What a listener asks comes after all else that is to be done."""
@@ -323,7 +342,7 @@ class StoppingTests(SynchronousTestCase):
         """Without quitting, a later client goes on with the session, and others hear nothing of it."""
         ada = self.deployment.online("ada", quit_on_stop=False)
         session = ada.session
-        self.deployment.result(ada.stopService())
+        self.deployment.result(ada.stopService(), 0.5)
         self.assertEqual(ada.session, session)
         events = len(self.eve.events)
         later = self.deployment.online(None, session=session)
@@ -544,13 +563,83 @@ class ResumingTests(SynchronousTestCase):
         for seed in range(30):
             try:
                 self.check_storm(seed)
-            except BaseException:
-                print(f"seed {seed}")
-                raise
+            except Exception as error:
+                raise AssertionError(f"seed {seed}") from error
 
     def test_byte_by_byte(self) -> None:
         """However the bytes are chopped."""
         self.check_storm(5, piece_bytes_max=3)
+
+    def check_acts(self, seed: int) -> None:
+        """Three clients ask for all sorts of things while connections and nodes break."""
+        deployment = Deployment(seed, ChatSettings(session_grace_s=3.0))
+        dice = random.Random(seed)
+        clients = [
+            deployment.client(name, heartbeat_s=0.5, silence_s_max=1.5, connect_s_max=1.0, history="none")
+            for name in ("ada", "bob", "eve")
+        ]
+        asked: list[Deferred[Any]] = []
+
+        def ask(client: Listening) -> "Deferred[Any]":
+            room = dice.choice(["Tea", "Den", "Attic", "MainHall"])
+            asking: list[Any] = [
+                lambda: client.create_room(room),
+                lambda: client.join(room),
+                lambda: client.join(room, stay=True),
+                lambda: client.leave(room),
+                lambda: client.delete_room(room),
+                lambda: client.kick(room, dice.choice(clients).identity or "x", 1),
+                lambda: client.rename(dice.choice(["ada", "bob", "eve", "cat", "dan"])),
+                lambda: client.send("x", room),
+                lambda: client.send("x"),
+                lambda: client.who(room),
+                lambda: client.history_page(room),
+                lambda: client.status(),
+                lambda: client.private("cat", "psst"),
+            ]
+            return dice.choice(asking)()  # type: ignore[no-any-return]
+
+        for _ in range(60):
+            for client in clients:
+                if dice.random() < 0.5:
+                    asked.append(ask(client).addErrback(lambda failure: failure.trap(Refused, Uncertain) and failure))
+            luck = dice.random()
+            if luck < 0.04:
+                deployment.host.crash()
+                deployment.run(dice.uniform(0, 1))
+                deployment.host.boot()
+            elif luck < 0.15:
+                deployment.network.reset_all()
+            elif luck < 0.2:
+                deployment.network.cut("node", dice.choice(clients).where.name)
+            elif luck < 0.3:
+                deployment.network.heal_all()
+            deployment.run(dice.uniform(0, 0.2))
+        deployment.network.heal_all()
+        deployment.until(lambda: all(each.called for each in asked), 30)
+        deployment.run(10)
+        outcomes = [each.result for each in asked]
+        errors = [outcome.type for outcome in outcomes if isinstance(outcome, Failure)]
+        self.assertIn(Refused, errors)
+        self.assertLess(len(errors), len(outcomes))
+        for each in asked:
+            each.addErrback(lambda failure: None)
+        for client in clients:
+            self.assertEqual(client.state, "online")
+            member = deployment.node.server.hall.identities[client.identity]
+            self.assertEqual(client.rooms, member.rooms)
+            self.assertEqual(client._machine._outbox._bytes, 0)
+            for room in client.rooms:
+                (resume,) = client._machine.positions.resume((room,))
+                self.assertEqual(resume.index, deployment.node.server.hall.rooms[room].last + 1)
+
+    def test_acts_in_storms(self) -> None:
+        """Everything asked is answered, and in the end a client knows who and where it is."""
+        for seed in range(30):
+            try:
+                self.check_acts(seed)
+            except Exception as error:
+                raise AssertionError(f"seed {seed}") from error
 
 
 class PlacesTests(SynchronousTestCase):
@@ -739,17 +828,28 @@ class TryTests(SynchronousTestCase):
         ada.startService()
         self.assertEqual(ada.events[-1], StateChanged("waiting", "", "", "no way"))
 
+    def test_stopped_on_connecting(self) -> None:
+        """A client that is stopped as soon as it tells that it connects does not."""
+        tries: list[Any] = []
+        ada = self.client(lambda factory: tries.append(factory) or fail(ZeroDivisionError("no way")))
+        ada.subscribe(lambda event: ada.stopService() if ada.state == "connecting" else None)
+        ada.startService()
+        self.assertEqual(ada.events[-1], StateChanged("stopped", "", "", "asked to"))
+        self.assertEqual(tries, [])
+
     def test_not_to_be_cancelled(self) -> None:
         """A try that was given up may come through all the same: nobody wants it any more."""
         factories: list[Any] = []
+        cancelled: list[Any] = []
 
         def connect(factory: Any) -> Any:
             factories.append(factory)
-            return Deferred(lambda connecting: None)
+            return Deferred(cancelled.append)
 
         ada = self.client(connect)
         ada.startService()
         self.deployment.until(lambda: len(factories) == 2)
+        self.assertEqual(len(cancelled), 1)
         late = self.made(factories[0])
         self.assertTrue(late.transport.disconnected)
         self.assertEqual(ada.state, "connecting")

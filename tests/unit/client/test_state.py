@@ -335,10 +335,30 @@ class ConnectingTests(SynchronousTestCase):
         self.assertEqual(machine.take(Wake), [Wake(4.0, 8.0)])
         machine.connect()
         machine.welcome()
-        machine.now = 16
+        machine.now = 15
+        machine.effects.clear()
+        machine.lose()
+        self.assertEqual(machine.take(Wake), [Wake(4.0, 8.0)], "it is the stay that counts")
+        machine.connect()
+        machine.welcome()
+        machine.now = 23
         machine.effects.clear()
         machine.lose()
         self.assertEqual(machine.take(Wake), [Wake(0.5, 1.0)])
+
+    def test_reasons(self) -> None:
+        """Why a connection was lost is its own affair: neither an error long ago nor the one before explains it."""
+        machine = Machine().online()
+        machine.hear(Error("bad-line", "x"))
+        machine.events()
+        machine.lose("gone")
+        self.assertEqual(machine.events(), [StateChanged("waiting", "", "", "gone")])
+        machine.connect()
+        machine.hear(Error("full", "x"))
+        machine.lose("closed")
+        machine.connect()
+        machine.lose("gone")
+        self.assertEqual(machine.events()[-1], StateChanged("waiting", "", "", "gone"))
 
 
 class StoppingTests(SynchronousTestCase):
@@ -467,8 +487,10 @@ class SayingTests(SynchronousTestCase):
         machine = Machine().online()
         machine.ask(requests.private("p", "eve", "hi"))
         self.assertEqual(machine.sent(), ["private p"])
-        machine.hear(PrivateAck("p", "eve", 1), PrivateAck("p", "eve", 1))
+        machine.hear(PrivateAck("p", "eve", 1))
         self.assertEqual(machine.done(), {"p": 1})
+        machine.hear(PrivateAck("p", "eve", 1))
+        self.assertEqual(machine.done(), {})
         machine.hear(Private("eve", "hi", "q", 2.5))
         self.assertEqual(machine.events(), [PrivateSaid("eve", "hi", "q", 2.5)])
 
@@ -746,6 +768,18 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual([event.room for event in events if isinstance(event, Said | Missing)], ["Tea"])
         machine.hear(RoomChange("ada", "Tea", HALL), said(9))
         self.assertEqual(machine.events()[-1], heard(9), "from here on it is a room like any other")
+
+    def test_main_hall_left_and_entered_again(self) -> None:
+        """Put out of the other room meanwhile, the client is in MainHall by right."""
+        machine = Machine().online(positions=4)
+        machine.hear(RoomChange("ada", HALL, "Tea"), status(("Tea", 6)))
+        machine.hear_fence()
+        machine.lose()
+        machine.connect()
+        machine.welcome("s2")
+        machine.hear(RoomChange("ada", "", HALL), RoomChange("ada", "", "Tea"), RoomChange("ada", HALL, ""))
+        machine.hear(RoomChange("ada", "", HALL), said(9))
+        self.assertEqual(machine.events()[-1], heard(9))
 
     def test_new_session_left_in_main_hall(self) -> None:
         """Where all other rooms are gone, MainHall is heard after all."""

@@ -423,6 +423,14 @@ class StoreContract:
     def test_a_long_message_behind_the_run_of_a_short_one_waits_for_the_next_reading(self) -> None:
         self.check_long_after_short(*([message("jokes", content)] for content in ("short", "long" * 1000, "more")))
 
+    def test_a_short_message_behind_a_long_one_does_not_overtake_it(self) -> None:
+        store = self.begin()
+        self.append(store, message("jokes", "short"), message("jokes", "long" * 1000))
+        self.append(store, message("jokes", "short again"))
+        self.settle()
+        self.assertEqual(self.positions(store, "jokes", 1, bytes_max=2000), [1])
+        self.assertEqual(self.positions(store, "jokes", 2, bytes_max=5000), [2, 3])
+
     def test_rooms_do_not_mix(self) -> None:
         store = self.begin()
         for number in range(1, 11):

@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
-from chatproto.errors import StoreBusy
+from chatproto.errors import StoreBusy, StoreCorrupt
 from chatproto.link import Turn
 from chatproto.log import single
 from chatproto.log.entry import Entry, Numbering, Run
@@ -134,6 +134,52 @@ class OpeningTests(SingleLogTestCase):
             [(run.index, run.room, run.position) for run in runs],
             [(15, "jokes", 7), (16, "gone", 3), (17, "MainHall", 1)],
         )
+
+    def test_positions_of_a_snapshot_may_be_ahead_of_its_index(self) -> None:
+        """They count what was appended but not committed when it was made."""
+        runs = [
+            *Numbering(10, {"jokes": 4}, 1).seal([message("jokes", "5"), message("jokes", "6")]),
+            *Numbering(12, {"jokes": 6}, 1).seal([message("jokes", "7")]),
+        ]
+        for ahead in (4, 5, 6, 7, 9):
+            self.begin(RecordingStore(Snapshot(10, 1, {"jokes": ahead}, b"state", {}), runs))
+            (run,) = self.commit(message("jokes", "next"))
+            self.assertEqual((run.index, run.position), (14, max(8, ahead + 1)))
+
+    def open(self, snapshot: Snapshot | None, runs: list[Run], **calls: Any) -> None:
+        log = SingleLog(lambda: RecordingStore(snapshot, runs), Turn(self.clock))
+
+        def ignore(*_: Any) -> Any:
+            pass
+
+        log.open(calls.get("restore", ignore), calls.get("replay", ignore), ignore, ignore, ignore)
+
+    def test_a_message_that_is_missing_is_damage(self) -> None:
+        for positions, runs in (
+            ({}, Numbering(10, {"jokes": 1}, 1).seal([message("jokes", "2")])),
+            ({"jokes": 4}, Numbering(10, {"jokes": 5}, 1).seal([message("jokes", "6")])),
+            ({}, Numbering(10, {"jokes": -1}, 1).seal([message("jokes", "0")])),
+        ):
+            error = self.assertRaises(StoreCorrupt, self.open, Snapshot(10, 1, positions, b"", {}), runs)
+            self.assertIn("jokes", str(error))
+
+    def test_what_cannot_be_replayed_is_damage(self) -> None:
+        def fail(*_: Any) -> None:
+            raise KeyError("what?")
+
+        (run,) = Numbering(10, {}, 1).seal([act("a")])
+        snapshot = Snapshot(10, 1, {}, b"", {})
+        for calls in ({"restore": fail}, {"replay": fail}):
+            error = self.assertRaises(StoreCorrupt, self.open, snapshot, [run], **calls)
+            self.assertIn("what?", str(error))
+
+    def test_damage_that_the_store_finds_is_told_as_it_is(self) -> None:
+        def fail(*_: Any) -> None:
+            raise StoreCorrupt("entry 7")
+
+        (run,) = Numbering(0, {}, 1).seal([act("a")])
+        error = self.assertRaises(StoreCorrupt, self.open, None, [run], replay=fail)
+        self.assertEqual(str(error), "entry 7")
 
     def test_a_snapshot_alone_sets_the_position(self) -> None:
         self.begin(RecordingStore(Snapshot(10, 1, {}, b"state", {})))

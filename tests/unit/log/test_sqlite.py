@@ -8,7 +8,9 @@ import msgspec
 from chatproto.errors import StoreBusy, StoreCorrupt, StoreError, StoreVersion
 from chatproto.log.entry import Numbering, Run
 from chatproto.log.interface import Slice, Snapshot
-from chatproto.log.sqlite import PURGE_ROWS, SQLiteStore, collect_slices, connect, runs_after
+from chatproto.log.purge import PURGE_ROWS
+from chatproto.log.rows import collect_slices, runs_after
+from chatproto.log.sqlite import SQLiteStore, connect
 from tests.unit.log.contract import StoreContract, act, message
 from tests.unit.log.rig import SQLiteTestCase
 
@@ -210,6 +212,7 @@ class FailingTests(FilledTestCase):
         assert self.store is not None
         self.store.save(Snapshot(1, 1, {}, b"", {}))
         self.calls.run_until(lambda: self.failures)
+        self.append(message("MainHall", "later"), name="later")
         self.close()
         self.assertEqual(self.done, ["before"])
         (reason,) = self.failures

@@ -14,6 +14,11 @@ class NameTests(SynchronousTestCase):
     def test_an_identity_is_a_letter_then_letters_and_digits_3_to_16_in_all(self, name: str) -> None:
         self.assertEqual(identity_allowed(name), bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9]{2,15}", name)), name)
 
+    def test_nobody_is_called_as_the_node_itself(self) -> None:
+        self.assertFalse(identity_allowed("server"))
+        self.assertTrue(identity_allowed("Server"))
+        self.assertTrue(room_allowed("server"))
+
     @given(near_names)
     def test_a_room_is_a_letter_then_letters_and_digits_3_to_32_in_all(self, name: str) -> None:
         self.assertEqual(room_allowed(name), bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9]{2,31}", name)), name)

@@ -1,0 +1,125 @@
+"""Reading runs and slices from the rows of the SQLite store; each row is a run."""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from chatproto.errors import StoreCorrupt
+from chatproto.log.entry import Run
+from chatproto.log.interface import Slice
+
+_decode_ids = msgspec.msgpack.Decoder(list[str]).decode
+_decode_offsets = msgspec.msgpack.Decoder(list[int]).decode
+_RUN_COLUMNS = "idx, count, epoch, kind, room, position, time, ids, retriable, body"
+
+
+def run_from_row(row: tuple[Any, ...]) -> Run:
+    """Make a run of the columns of a row."""
+    index, _count, epoch, kind, room, position, time, ids, retriable, body = row
+    offsets = _decode_offsets(retriable) if retriable else []
+    return Run(index, epoch, kind, room, position, time, _decode_ids(ids), body, offsets)
+
+
+def runs_after(database: sqlite3.Connection, index: int) -> Iterable[Run]:
+    """Return the runs after an index, in order.
+
+    Raises:
+        StoreCorrupt: while iterating, where one is missing or damaged.
+    """
+    rows = database.execute(f"SELECT {_RUN_COLUMNS} FROM log WHERE idx > ? ORDER BY idx", (index,))
+    for row in rows:
+        run = run_from_row(row)
+        if run.index != index + 1 or not row[1] == len(run.ids) == run.body.count(b"\n") + 1:
+            raise StoreCorrupt(
+                f"entry {index + 1} of the log is missing or damaged: restore it from the other node or a backup"
+            )
+        index += len(run.ids)
+        yield run
+
+
+def read_run(database: sqlite3.Connection, index: int) -> Run | None:
+    """See `IStore.run_of`."""
+    row = database.execute(
+        f"SELECT {_RUN_COLUMNS} FROM log WHERE idx <= ? ORDER BY idx DESC LIMIT 1", (index,)
+    ).fetchone()
+    return None if row is None or row[0] + row[1] <= index else run_from_row(row)
+
+
+def read_slices(database: sqlite3.Connection, room: str, position: int, bytes_max: int, count_max: int) -> list[Slice]:
+    """See `IStore.read`."""
+    rows = database.execute(
+        "SELECT position, count, body FROM log WHERE room = :room AND position > 0 AND position >= coalesce("
+        "(SELECT max(position) FROM log WHERE room = :room AND position > 0 AND position <= :position), 1) "
+        "ORDER BY position",
+        {"room": room, "position": position},
+    )
+    return collect_slices(rows, position, bytes_max, count_max)
+
+
+def collect_slices(
+    rows: Iterable[tuple[int, int, bytes]], position: int, bytes_max: int, count_max: int
+) -> list[Slice]:
+    """Cut rows of (position, count, lines), in order, down to what `IStore.read` promises."""
+    slices: list[Slice] = []
+    pieces: list[bytes] = []
+    start = end = 0
+
+    def finish() -> None:
+        if pieces:
+            slices.append(Slice(start, end - start, b"\n".join(pieces)))
+            pieces.clear()
+
+    for first, count, lines in rows:
+        if first + count <= position:
+            continue
+        if first < position:
+            lines = lines.split(b"\n", position - first)[-1]
+            first, count = position, count - (position - first)
+        cut = count > count_max or len(lines) > bytes_max
+        if cut:
+            count, lines = _cut(lines, count_max, bytes_max, at_least_one=not (slices or pieces))
+            if not count:
+                break
+        if first != end or not pieces:
+            finish()
+            start = first
+        pieces.append(lines)
+        end = first + count
+        count_max -= count
+        bytes_max -= len(lines)
+        if cut or count_max <= 0 or bytes_max <= 0:
+            break  # After a cut, a smaller row might still fit, and leave a hole.
+    finish()
+    return slices
+
+
+def _cut(lines: bytes, count_max: int, bytes_max: int, *, at_least_one: bool) -> tuple[int, bytes]:
+    count = size = 0
+    for line in lines.split(b"\n", count_max)[:count_max]:
+        if size + len(line) > bytes_max and not (at_least_one and count == 0):
+            break
+        size += len(line) + 1
+        count += 1
+    return count, lines[: size - 1] if count else b""
+
+
+def find_expired(database: sqlite3.Connection, before: float, bytes_max: int) -> dict[str, int]:
+    """See `IStore.expired`."""
+    excess = 0
+    if bytes_max:
+        (pages,) = database.execute("PRAGMA page_count").fetchone()
+        (free,) = database.execute("PRAGMA freelist_count").fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+        excess = (pages - free) * size - bytes_max
+    keep: dict[str, int] = {}
+    rows = database.execute(
+        "SELECT room, position, count, time, length(body) + length(ids) + 64 FROM log WHERE position > 0 ORDER BY idx"
+    )
+    for room, position, count, time, size in rows:
+        if time >= before and excess <= 0:
+            break
+        keep[room] = position + count
+        excess -= size
+    return keep

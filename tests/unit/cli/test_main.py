@@ -1,0 +1,146 @@
+"""Tests for chatproto.cli.main: the command line, without a reactor."""
+
+import io
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import chatproto.cli.chat
+from chatproto.cli import main
+from chatproto.cli.chat import ChatOptions
+from chatproto.cli.servers import Misuse
+from chatproto.errors import StoreError
+
+
+class CommandLineTestCase(SynchronousTestCase):
+    def run_with(self, *arguments: str) -> tuple[int, str, str]:
+        """Run the command; return its status and what it wrote to standard output and error."""
+        out, error = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(error):
+            status = main(arguments)
+        return status, out.getvalue(), error.getvalue()
+
+
+class Usage(CommandLineTestCase):
+    def test_nothing_to_do_is_wrong_usage(self) -> None:
+        status, out, error = self.run_with()
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("COMMAND", error)
+
+    def test_help(self) -> None:
+        status, out, _ = self.run_with("--help")
+        self.assertEqual(status, 0)
+        for word in ("chat", "archive", "--version", "Exit status"):
+            self.assertIn(word, out)
+
+    def test_help_of_the_chat_explains_every_option(self) -> None:
+        status, out, _ = self.run_with("chat", "--help")
+        self.assertEqual(status, 0)
+        for word in ("SERVER", "--name", "--room", "--history", "--tls", "--ca", "--plain", "--connect-timeout"):
+            self.assertIn(word, out)
+        for word in ("#kick ROOM NAME SECONDS", "message ROOM INDEX TIME NAME TEXT"):
+            self.assertIn(word, out)
+
+    def test_version(self) -> None:
+        status, out, _ = self.run_with("--version")
+        self.assertEqual(status, 0)
+        self.assertTrue(out.startswith("chatproto "), out)
+
+    def test_values_that_make_no_sense(self) -> None:
+        for arguments in (
+            ("--name", "x"),
+            ("--name", "a b c"),
+            ("--room", "?"),
+            ("--history", "some"),
+            ("--history", "-1"),
+            ("--history", "9" * 5000),
+            ("--connect-timeout", "0"),
+            ("--connect-timeout", "nan"),
+            ("--connect-timeout", "soon"),
+            ("--nonsense",),
+        ):
+            status, out, error = self.run_with("chat", *arguments)
+            self.assertEqual((status, out), (2, ""), arguments)
+            self.assertIn(arguments[0], error)
+
+
+class Chat(CommandLineTestCase):
+    def chat(self, *arguments: str, problem: str | Exception = "") -> tuple[ChatOptions | None, int, str]:
+        """Run `chat`; return the options it came to, its status, and what it wrote to standard error."""
+        with mock.patch.object(chatproto.cli.chat, "chat") as chat:
+            chat.configure_mock(**({"return_value": problem} if isinstance(problem, str) else {"side_effect": problem}))
+            status, _, error = self.run_with("chat", *arguments)
+        return (chat.call_args.args[0] if chat.called else None), status, error
+
+    def test_the_defaults(self) -> None:
+        options, status, error = self.chat()
+        self.assertEqual((options, status, error), (ChatOptions(), 0, ""))
+
+    def test_everything(self) -> None:
+        options, _, _ = self.chat(
+            *("east:1", "west:2", "--name", "alice", "--room", "Den", "--room", "Deck", "--room", "Den"),
+            *("--history", "none", "--tls", "--ca", "ca.pem", "--plain", "--connect-timeout", "2.5"),
+        )
+        self.assertEqual(
+            options,
+            ChatOptions(("east:1", "west:2"), "alice", ("Den", "Deck"), "none", True, "ca.pem", True, 2.5),
+        )
+
+    def test_history_in_messages(self) -> None:
+        options, _, _ = self.chat("--history", "0")
+        assert options is not None
+        self.assertEqual(options.history, 0)
+
+    def test_a_problem_is_one_line_and_status_1(self) -> None:
+        self.assertEqual(self.chat(problem="no server")[1:], (1, "chatproto: no server\n"))
+
+    def test_wrong_usage_that_shows_late_is_status_2(self) -> None:
+        self.assertEqual(self.chat(problem=Misuse("no such thing"))[1:], (2, "chatproto: no such thing\n"))
+
+    def test_authorities_without_tls_are_wrong_usage(self) -> None:
+        options, status, error = self.chat("--ca", "ca.pem")
+        self.assertEqual((options, status), (None, 2))
+        self.assertIn("--tls", error)
+
+    def test_interrupted(self) -> None:
+        with mock.patch.object(chatproto.cli.chat, "chat", side_effect=KeyboardInterrupt):
+            self.assertEqual(self.run_with("chat")[::2], (1, "chatproto: interrupted\n"))
+
+
+class Archive(CommandLineTestCase):
+    def test_lines_go_to_standard_output(self) -> None:
+        asked = []
+
+        def archive(directory: str, room: str | None, write: object) -> None:
+            asked.append((directory, room))
+            write("line\n")  # type: ignore[operator]
+
+        with mock.patch("chatproto.cli.archive.archive", archive):
+            self.assertEqual(self.run_with("archive", "data"), (0, "line\n", ""))
+            self.assertEqual(self.run_with("archive", "data", "--room", "Den"), (0, "line\n", ""))
+        self.assertEqual(asked, [("data", None), ("data", "Den")])
+
+    def test_no_data_directory(self) -> None:
+        directory = self.mktemp()
+        Path(directory).mkdir()
+        status, out, error = self.run_with("archive", directory)
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(error.count("\n"), 1)
+        self.assertIn(directory, error)
+
+    def test_a_store_that_fails(self) -> None:
+        with mock.patch("chatproto.cli.archive.archive", side_effect=StoreError("it is broken")):
+            self.assertEqual(self.run_with("archive", "data"), (1, "", "chatproto: it is broken\n"))
+
+
+class Imports(SynchronousTestCase):
+    def test_the_command_picks_the_reactor_late(self) -> None:
+        """The terminal view needs another reactor than lines do, so nothing that is imported before may pick one."""
+        import subprocess
+
+        code = "import sys, chatproto.cli, chatproto.cli.chat; sys.exit('twisted.internet.reactor' in sys.modules)"
+        run = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
+        self.assertEqual(run.returncode, 0)

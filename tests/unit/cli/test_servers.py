@@ -1,0 +1,60 @@
+"""Tests for chatproto.cli.servers."""
+
+from pathlib import Path
+
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chatproto.cli.servers import DEFAULT_PORT, Misuse, endpoint, host_and_port
+
+
+class Typed(SynchronousTestCase):
+    def test_hosts_and_ports(self) -> None:
+        for typed, meant in {
+            "example.org": ("example.org", DEFAULT_PORT),
+            "example.org:5555": ("example.org", 5555),
+            "example.org:": ("example.org", DEFAULT_PORT),
+            "127.0.0.1": ("127.0.0.1", DEFAULT_PORT),
+            "127.0.0.1:5555": ("127.0.0.1", 5555),
+            "::1": ("::1", DEFAULT_PORT),
+            "2001:db8::4444": ("2001:db8::4444", DEFAULT_PORT),
+            "[::1]": ("::1", DEFAULT_PORT),
+            "[::1]:5555": ("::1", 5555),
+        }.items():
+            self.assertEqual(host_and_port(typed), meant, typed)
+
+    def test_descriptions_of_endpoints(self) -> None:
+        for typed in ("tcp:example.org:5555", "tls:example.org:5555", "unix:/run/chat.sock", "tcp:5555", ":5555", ""):
+            self.assertIsNone(host_and_port(typed) if typed else None, typed)
+
+    def test_ports_that_are_none(self) -> None:
+        for typed in ("example.org:0", "example.org:65536", "example.org:x", "example.org:" + "9" * 5000, "a:٣"):
+            self.assertRaises(Misuse, host_and_port, typed)
+
+
+class Endpoints(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+
+    def test_a_host_is_looked_up(self) -> None:
+        self.assertIsInstance(endpoint(self.reactor, "localhost:5555"), HostnameEndpoint)
+
+    def test_a_description_is_taken_as_it_is(self) -> None:
+        self.assertIsInstance(endpoint(self.reactor, "unix:/run/chat.sock"), UNIXClientEndpoint)
+
+    def test_what_is_neither(self) -> None:
+        for typed in ("tcp:5555", "carrier:pigeon:7", ":5555"):
+            error = self.assertRaises(Misuse, endpoint, self.reactor, typed)
+            self.assertIn(repr(typed), str(error))
+
+    def test_tls(self) -> None:
+        self.assertNotIsInstance(endpoint(self.reactor, "localhost", tls=True), HostnameEndpoint)
+
+    def test_authorities_that_cannot_be_read(self) -> None:
+        missing, empty, broken = (Path(self.mktemp()) for _ in range(3))
+        empty.write_bytes(b"")
+        broken.write_bytes(b"-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n")
+        for path in (missing, empty, broken):
+            error = self.assertRaises(Misuse, endpoint, self.reactor, "localhost", tls=True, ca=str(path))
+            self.assertIn(str(path), str(error))
