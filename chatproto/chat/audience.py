@@ -66,9 +66,10 @@ class Audience:
                 continue
             data = lines[0] if len(lines) == 1 else b"".join(lines)
             for seat in seats:
+                piece = b"".join(lines[late[seat] :]) if late and seat in late else data
                 link = seat.link
-                if link is not None:
-                    link.send(b"".join(lines[late[seat] :]) if late and seat in late else data)
+                if link is not None and piece:
+                    link.send(piece)
             lines.clear()
         late.clear()
 

@@ -13,7 +13,9 @@ hundred timings.
     network.clock.run(10)
 """
 
+from chatproto.testing.checkers import Violation
 from chatproto.testing.clock import Livelock, NeverHappened, SimClock
+from chatproto.testing.deployment import SimDeployment, SimNode, SimProcess, node_settings
 from chatproto.testing.disk import SimDisk, SimStore
 from chatproto.testing.faults import DISK_FAULTS, FAULTS, Fault, FaultPlan, Struck
 from chatproto.testing.host import SimHost
@@ -27,10 +29,15 @@ __all__ = [
     "Livelock",
     "NeverHappened",
     "SimClock",
+    "SimDeployment",
     "SimDisk",
     "SimHost",
     "SimNetwork",
+    "SimNode",
+    "SimProcess",
     "SimStore",
     "Struck",
     "TraceEvent",
+    "Violation",
+    "node_settings",
 ]

@@ -14,12 +14,12 @@ A program with a log of its own can use them as well: all they need are runs of 
 | a client has been brought to the end of each of its rooms | `behind` |
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from chatproto.chat.acts import decode_act
+from chatproto.chat.acts import Depart, decode_act
 from chatproto.chat.hall import Hall, Member, Room
 from chatproto.chat.messages import (
     Ack,
@@ -278,7 +278,10 @@ class RoomView:
         if not 1 <= gap.index <= gap.to < first:
             raise Violation(f"{self._who} is told {gap}, but {self._room} is kept from {first} on")
         # One that starts elsewhere belongs to a page of history.
-        if self.next is not None and gap.index <= self.next <= gap.to:
+        if self.next is None:
+            if gap.index <= self._start_max <= gap.to:
+                self._start_max = gap.to + 1
+        elif gap.index <= self.next <= gap.to:
             self.next = gap.to + 1
 
     def page(self, page: History) -> None:
@@ -478,8 +481,12 @@ class Presence:
         return found
 
 
-def check_hall(hall: Hall) -> None:
+def check_hall(hall: Hall, forsaken: Collection[str] = ()) -> None:
     """Check a hall.
+
+    Args:
+        hall: to check.
+        forsaken: rooms that wait for their members, whom the server has lost; `Replay` knows them.
 
     Raises:
         Violation: somebody is nowhere, two have one name, a room outlives its owner and members, or two of its
@@ -495,6 +502,8 @@ def check_hall(hall: Hall) -> None:
         _check_member(hall, key, member)
     for name, room in hall.rooms.items():
         _check_room(hall, name, room)
+        if name not in (MAIN_HALL, *forsaken) and not room.owner and not room.members:
+            raise Violation(f"{name} has neither owner nor members")
 
 
 def _check_member(hall: Hall, key: str, member: Member) -> None:
@@ -516,8 +525,6 @@ def _check_room(hall: Hall, name: str, room: Room) -> None:
     for key, member in room.members.items():
         if hall.members.get(key) is not member or name not in member.rooms:
             raise Violation(f"{member.identity} is among the members of {name}, but not in it")
-    if name != MAIN_HALL and not room.owner and not room.members:
-        raise Violation(f"{name} has neither owner nor members")
     if name == MAIN_HALL and room.owner:
         raise Violation(f"MainHall belongs to {room.owner}")
     owner = hall.identities.get(room.owner)
@@ -530,11 +537,18 @@ def _check_room(hall: Hall, name: str, room: Room) -> None:
 
 
 class Replay:
-    """A hall that is replayed from an empty one, entry by entry, and never restored."""
+    """A hall that is replayed from an empty one, entry by entry, and never restored.
+
+    Attributes:
+        hall: the state.
+        forsaken: rooms without an owner whose last members were lost by the server, not the server by them: these
+            wait, until somebody comes and goes.
+    """
 
     def __init__(self, chronicle: Chronicle) -> None:
         """Start before the first entry of a chronicle."""
         self.hall = Hall()
+        self.forsaken: set[str] = set()
         self._chronicle = chronicle
         self._position = 0
 
@@ -549,9 +563,9 @@ class Replay:
                 f"a hall goes from entry {self._position} to {position}, committed are {self._chronicle.position}"
             )
         for record in self._chronicle.records[self._position : position]:
-            apply(self.hall, record)
+            self._apply(record)
         self._position = position
-        check_hall(hall)
+        check_hall(hall, self.forsaken)
         replayed, live = self.hall.snapshot(), hall.snapshot()
         if replayed != live:
             raise Violation(
@@ -560,6 +574,15 @@ class Replay:
             )
         if Hall.restored(live).snapshot() != live:
             raise Violation(f"the hall is not itself again when restored: {msgspec.msgpack.decode(live)}")
+
+    def _apply(self, record: Record) -> None:
+        act = decode_act(record.line) if record.kind != MESSAGE else None
+        member = self.hall.members.get(act.session) if isinstance(act, Depart) and act.lost else None
+        left = member.rooms if member is not None else ()
+        apply(self.hall, record)
+        self.forsaken.update(name for name in left if not self.hall.rooms[name].owner)
+        rooms = self.hall.rooms
+        self.forsaken = {name for name in self.forsaken if name in rooms and not rooms[name].members}
 
 
 def behind(status: Status, chronicle: Chronicle) -> list[str]:

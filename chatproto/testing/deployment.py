@@ -1,10 +1,12 @@
 """A chat deployment in simulation: the production service trees on hosts of a simulated network, checked all the time.
 
+A program of yours that talks to `tcp:primary:4444` can be tried with it:
+
     deployment = SimDeployment(seed)
-    client = deployment.network.host("client")
-    ... a program of yours on the client, talking to "tcp:primary:4444" ...
+    deployment.network.host("client").runs(program)
     deployment.run(5)
     deployment.nodes["primary"].host.crash()
+    deployment.run(5)
 """
 
 import random
@@ -89,16 +91,12 @@ class SimNode(SimProcess):
 
     def durable(self) -> list[Run]:
         """Return what its disk holds, oldest first."""
-        return list(self._newest_first())[::-1]
-
-    def _newest_first(self) -> Iterator[Run]:
-        directory = self.host.disk._directories.get(self.settings.data)
-        return iter(reversed(directory.runs.values())) if directory is not None else iter(())
+        return list(self.host.disk.newest_first(self.settings.data))[::-1]
 
     def take(self) -> None:
         """Have the chronicle take what became durable."""
         fresh = []
-        for run in self._newest_first():
+        for run in self.host.disk.newest_first(self.settings.data):
             if run.index <= self._chronicle.position:
                 break
             fresh.append(run)
@@ -199,12 +197,12 @@ class SimDeployment:
 
         Raises:
             Violation: a check failed, or something logged a failure.
-            NeverHappened: `seconds_max` seconds passed; the message has the reasons.
+            NeverHappened: `seconds_max` seconds passed; the message has the first of the reasons.
         """
         start = self.network.clock.seconds()
         while left := reasons():
             if self.network.clock.seconds() - start >= seconds_max:
-                raise NeverHappened(f"not within {seconds_max} simulated seconds:\n" + "\n".join(left))
+                raise NeverHappened("\n".join([f"not within {seconds_max} simulated seconds:", *left[:20]]))
             self.run(look_every_s)
         return self.network.clock.seconds() - start
 

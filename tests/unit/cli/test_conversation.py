@@ -188,6 +188,7 @@ class Rooms(ConversationTestCase):
     def test_moved_out_of_a_room_that_is_not_shown(self) -> None:
         self.hear(events.Moved("alice", "", "Den"), events.Moved("alice", "Den", ""))
         self.assertEqual((self.conversation.shown, list(self.conversation.rooms)), ("MainHall", ["MainHall"]))
+        self.shows("* You are no longer in Den.")
 
     def test_moved_out_of_the_one_shown(self) -> None:
         self.hear(events.Moved("alice", "", "Den"), events.Moved("alice", "MainHall", ""))

@@ -301,6 +301,23 @@ class PurgeTests(FilledTestCase):
         self.store._database.set_trace_callback(None)
         self.assertEqual(statements, ["DELETE", "DELETE", "INSERT", "DELETE", "DELETE"])
 
+    def test_an_id_is_forgotten_a_week_after_its_message(self) -> None:
+        assert self.store is not None
+        day = 86400.0
+        self.append(message("jokes", "1", id="x", time=0.0))
+        self.save_all()
+        self.append(message("jokes", "2", id="y", time=6 * day))
+        self.save_all(jokes=3)
+        self.assertEqual([self.store.find(id) for id in ("x", "y")], [1, 2])
+        self.append(message("jokes", "3", id="z", time=7 * day + 1))
+        self.save_all(jokes=4)
+        self.assertEqual([self.store.find(id) for id in ("x", "y", "z")], [None, 2, 3])
+
+    def save_all(self, **first: int) -> None:
+        assert self.store is not None
+        self.store.save(Snapshot(self.numbering.index, 1, dict(self.numbering.positions), b"", first))
+        self.settle()
+
     def test_forgets_what_is_purged_already(self) -> None:
         """A room long gone is not looked for again at every snapshot."""
         self.append(message("jokes", "1"), act("a"))

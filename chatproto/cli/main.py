@@ -1,0 +1,210 @@
+"""The command line of `chatproto`: what may be typed, what it means, and the exit status."""
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from chatproto.chat.messages import HistoryWanted
+from chatproto.cli.commands import explanations
+from chatproto.cli.servers import DEFAULT_SERVER, Misuse
+from chatproto.errors import ChatprotoError
+from chatproto.wire import identity_allowed, room_allowed
+
+DONE, FAILED, MISUSED = 0, 1, 2
+CONNECT_TIMEOUT_S = 10.0
+HISTORY = 100
+HELP_CELLS = 78
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says; return the exit status: 0 done, 1 refused or failed, 2 wrong usage."""
+    parser = _parser()
+    try:
+        given = parser.parse_args(arguments)
+    except SystemExit as end:
+        return int(end.code or DONE)
+    try:
+        problem = str(given.run(given))
+    except Misuse as error:
+        return _say(str(error), MISUSED)
+    except ChatprotoError as error:
+        return _say(str(error), FAILED)
+    except BrokenPipeError:
+        # Whoever read has read enough; what Python still holds goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _say("standard output was closed", FAILED)
+    except KeyboardInterrupt:
+        return _say("interrupted", FAILED)
+    return _say(problem, FAILED) if problem else DONE
+
+
+def _say(problem: str, status: int) -> int:
+    print(f"chatproto: {problem}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="chatproto",
+        description="Chat that survives its servers. The daemon is `twistd chatserver`.",
+        epilog="Exit status: 0 done, 1 refused or failed, with one line on standard error, 2 wrong usage.",
+    )
+    parser.add_argument("--version", action="version", version=f"chatproto {_version()}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_chat(subparsers)
+    _add_archive(subparsers)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("chatproto")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+# chat
+
+
+def _add_chat(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from chatproto.cli.plain import FORMAT
+
+    chat = subparsers.add_parser(
+        "chat",
+        help="chat in the terminal, or in lines where standard input or output is none",
+        description=textwrap.fill(
+            "Chat. On a terminal: what is said, the rooms and the members beside it, and a line to type in. In lines, "
+            "where standard input or output is no terminal: each line read is a message or a command, each line "
+            "written is an event; at the end of the input, leaves when all that was sent is acknowledged.",
+            HELP_CELLS,
+        ),
+        epilog=_indented("what is typed:", explanations())
+        + "\n"
+        + _indented("what is written in lines (an empty field is -):", FORMAT.splitlines()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    chat.add_argument(
+        "servers",
+        nargs="*",
+        metavar="SERVER",
+        help="HOST, HOST:PORT or a Twisted client endpoint; several are tried in turn, and again whenever the "
+        "connection breaks (default: 127.0.0.1:4444; default port: 4444)",
+    )
+    chat.add_argument(
+        "--name", type=_identity, help="your name: 3 to 16 letters and digits (default: guest and a number)"
+    )
+    chat.add_argument(
+        "--room",
+        type=_room,
+        action="append",
+        metavar="ROOM",
+        default=[],
+        dest="rooms",
+        help="also enter this room, and speak there; may be repeated (default: MainHall alone)",
+    )
+    chat.add_argument(
+        "--history",
+        type=_history,
+        default=HISTORY,
+        metavar="all|none|N",
+        help="what to receive of a room's archive on entering it: all, none or the last N messages "
+        "(default: %(default)s)",
+    )
+    chat.add_argument("--tls", action="store_true", help="HOST and HOST:PORT mean TLS (default: plain TCP)")
+    chat.add_argument(
+        "--ca",
+        metavar="FILE",
+        help="PEM file of the authorities to trust with --tls (default: the system's)",
+    )
+    chat.add_argument("--plain", action="store_true", help="in lines, even on a terminal (default: only elsewhere)")
+    chat.add_argument(
+        "--connect-timeout",
+        type=_seconds,
+        default=CONNECT_TIMEOUT_S,
+        metavar="SECONDS",
+        help="in lines: how long to be without a server, at first or with messages still to be acknowledged "
+        "after the end of the input, before giving up (default: %(default)g)",
+    )
+    chat.set_defaults(run=_chat)
+
+
+def _chat(given: argparse.Namespace) -> str:
+    from chatproto.cli.chat import ChatOptions, chat
+
+    if given.ca is not None and not given.tls:
+        raise Misuse("--ca needs --tls")
+    return chat(
+        ChatOptions(
+            servers=tuple(given.servers) or (DEFAULT_SERVER,),
+            name=given.name,
+            rooms=tuple(dict.fromkeys(given.rooms)),
+            history=given.history,
+            tls=given.tls,
+            ca=given.ca,
+            plain=given.plain,
+            connect_timeout_s=given.connect_timeout,
+        )
+    )
+
+
+# archive
+
+
+def _add_archive(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    archive = subparsers.add_parser(
+        "archive",
+        help="write the archive in a data directory as JSON lines",
+        description="Write the committed archive of a data directory, also of a running node's, as JSON lines with "
+        "the fields room, index, epoch, id, identity, content and time (Unix seconds).",
+    )
+    archive.add_argument("directory", metavar="DIR", help="the data directory: what the daemon was given as --data")
+    archive.add_argument("--room", help="only this room's archive (default: all rooms')")
+    archive.set_defaults(run=_archive)
+
+
+def _archive(given: argparse.Namespace) -> str:
+    from chatproto.cli.archive import archive
+
+    archive(given.directory, given.room, lambda line: print(line, end=""))
+    sys.stdout.flush()
+    return ""
+
+
+# Values
+
+
+def _identity(value: str) -> str:
+    if not identity_allowed(value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a name: a letter, then letters and digits, 3 to 16 in all")
+    return value
+
+
+def _room(value: str) -> str:
+    if not room_allowed(value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a room: a letter, then letters and digits, 3 to 32 in all")
+    return value
+
+
+def _history(value: str) -> HistoryWanted:
+    if value in ("all", "none"):
+        return value
+    if value.isascii() and value.isdecimal() and len(value) <= 9:
+        return int(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is neither all, none nor a number of messages")
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= 10**6:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number of seconds from 0 to 1000000")
+    return seconds
+
+
+def _indented(title: str, lines: Sequence[str]) -> str:
+    return "\n".join((title, *(f"  {line}" for line in lines))) + "\n"

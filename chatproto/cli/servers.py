@@ -1,0 +1,81 @@
+"""Where a server is: what may be typed for it, and the endpoint that this means."""
+
+from typing import Any
+
+from twisted.internet.endpoints import HostnameEndpoint, clientFromString, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+from chatproto.errors import ChatprotoError
+
+DEFAULT_PORT = 4444
+DEFAULT_SERVER = f"127.0.0.1:{DEFAULT_PORT}"
+
+
+class Misuse(ChatprotoError):
+    """What was typed on the command line cannot be meant."""
+
+
+def host_and_port(server: str) -> tuple[str, int] | None:
+    """Return what `HOST`, `HOST:PORT`, `[ADDRESS]` or `[ADDRESS]:PORT` says; None for an endpoint description.
+
+    Raises:
+        Misuse: the port is none.
+    """
+    host, colon, port = server.rpartition(":")
+    if server.startswith("[") and server.endswith("]"):
+        host, port = server[1:-1], ""
+    elif not colon:
+        host, port = server, ""
+    elif host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        # Two colons or more: an IPv6 address without brackets has no letters beyond f, a description has.
+        if any(character not in "0123456789abcdefABCDEF:." for character in server):
+            return None
+        host, port = server, ""
+    elif host in ("tcp", "tls", "ssl", "unix") or not host:
+        return None
+    if port and not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
+        raise Misuse(f"{server!r} has no port from 1 to 65535")
+    return host, int(port or DEFAULT_PORT)
+
+
+def endpoint(reactor: Any, server: str, *, tls: bool = False, ca: str | None = None) -> IStreamClientEndpoint:
+    """Return the endpoint that a server is reached by.
+
+    Raises:
+        Misuse: there is none like that.
+    """
+    address = host_and_port(server)
+    if address is None:
+        try:
+            described: IStreamClientEndpoint = clientFromString(reactor, server)
+            return described
+        except Exception:
+            # Each parser of endpoints raises what it likes, and says little that helps.
+            raise Misuse(f"{server!r} is neither HOST:PORT nor a Twisted client endpoint like tls:HOST:PORT") from None
+    host, port = address
+    plain: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port)
+    if tls:
+        plain = wrapClientTLS(_tls(host, ca), plain)
+    return plain
+
+
+def _tls(host: str, ca: str | None) -> Any:
+    try:
+        from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
+    except ImportError as error:
+        raise Misuse(f"TLS cannot be used here: {error}") from None
+    if ca is None:
+        return optionsForClientTLS(host, trustRoot=platformTrust())
+    try:
+        with open(ca, "rb") as file:
+            text = file.read()
+        end = b"-----END CERTIFICATE-----"
+        certificates = [Certificate.loadPEM(part + end) for part in text.split(end)[:-1]]
+    except Exception as error:
+        # Reading raises OSError, pyOpenSSL its own.
+        raise Misuse(f"cannot read certificates from {ca}: {error}") from None
+    if not certificates:
+        raise Misuse(f"{ca} holds no certificate")
+    return optionsForClientTLS(host, trustRoot=trustRootFromCertificates(certificates))

@@ -1,0 +1,52 @@
+"""The embeddable client: failover, resumed sessions, a queue while there is no server, private messages.
+
+Public: `ChatClient`, its events, the values it answers with, and the errors that are the client's own; `Refused`
+and `ClientStopped` are in `chatproto.errors`.
+"""
+
+from chatproto.chat.messages import Status
+from chatproto.client.events import (
+    Event,
+    HistoryPage,
+    Members,
+    Missing,
+    Moved,
+    Noticed,
+    PrivateSaid,
+    Redirected,
+    Refusal,
+    Renamed,
+    Rewound,
+    Rooms,
+    Said,
+    Sent,
+    StateChanged,
+    Welcomed,
+)
+from chatproto.client.outbox import QueueFull, Uncertain
+from chatproto.client.service import ChatClient
+from chatproto.client.settings import ClientSettings
+
+__all__ = [
+    "ChatClient",
+    "ClientSettings",
+    "Event",
+    "HistoryPage",
+    "Members",
+    "Missing",
+    "Moved",
+    "Noticed",
+    "PrivateSaid",
+    "QueueFull",
+    "Redirected",
+    "Refusal",
+    "Renamed",
+    "Rewound",
+    "Rooms",
+    "Said",
+    "Sent",
+    "StateChanged",
+    "Status",
+    "Uncertain",
+    "Welcomed",
+]

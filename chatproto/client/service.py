@@ -1,0 +1,385 @@
+"""The embeddable client: a service that stays in conversation with a deployment, whichever of its nodes lives."""
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IDelayedCall, IReactorTCP, IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatproto.chat.messages import Message, Status
+from chatproto.client import requests
+from chatproto.client.effects import Connect, Effect, HangUp, Send, Sleep, Tell, Wake
+from chatproto.client.events import Event, HistoryPage, Members, Sent
+from chatproto.client.outbox import Done
+from chatproto.client.phases import Phase
+from chatproto.client.places import Place, Places, host_and_port
+from chatproto.client.protocol import ServerLink, ServerLinkFactory
+from chatproto.client.requests import Request, Speech
+from chatproto.client.settings import ClientSettings
+from chatproto.client.state import ClientState
+from chatproto.errors import ClientError
+from chatproto.link import Turn
+from chatproto.wire import MAIN_HALL
+
+log = Logger()
+
+Listener = Callable[[Event], None]
+
+
+class ChatClient(Service):
+    """A chat client for programs.
+
+    It connects to one of the endpoints it was given, and to another when that fails, goes on with its session
+    where it was, and sends what was not acknowledged again under the same id. So a message said is in its room
+    once; and a room is heard in order, without gap or repeat, as long as the session lasts.
+
+    All that is asked is asked in order, and waits while there is no connection. A Deferred fails with `Refused`
+    where the server says no, with `Uncertain` where the connection broke before it answered (`send` is
+    sent again instead), with `QueueFull` where too much waits already, and with `ClientStopped`. Cancelling
+    one takes back what was not sent yet.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        endpoints: Sequence[IStreamClientEndpoint],
+        *,
+        identity: str | None = None,
+        history: str | int | None = None,
+        rooms: Sequence[str] = (),
+        dice: random.Random | None = None,
+        session: str | None = None,
+        connector: Callable[[str], IStreamClientEndpoint] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Make a client; `startService` begins.
+
+        Args:
+            clock: the reactor, as far as time goes.
+            endpoints: of the deployment's servers, one at least.
+            identity: the name wanted; None for whatever the server gives.
+            history: what is wanted of a room's archive on entering it: `all`, `none`, or how many of the last
+                messages; None for the server's default.
+            rooms: rooms to enter besides MainHall.
+            dice: makes ids and spreads waits; the system's source where it is not given.
+            session: the token of an earlier client, to go on with its session.
+            connector: makes an endpoint of `HOST:PORT`, which servers tell of one another; where it is not
+                given and `clock` is a reactor, a `HostnameEndpoint` without TLS.
+            **settings: any other of `ClientSettings`.
+        """
+        if not endpoints:
+            raise ClientError("a client needs an endpoint to connect to")
+        self._clock = clock
+        self._endpoints = list(endpoints)
+        self._dice = dice if dice is not None else random.SystemRandom()
+        self._settings = ClientSettings(identity=identity, history=history, rooms=tuple(rooms), **settings)
+        if connector is None and IReactorTCP.providedBy(clock):
+            connector = self._endpoint_of
+        self._connector = connector
+        places = Places(
+            len(self._endpoints),
+            self._settings.retry_min_s,
+            self._settings.retry_max_s,
+            told=connector is not None,
+        )
+        self._machine = ClientState(self._settings, places, self._new_id(), session)
+        self._turn = Turn(clock)
+        self._listeners: list[Listener] = []
+        self._waiting: dict[str, Deferred[Any]] = {}
+        self._stopped: list[Deferred[None]] = []
+        self._link: ServerLink | None = None
+        self._try: Deferred[Any] | None = None
+        self._trying = False
+        self._tries = 0
+        self._timer: IDelayedCall | None = None
+        self._effects: deque[Effect] = deque()
+        self._performing = False
+        self._performers: dict[type[Any], Callable[[Any], None]] = {
+            Connect: self._connect,
+            HangUp: self._hang_up,
+            Send: self._send,
+            Wake: self._wake,
+            Sleep: self._sleep,
+            Tell: self._tell,
+            Done: self._done,
+        }
+
+    # What is so
+
+    @property
+    def identity(self) -> str:
+        """The current name; empty before the first welcome."""
+        return self._machine.identity
+
+    @property
+    def room(self) -> str:
+        """Where `send` without a room goes: the room entered last; empty before the first welcome."""
+        return self.rooms[-1] if self.rooms else ""
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """The rooms the session is in."""
+        return self._machine.rooms
+
+    @property
+    def state(self) -> str:
+        """`stopped`, `connecting`, `online`, or `waiting` between two tries."""
+        return self._machine.state
+
+    @property
+    def server(self) -> str:
+        """The name of the server; empty when not online."""
+        return self._machine.server
+
+    @property
+    def redundancy(self) -> str:
+        """`single`, `paired`, `alone` or `isolated`, as the server says; empty when not online."""
+        return self._machine.redundancy
+
+    @property
+    def session(self) -> str | None:
+        """The session's token, to hand to a later client; None when there is none to go on with."""
+        return self._machine.session
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Have a listener hear every event from here on; return what ends that."""
+        self._listeners.append(listener)
+
+        def unsubscribe() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return unsubscribe
+
+    # What can be asked
+
+    def send(self, content: str, room: str | None = None) -> "Deferred[Sent]":
+        """Say something in a room, by default in `room`; answered when it is durable."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.say(key, content, room or self.room or None))
+
+    def private(self, to: str, content: str) -> "Deferred[int]":
+        """Say something to one identity; the answer is how many of its sessions it reached. Not archived."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.private(key, to, content))
+
+    def rename(self, identity: str) -> "Deferred[str]":
+        """Take another name."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.rename(key, identity))
+
+    def join(self, room: str, *, stay: bool = False) -> "Deferred[None]":
+        """Enter a room; without `stay`, the one entered last is left for it."""
+        key = self._new_id()
+        history = self._settings.history
+        return self._ask(key, lambda: requests.join(key, room, stay=stay, history=history))
+
+    def leave(self, room: str) -> "Deferred[None]":
+        """Leave a room; whoever leaves the last one is in MainHall."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.leave(key, room))
+
+    def create_room(self, room: str) -> "Deferred[None]":
+        """Make a room, and own it; it is not entered."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.create_room(key, room))
+
+    def delete_room(self, room: str) -> "Deferred[None]":
+        """Delete a room of one's own, with its archive."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.delete_room(key, room))
+
+    def kick(self, room: str, identity: str, seconds: int) -> "Deferred[None]":
+        """Put a member out of a room of one's own for a number of seconds."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.kick(key, room, identity, seconds))
+
+    def who(self, room: str | None = None) -> "Deferred[Members]":
+        """Ask who is in a room, by default in `room`; nobody is in one that does not exist."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.who(key, room or self.room or MAIN_HALL))
+
+    def list_rooms(self) -> "Deferred[dict[str, int]]":
+        """Ask for all rooms, each with how many are in it."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.list_rooms(key))
+
+    def history_page(
+        self, room: str, *, before: int | None = None, start: int | None = None, limit: int = 100
+    ) -> "Deferred[HistoryPage]":
+        """Ask for messages of a room's archive: from `start` on, or the last ones before `before`, or the newest.
+
+        A server gives fewer than `limit` where they would be too long, or more than 500.
+        """
+        key = self._new_id()
+        is_own = self._machine.is_own
+        return self._ask(key, lambda: requests.history_page(key, room, before, start, limit, is_own))
+
+    def status(self) -> "Deferred[Status]":
+        """Ask how far this client has been brought, and how the server stands."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.status(key))
+
+    def _new_id(self) -> str:
+        return f"{self._dice.getrandbits(128):032x}"
+
+    def _ask(self, key: str, make: Callable[[], Speech | Request]) -> "Deferred[Any]":
+        waiting: Deferred[Any] = Deferred(lambda _: self._cancelled(key))
+        self._waiting[key] = waiting
+        try:
+            doings = self._machine.ask(make())
+        except ClientError:
+            del self._waiting[key]
+            return fail()
+        self._do(doings)
+        return waiting
+
+    def _cancelled(self, key: str) -> None:
+        self._waiting.pop(key, None)
+        self._machine.withdraw(key)
+
+    # Life
+
+    def startService(self) -> None:
+        """Begin to connect, and stay connected until `stopService`."""
+        super().startService()
+        if self._machine.phase in (Phase.FRESH, Phase.STOPPED):
+            self._do(self._machine.start())
+
+    def stopService(self) -> "Deferred[None]":
+        """Take leave of the server, or hang up on it if it takes long; called back when the connection is gone."""
+        super().stopService()
+        self._do(self._machine.stop())
+        if self._machine.phase is Phase.STOPPED:
+            return succeed(None)
+        stopped: Deferred[None] = Deferred()
+        self._stopped.append(stopped)
+        return stopped
+
+    # From the link
+
+    def link_made(self, link: ServerLink) -> None:
+        """See `Listens.link_made`."""
+        if link.number != self._tries or not self._trying:
+            # A try that was given up has come through after all.
+            link.abort()
+            return
+        self._trying = False
+        self._link = link
+        self._do(self._machine.connected())
+
+    def link_received(self, messages: list[Message]) -> None:
+        """See `Listens.link_received`."""
+        self._do(self._machine.received(messages, self._clock.seconds()))
+
+    def link_lost(self, link: ServerLink, reason: str) -> None:
+        """See `Listens.link_lost`."""
+        if link is not self._link:
+            return
+        self._link = None
+        self._do(self._machine.lost(reason, self._clock.seconds()))
+        if self._machine.phase is Phase.STOPPED:
+            stopped, self._stopped = self._stopped, []
+            for waiting in stopped:
+                waiting.callback(None)
+            if stopped and self.running:
+                # It was started again while its end was under way.
+                self.startService()
+
+    # Effects
+
+    def _do(self, doings: list[Effect]) -> None:
+        # A listener or a callback may ask for more: that comes after all that was to be done before.
+        self._effects.extend(doings)
+        if self._performing:
+            return
+        self._performing = True
+        try:
+            while self._effects:
+                doing = self._effects.popleft()
+                self._performers[type(doing)](doing)
+        finally:
+            self._performing = False
+
+    def _connect(self, doing: Connect) -> None:
+        if self._machine.phase is not Phase.CONNECTING:
+            # A listener has stopped us on hearing that we connect.
+            return
+        self._tries += 1
+        self._trying = True
+        number = self._tries
+        factory = ServerLinkFactory(number, self, self._turn, self._clock, self._settings)
+        try:
+            trying: Deferred[Any] = self._endpoint(doing.place).connect(factory)
+        except Exception:
+            trying = fail()
+        self._try = trying
+        trying.addErrback(self._try_failed, number)
+        trying.addErrback(lambda failure: log.failure("hearing of a failed try failed", failure))
+
+    def _endpoint(self, place: Place) -> IStreamClientEndpoint:
+        if isinstance(place, int):
+            return self._endpoints[place]
+        assert self._connector is not None
+        return self._connector(place)
+
+    def _endpoint_of(self, address: str) -> IStreamClientEndpoint:
+        where = host_and_port(address)
+        assert where is not None
+        return HostnameEndpoint(self._clock, *where)
+
+    def _try_failed(self, failure: Failure, number: int) -> None:
+        if number == self._tries and self._trying:
+            self._trying = False
+            self._do(self._machine.failed(failure.getErrorMessage()))
+
+    def _hang_up(self, doing: HangUp) -> None:
+        if self._link is not None:
+            if doing.polite:
+                self._link.close()
+            else:
+                self._link.abort()
+        elif self._trying and self._try is not None:
+            self._trying = False
+            self._try.cancel()
+
+    def _send(self, doing: Send) -> None:
+        # A transport that ends at once when it is hung up on may be gone before what is left to do is done.
+        if self._link is not None:
+            self._link.send(doing.lines)
+
+    def _wake(self, doing: Wake) -> None:
+        self._sleep(None)
+        after_s = self._dice.uniform(doing.least_s, doing.most_s)
+        self._timer = self._clock.callLater(after_s, self._due)
+
+    def _sleep(self, doing: Sleep | None) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _due(self) -> None:
+        self._timer = None
+        self._do(self._machine.due())
+
+    def _tell(self, doing: Tell) -> None:
+        for listener in list(self._listeners):
+            try:
+                listener(doing.event)
+            except Exception:
+                log.failure("a listener failed on {kind}; the others go on", kind=type(doing.event).__name__)
+
+    def _done(self, doing: Done) -> None:
+        waiting = self._waiting.pop(doing.key, None)
+        if waiting is None:
+            return
+        if doing.error is None:
+            waiting.callback(doing.value)
+        else:
+            waiting.errback(doing.error)

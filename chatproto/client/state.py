@@ -1,0 +1,497 @@
+"""A client's conversation with one server after another, as a state machine. Pure.
+
+What happened comes in by a method and its effects go out as values, in the order in which they are to be
+performed. Time comes in as `now`, in seconds of any clock that only goes forward; a deadline goes out as `Wake`.
+The transitions and their reasons are in `phases`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from chatproto.chat.messages import (
+    VERSION,
+    Ack,
+    Error,
+    Gap,
+    Hello,
+    JoinExtended,
+    Leave,
+    Message,
+    NewIdentity,
+    Notice,
+    Private,
+    PrivateAck,
+    Quit,
+    Redirect,
+    Rewind,
+    RoomChange,
+    RoomContents,
+    RoomList,
+    SaidExtended,
+    Status,
+    Welcome,
+    encode,
+)
+from chatproto.client import requests
+from chatproto.client.effects import Connect, Effect, HangUp, Send, Sleep, Tell, Wake
+from chatproto.client.events import (
+    Event,
+    Missing,
+    Moved,
+    Noticed,
+    PrivateSaid,
+    Redirected,
+    Refusal,
+    Renamed,
+    Rewound,
+    Rooms,
+    Sent,
+    StateChanged,
+    Welcomed,
+    said_from,
+)
+from chatproto.client.outbox import Done, Outbox
+from chatproto.client.phases import STATES, TRANSITIONS, Cue, Phase
+from chatproto.client.places import Places
+from chatproto.client.positions import Positions, Verdict
+from chatproto.client.requests import Request, Speech
+from chatproto.client.settings import ClientSettings
+from chatproto.errors import ClientStopped, Refused
+from chatproto.wire.fields import MAIN_HALL
+
+# What belongs to a connection, and so is no answer to anything asked.
+_LAST_WORDS = frozenset({"backlog", "full", "line-too-long", "session-moved", "too-much-nonsense", "version"})
+# What a survey's wishes may well be answered with, where a session was resumed that has them fulfilled.
+_NO_NEWS = frozenset({"already-there", "last-room"})
+
+
+class ClientState:
+    """The state machine.
+
+    Attributes:
+        phase: where it stands.
+        identity: the current name; empty before the first welcome.
+        server: the server's name; empty when not online.
+        redundancy: the server's; empty when not online.
+        session: the token of the session, None when there is none to return to.
+        positions: what was read of each room.
+    """
+
+    def __init__(self, settings: ClientSettings, places: Places, fence: str, session: str | None = None) -> None:
+        """Make one that has not begun.
+
+        Args:
+            settings: what can be set.
+            places: where to connect.
+            fence: random, and like no other client's.
+            session: the token of an earlier client's session.
+        """
+        self.phase = Phase.FRESH
+        self.identity = ""
+        self.server = ""
+        self.redundancy = ""
+        self.session = session
+        self.positions = Positions()
+        self._settings = settings
+        self._places = places
+        self._outbox = Outbox(settings, fence)
+        self._wanted_identity = settings.identity
+        self._own: dict[str, None] = {}
+        # Rooms the session is in; after a welcome, those it is known to be in so far, and those it was in before.
+        self._rooms: tuple[str, ...] = ()
+        self._rooms_before: tuple[str, ...] | None = None
+        self._rooms_to_enter = settings.rooms
+        self._main_hall_unwanted = False
+        self._survey_due = False
+        self._redirected = False
+        self._deaf = False
+        self._why = ""
+        self._online_at = 0.0
+        self._effects: list[Effect] = []
+
+    @property
+    def state(self) -> str:
+        """`stopped`, `connecting`, `online` or `waiting`."""
+        return STATES[self.phase]
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """Rooms the session is in, the one entered last at the end."""
+        return self._rooms or self._rooms_before or ()
+
+    def is_own(self, id: str) -> bool:
+        """Whether this client made an id, as far as it remembers: `queue_max` of them."""
+        return id in self._own
+
+    # From the program
+
+    def start(self) -> list[Effect]:
+        """Begin."""
+        self._go(Cue.START)
+        self._connect()
+        return self._take()
+
+    def stop(self) -> list[Effect]:
+        """End: politely where there is a connection, and then heard of by `lost`."""
+        phase = self.phase
+        self._go(Cue.STOP, "asked to")
+        if self.phase is Phase.STOPPED:
+            if phase is Phase.CONNECTING:
+                self._do(HangUp())
+            self._end()
+        elif phase is not Phase.STOPPING:
+            self._fail(self._outbox.give_up_queued())
+            self._do(Wake(self._settings.stop_s_max, self._settings.stop_s_max))
+            if self._settings.quit_on_stop:
+                self.session = None
+                self._do(Send(encode(Quit())))
+            else:
+                self._hang_up(polite=True)
+        return self._take()
+
+    def ask(self, item: Speech | Request) -> list[Effect]:
+        """Queue something.
+
+        Raises:
+            ClientError: it cannot be: the client is stopped, or the item or the queue is too long.
+        """
+        if self.phase in (Phase.STOPPED, Phase.STOPPING):
+            raise ClientStopped("the client is stopped")
+        self._outbox.add(item)
+        if isinstance(item, Speech):
+            self._own[item.key] = None
+            if len(self._own) > self._settings.queue_max:
+                del self._own[next(iter(self._own))]
+        self._send_due()
+        return self._take()
+
+    def withdraw(self, key: str) -> None:
+        """Forget what was not sent yet; nobody waits for what was."""
+        self._outbox.withdraw(key)
+
+    # From the connection
+
+    def due(self) -> list[Effect]:
+        """Hear that the time of `Wake` has come."""
+        phase = self.phase
+        self._go(Cue.DUE, "no connection in time" if phase is Phase.CONNECTING else "")
+        if phase is Phase.WAITING:
+            self._connect()
+        elif phase is Phase.CONNECTING:
+            self._do(HangUp())
+            self._wait()
+        else:
+            if phase is Phase.GREETING and not self._redirected:
+                self._why = "no welcome in time"
+            self._hang_up()
+        return self._take()
+
+    def failed(self, reason: str) -> list[Effect]:
+        """Hear that a try to connect has failed."""
+        self._go(Cue.FAILED, reason)
+        self._wait()
+        return self._take()
+
+    def connected(self) -> list[Effect]:
+        """Hear that there is a connection."""
+        self._go(Cue.CONNECTED)
+        resume = self.positions.resume(self.rooms)
+        hello = Hello(VERSION, self._wanted_identity, self.session, resume, self._settings.history)
+        self._do(Send(encode(hello)), Wake(self._settings.welcome_s_max, self._settings.welcome_s_max))
+        return self._take()
+
+    def lost(self, reason: str, now: float) -> list[Effect]:
+        """Hear that the connection is gone."""
+        phase = self.phase
+        self._go(Cue.LOST, self._why or reason)
+        if self._rooms_before is not None:
+            self._rooms = tuple(dict.fromkeys((*self._rooms_before, *self._rooms)))
+            self._rooms_before = None
+        if self.phase is Phase.STOPPED:
+            self._end()
+        else:
+            self._do(*self._outbox.lost())
+            if phase is Phase.ONLINE:
+                self._places.lost(now - self._online_at)
+            if not self._redirected:
+                self._wait()
+            elif self._deaf:
+                self._do(Wake(0, 0))
+        return self._take()
+
+    def received(self, messages: list[Message], now: float) -> list[Effect]:
+        """Take what the server says, in order."""
+        for message in messages:
+            if self._deaf:
+                break
+            self._hear(message, now)
+        self._send_due()
+        return self._take()
+
+    # Phases
+
+    def _go(self, cue: Cue, reason: str = "") -> None:
+        state = self.state
+        self.phase, _ = TRANSITIONS[self.phase, cue]
+        if self.phase is not Phase.ONLINE:
+            self.server = self.redundancy = ""
+        if self.state != state:
+            self._tell(StateChanged(self.state, self.server, self.redundancy, reason))
+
+    def _connect(self) -> None:
+        self._redirected = self._deaf = self._main_hall_unwanted = self._survey_due = False
+        self._why = ""
+        most_s = self._settings.connect_s_max
+        self._do(Wake(most_s, most_s), Connect(self._places.next()))
+
+    def _wait(self) -> None:
+        wait_s_max = self._places.wait_s_max()
+        # Half of it at least, so that many clients that lost one server do not all come at one moment.
+        self._do(Wake(wait_s_max / 2, wait_s_max))
+
+    def _hang_up(self, *, polite: bool = False) -> None:
+        self._deaf = True
+        self._do(HangUp(polite))
+
+    def _dismiss(self) -> None:
+        self.session = None
+        self._go(Cue.DISMISSED, "session-moved")
+        self._fail(self._outbox.give_up())
+        self._do(Wake(self._settings.stop_s_max, self._settings.stop_s_max))
+        self._hang_up(polite=True)
+
+    def _end(self) -> None:
+        self._do(Sleep())
+        self._fail(self._outbox.give_up())
+
+    def _fail(self, keys: list[str]) -> None:
+        self._do(*[Done(key, error=ClientStopped("stopped before the server answered")) for key in keys])
+
+    # What is sent
+
+    def _send_due(self) -> None:
+        if self.phase is not Phase.ONLINE or self._deaf:
+            return
+        lines = b""
+        if self._survey_due and self._outbox.under_way is None:
+            lines = self._survey([])
+        # A request that is under way while the client moves on could not be told done from not done.
+        lines += self._outbox.due(requests=not self._redirected)
+        if lines:
+            self._do(Send(lines))
+
+    def _survey(self, first: list[Message]) -> bytes:
+        self._survey_due = False
+        return self._outbox.begin(requests.survey(first))
+
+    # What is heard
+
+    def _hear(self, message: Message, now: float) -> None:
+        if self.phase is Phase.GREETING:
+            if isinstance(message, Welcome):
+                self._welcome(message, now)
+                return
+            if not isinstance(message, Error | Notice | Redirect):
+                return
+        self._outbox.hear(message, self.identity)
+        hears = _HEARS.get(type(message))
+        if hears is not None:
+            hears(self, message)
+
+    def _welcome(self, welcome: Welcome, now: float) -> None:
+        resumed = welcome.session == self.session
+        if resumed and self.identity not in ("", welcome.identity):
+            # A change of name has come through after its connection broke.
+            self._wanted_identity = welcome.identity
+        before = self.rooms
+        self.session, self.identity = welcome.session, welcome.identity
+        self.server, self.redundancy = welcome.server, welcome.redundancy
+        self._online_at = now
+        self._places.welcomed(welcome.servers)
+        self._go(Cue.WELCOMED)
+        if not self._redirected:
+            self._places.prefer([])
+            self._do(Sleep())
+        self._tell(Welcomed(welcome.identity, resumed))
+        self._rooms_before, self._rooms = before, ()
+        # A room in which nothing was read yet has no position that `hello` could have named.
+        unread = [room for room in before if room not in self.positions and room != MAIN_HALL]
+        self._rooms_to_enter = tuple(dict.fromkeys((*self._rooms_to_enter, *unread)))
+        wishes: list[Message] = [
+            JoinExtended(room, stay=True, history=self._settings.history) for room in self._rooms_to_enter
+        ]
+        if not resumed and before and MAIN_HALL not in before:
+            # Every session begins there, this one does not want to be there.
+            self._main_hall_unwanted = True
+            wishes.append(Leave(MAIN_HALL))
+        self._do(Send(self._survey(wishes)))
+
+    def _surveyed(self) -> None:
+        if self._rooms_before is not None:
+            self._rooms_before = None
+            self._rooms_to_enter = ()
+            self._main_hall_unwanted = False
+            self.positions.keep(self._rooms)
+
+    def _hear_error(self, error: Error) -> None:
+        outbox = self._outbox
+        if error.code == "session-moved" and self.phase is not Phase.STOPPING:
+            self._dismiss()
+            return
+        if error.id is not None and outbox.acknowledge(error.id):
+            self._do(Done(error.id, error=Refused(error.code, error.message)))
+            return
+        if error.code in _LAST_WORDS or self.phase is Phase.GREETING:
+            self._why = error.code
+        if error.code == "line-too-long":
+            # It does not say which, but if any was, the longest was; sent again it would end every connection.
+            longest = outbox.longest()
+            if longest is not None and outbox.acknowledge(longest):
+                self._do(Done(longest, error=Refused(error.code, error.message)))
+                return
+        if not self._answers(error):
+            self._tell(Refusal(error.code, error.message, error.id, error.roomid))
+
+    def _answers(self, error: Error) -> bool:
+        """Take an error for the answer to what is under way, if it can be; return whether it is."""
+        under_way = self._outbox.under_way
+        if under_way is None or error.id is not None or error.code in _LAST_WORDS:
+            return False
+        return self._outbox.refuse(error) if under_way.key else error.code in _NO_NEWS
+
+    def _hear_ack(self, ack: Ack) -> None:
+        if self._outbox.acknowledge(ack.id):
+            self._do(Done(ack.id, Sent(ack.roomid, ack.index, ack.epoch)))
+
+    def _hear_private_ack(self, ack: PrivateAck) -> None:
+        if self._outbox.acknowledge(ack.id):
+            self._do(Done(ack.id, ack.delivered))
+
+    def _hear_said(self, said: SaidExtended) -> None:
+        if not self._reads(said.roomid):
+            return
+        verdict = self.positions.read(said)
+        if verdict is Verdict.NEXT:
+            self._tell(said_from(said, own=said.id in self._own))
+        elif verdict is Verdict.HOLE:
+            # Resuming from where we are, the server has to tell all or to say what is missing.
+            self._why = f"messages of {said.roomid} are missing"
+            self._hang_up()
+
+    def _reads(self, room: str) -> bool:
+        return room in self._rooms and not (self._main_hall_unwanted and room == MAIN_HALL)
+
+    def _hear_gap(self, gap: Gap) -> None:
+        missing = self.positions.skip(gap.roomid, gap.index, gap.to) if self._reads(gap.roomid) else None
+        if missing is not None:
+            self._tell(Missing(gap.roomid, *missing, gap.reason))
+
+    def _hear_rewind(self, rewind: Rewind) -> None:
+        if self.positions.rewind(rewind.roomid, rewind.index):
+            self._tell(Rewound(rewind.roomid, rewind.index))
+
+    def _hear_new_identity(self, change: NewIdentity) -> None:
+        if change.former in ("", change.identity):
+            return
+        if change.former == self.identity:
+            self.identity = self._wanted_identity = change.identity
+        self._tell(Renamed(change.former, change.identity))
+
+    def _hear_room_change(self, change: RoomChange) -> None:
+        if change.former == change.roomid:
+            return
+        if change.identity == self.identity:
+            if self.phase is Phase.STOPPING:
+                # Our own leaving; what is known of the rooms is for the next start.
+                return
+            if change.former:
+                self._left(change.former)
+            if change.roomid:
+                self._entered(change.roomid)
+        self._tell(Moved(change.identity, change.former, change.roomid))
+
+    def _left(self, room: str) -> None:
+        self._rooms = tuple(other for other in self._rooms if other != room)
+        if self._rooms_before is not None:
+            self._rooms_before = tuple(other for other in self._rooms_before if other != room)
+        if room == MAIN_HALL:
+            self._main_hall_unwanted = False
+        self.positions.forget(room)
+
+    def _entered(self, room: str) -> None:
+        self._rooms = tuple(dict.fromkeys((*self._rooms, room)))
+        under_way = self._outbox.under_way
+        # A survey whose `status` is still to come covers it.
+        self._survey_due |= under_way is None or bool(under_way.key) or under_way.answer is not None
+
+    def _hear_room_contents(self, contents: RoomContents) -> None:
+        if self._outbox.is_fence(contents.roomid):
+            done = self._outbox.fenced(contents.roomid)
+            if done is not None and done.key:
+                self._do(done)
+            elif done is not None:
+                self._surveyed()
+            return
+        if self._rooms_before is not None and self.identity in contents.identities:
+            # The rooms of a resumed session are told in this way only.
+            self._rooms = tuple(dict.fromkeys((*self._rooms, contents.roomid)))
+        self._tell(requests.members_from(contents))
+
+    def _hear_room_list(self, listed: RoomList) -> None:
+        self._tell(Rooms(requests.rooms_from(listed)))
+
+    def _hear_status(self, status: Status) -> None:
+        for room in status.rooms:
+            if room.roomid in self._rooms:
+                self.positions.start(room.roomid, room.transferred + 1)
+        if status.redundancy != self.redundancy and self.phase is Phase.ONLINE:
+            self.redundancy = status.redundancy
+            self._tell(StateChanged(self.state, self.server, self.redundancy, "the server says so"))
+
+    def _hear_private(self, private: Private) -> None:
+        self._tell(PrivateSaid(private.identity, private.content, private.id, private.time))
+
+    def _hear_notice(self, notice: Notice) -> None:
+        # What it says in words, `status` says in fields.
+        self._survey_due = self.phase is Phase.ONLINE
+        self._tell(Noticed(notice.code, notice.content))
+
+    def _hear_redirect(self, redirect: Redirect) -> None:
+        if self.phase is Phase.STOPPING:
+            return
+        self._redirected = True
+        self._why = f"redirected: {redirect.reason}"
+        self._places.prefer(redirect.servers)
+        after_s = max(0, redirect.after) / 1000
+        self._do(Wake(after_s, after_s))
+        self._tell(Redirected(tuple(redirect.servers), redirect.reason))
+
+    # Effects
+
+    def _do(self, *effects: Effect) -> None:
+        self._effects.extend(effects)
+
+    def _tell(self, event: Event) -> None:
+        self._effects.append(Tell(event))
+
+    def _take(self) -> list[Effect]:
+        effects, self._effects = self._effects, []
+        return effects
+
+
+_HEARS: dict[type[Any], Callable[[ClientState, Any], None]] = {
+    Ack: ClientState._hear_ack,
+    Error: ClientState._hear_error,
+    Gap: ClientState._hear_gap,
+    NewIdentity: ClientState._hear_new_identity,
+    Notice: ClientState._hear_notice,
+    Private: ClientState._hear_private,
+    PrivateAck: ClientState._hear_private_ack,
+    Redirect: ClientState._hear_redirect,
+    Rewind: ClientState._hear_rewind,
+    RoomChange: ClientState._hear_room_change,
+    RoomContents: ClientState._hear_room_contents,
+    RoomList: ClientState._hear_room_list,
+    SaidExtended: ClientState._hear_said,
+    Status: ClientState._hear_status,
+}
