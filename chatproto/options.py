@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import msgspec
@@ -18,29 +19,48 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
+def _number(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError("must be a number") from None
+
+
+def _whole(value: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,18}", value):
+        raise ValueError("must be a whole number")
+    return int(value)
+
+
 def _positive(value: str) -> int:
-    number = int(value)
+    number = _whole(value)
     if number < 1:
         raise ValueError("must be 1 or more")
     return number
 
 
 def _count(value: str) -> int:
-    number = int(value)
+    number = _whole(value)
     if number < 0:
         raise ValueError("must not be negative")
     return number
 
 
 def _seconds(value: str) -> float:
-    number = float(value)
+    number = _number(value)
     if not 0 <= number < 10**9:
         raise ValueError("must be a number of seconds")
     return number
 
 
+def _some_seconds(value: str) -> float:
+    if not _seconds(value):
+        raise ValueError("must be more than 0 seconds")
+    return float(value)
+
+
 def _rate(value: str) -> float:
-    number = float(value)
+    number = _number(value)
     if not 0 <= number < 10**12:
         raise ValueError("must be a number of lines")
     return number
@@ -99,6 +119,18 @@ def default_data_directory(name: str) -> str:
     return os.path.join(state, "chatproto", name)
 
 
+def _named(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader that says which option it could not read."""
+
+    def read_or_say(value: str) -> Any:
+        try:
+            return read(value)
+        except ValueError as error:
+            raise UsageError(f"{option}={value}: {error}") from None
+
+    return read_or_say
+
+
 class Options(UsageOptions):
     """The options of a chat node. Each may stand in the TOML file that `--config` names; the command line wins."""
 
@@ -119,9 +151,9 @@ class Options(UsageOptions):
         ["greet-after", None, 0.1, "seconds a connection may stay silent before it is greeted as a base client",
          _seconds],
         ["session-grace", None, 15.0, "seconds an extended session outlives its connection", _seconds],
-        ["ping-every", None, 15.0, "seconds between pings to extended clients", _seconds],
-        ["silence-max", None, 45.0, "seconds of silence after which an extended client is dropped", _seconds],
-        ["handshake-max", None, 10.0, "seconds a TLS handshake may take", _seconds],
+        ["ping-every", None, 15.0, "seconds between pings to extended clients", _some_seconds],
+        ["silence-max", None, 45.0, "seconds of silence after which an extended client is dropped", _some_seconds],
+        ["handshake-max", None, 10.0, "seconds a TLS handshake may take", _some_seconds],
         ["line-bytes-max", None, 65536, "bytes of a client's longest line", _positive],
         ["message-chars-max", None, 16384, "characters of the longest message", _positive],
         ["backlog-bytes-max", None, 1048576, "bytes held for a client that does not read", _positive],
@@ -133,6 +165,9 @@ class Options(UsageOptions):
         ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],
         ["config", None, None, "TOML file with any of these options"],
     ]  # fmt: skip
+    for _row in optParameters:
+        if len(_row) > 4:
+            _row[4] = _named(_row[0], _row[4])
 
     def __init__(self) -> None:
         """Start with the defaults."""
@@ -160,8 +195,8 @@ class Options(UsageOptions):
         (row,) = (row for row in self.optParameters if row[0] == key)
         try:
             return row[4](str(value)) if len(row) > 4 else str(value)
-        except ValueError as error:
-            raise UsageError(f"{path}: {key}: {error}") from None
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
 
     def postOptions(self) -> None:
         """Fill in what depends on other options."""

@@ -5,6 +5,7 @@ import random
 import resource
 import sys
 import time
+from types import TracebackType
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import clientFromString, serverFromString
@@ -37,11 +38,31 @@ def real_world() -> World:
     )
 
 
+class CannotStart(Exception):
+    """The node cannot start; `twistd` tells whoever started it, in the foreground or as a daemon, and ends."""
+
+
 def _die(reason: str) -> None:
     """End as a crash would, which everything here is built to survive: no more is written, said or promised."""
+    from twisted.internet import reactor
+
     log.critical("{reason}: this process ends", reason=reason)
+    if not reactor.running:
+        # `twistd` hands an exception to the process that waits for the daemon's start; a plain exit would leave
+        # that one waiting for ever.
+        sys.excepthook = _say_in_one_line
+        raise CannotStart(reason)
+    sys.stderr.write(f"chatserver: {reason}\n")
+    sys.stderr.flush()
     sys.stdout.flush()
     os._exit(1)
+
+
+def _say_in_one_line(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if isinstance(error, CannotStart):
+        sys.stderr.write(f"chatserver: {error}\n")
+    else:
+        sys.__excepthook__(kind, error, traceback)
 
 
 def _raise_open_files(capacity: int) -> None:
@@ -72,4 +93,4 @@ def makeService(options: Options) -> IService:
     except (ValueError, TypeError, KeyError, OSError) as error:
         # Twisted's endpoint parser says in these what it does not understand.
         _die(f"cannot use --listen {' '.join(settings.listen)}: {error}")
-        raise
+        raise  # Never reached: the reactor does not run yet.

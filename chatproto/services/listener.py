@@ -32,26 +32,32 @@ class Listener(Service):
         self._endpoint = endpoint
         self._factory = factory
         self._failed = failed
+        self._asked = False
+
+    def privilegedStartService(self) -> None:
+        """Listen; where the port needs privileges, while there are any."""
+        super().privilegedStartService()
+        refusals: list[Failure] = []
+        self._asked = True
+        self._endpoint.listen(self._factory).addCallbacks(self._listening, refusals.append)
+        if refusals:
+            # Outside of the Deferred, which would keep an exception to itself.
+            self._failed(f"cannot listen on {self._description}: {refusals[0].getErrorMessage()}")
 
     def startService(self) -> None:
-        """Listen."""
+        """Listen, if that has not begun."""
         super().startService()
-        self._endpoint.listen(self._factory).addCallbacks(self._listening, self._refused)
+        if not self._asked:
+            self.privilegedStartService()
 
     def _listening(self, port: IListeningPort) -> None:
         self.port = port
-        log.info(
-            "listening on {description}: {address}",
-            description=self._description,
-            address=str(port.getHost()),
-        )
+        log.info("listening on {description}: {address}", description=self._description, address=str(port.getHost()))
         self.ready.callback(port)
-
-    def _refused(self, failure: Failure) -> None:
-        self._failed(f"cannot listen on {self._description}: {failure.getErrorMessage()}")
 
     def stopService(self) -> "Deferred[None] | None":
         """Stop listening; connections that are there stay."""
         super().stopService()
+        self._asked = False
         port, self.port = self.port, None
         return port.stopListening() if port is not None else None
