@@ -50,19 +50,16 @@ def _die(reason: str) -> None:
     if not reactor.running:
         # `twistd` hands an exception to the process that waits for the daemon's start; a plain exit would leave
         # that one waiting for ever.
-        sys.excepthook = _say_in_one_line
+        sys.excepthook = _leave_out_what_was_said
         raise CannotStart(reason)
-    sys.stderr.write(f"chatserver: {reason}\n")
-    sys.stderr.flush()
     sys.stdout.flush()
     os._exit(1)
 
 
-def _say_in_one_line(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    if isinstance(error, CannotStart):
-        sys.stderr.write(f"chatserver: {error}\n")
-    else:
-        sys.__excepthook__(kind, error, traceback)
+def _leave_out_what_was_said(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """Show no traceback for what the log has in one line."""
+    if not isinstance(error, CannotStart):
+        sys.__excepthook__(kind, error, where)
 
 
 def _raise_open_files(capacity: int) -> None:
