@@ -32,23 +32,19 @@ class Listener(Service):
         self._endpoint = endpoint
         self._factory = factory
         self._failed = failed
-        self._asked = False
 
-    def privilegedStartService(self) -> None:
-        """Listen; where the port needs privileges, while there are any."""
-        super().privilegedStartService()
+    def startService(self) -> None:
+        """Listen.
+
+        Not before the services started earlier have succeeded, so a port below 1024 cannot be had
+        by giving up privileges: for one, have `systemd:` hand it over.
+        """
+        super().startService()
         refusals: list[Failure] = []
-        self._asked = True
         self._endpoint.listen(self._factory).addCallbacks(self._listening, refusals.append)
         if refusals:
             # Outside of the Deferred, which would keep an exception to itself.
             self._failed(f"cannot listen on {self._description}: {refusals[0].getErrorMessage()}")
-
-    def startService(self) -> None:
-        """Listen, if that has not begun."""
-        super().startService()
-        if not self._asked:
-            self.privilegedStartService()
 
     def _listening(self, port: IListeningPort) -> None:
         self.port = port
@@ -58,6 +54,5 @@ class Listener(Service):
     def stopService(self) -> "Deferred[None] | None":
         """Stop listening; connections that are there stay."""
         super().stopService()
-        self._asked = False
         port, self.port = self.port, None
         return port.stopListening() if port is not None else None
