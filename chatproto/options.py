@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from twisted.python.usage import Options as UsageOptions
@@ -69,9 +69,7 @@ def _rate(value: str) -> float:
 def _history(value: str) -> HistoryWanted:
     if value in ("all", "none"):
         return value
-    if not value.isdecimal():
-        raise ValueError("must be all, none or a number")
-    return int(value)
+    return _count(value)
 
 
 def _name(value: str) -> str:
@@ -182,7 +180,9 @@ class Options(UsageOptions):
     def parseOptions(self, options: Any = None) -> None:
         """Parse; the file first, so that the command line wins."""
         arguments = sys.argv[1:] if options is None else list(options)
-        path = _config_path(arguments)
+        look = _Look()
+        UsageOptions.parseOptions(look, arguments)
+        path = look["config"]
         if path is not None:
             for key, value in read_config(path).items():
                 if key == "listen":
@@ -239,13 +239,11 @@ class Options(UsageOptions):
         )
 
 
-def _config_path(arguments: list[str]) -> str | None:
-    for at, argument in enumerate(arguments):
-        if argument.startswith("--config="):
-            return argument.removeprefix("--config=")
-        if argument == "--config" and at + 1 < len(arguments):
-            return arguments[at + 1]
-    return None
+class _Look(Options):
+    """A first look at the command line, for where the file is."""
+
+    def postOptions(self) -> None:
+        """Complete nothing: the file is not read yet."""
 
 
 def read_config(path: str) -> dict[str, Any]:
@@ -254,7 +252,7 @@ def read_config(path: str) -> dict[str, Any]:
     Raises:
         UsageError: it cannot be read, is not TOML, or has an unknown key, which is named.
     """
-    fields: list[Any] = [("listen", str | list[str] | None, None)]
+    fields: list[Any] = [("listen", str | Annotated[list[str], msgspec.Meta(min_length=1)] | None, None)]
     for row in Options.optParameters:
         if row[0] != "config":
             fields.append((row[0].replace("-", "_"), str | int | float | None, None))

@@ -97,7 +97,7 @@ class Answers:
         read_to = slices[-1].position + slices[-1].count if slices else stop
         if backwards and read_to < stop:
             # Long messages: what was read ends before the page does. The nearer half is enough.
-            start += max(1, (stop - start) // 2)
+            start += (stop - start) // 2
             reading = self._log.read(room.name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
             reading.addCallback(self._read_page, seat, asked, start, stop)
             reading.addErrback(self._page_unreadable, seat, asked)

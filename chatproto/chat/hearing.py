@@ -156,9 +156,9 @@ class Hearing:
             seat.link.close()
 
     def _fed(self, slices: list[Slice], feed: Feed, end: int) -> None:
-        room = self._hall.rooms.get(feed.room)
-        if not self._is_on(feed) or room is None:
+        if not self._is_on(feed):
             return
+        room = self._hall.rooms[feed.room]
         self._feed(feed, slices, end)
         seat = feed.seat
         if feed.next <= room.last:

@@ -181,8 +181,6 @@ class ClientLink(LineLink):
 
     def lineTooLong(self) -> None:
         """Tell, and end."""
-        if not self._greeted:
-            self._greet()
         self._drop("line-too-long", f"a line has at most {self._server.settings.line_bytes_max} bytes")
 
     def overflowed(self) -> None:

@@ -105,6 +105,9 @@ class ClientState:
         self._survey_due = False
         self._redirected = False
         self._deaf = False
+        # A connection of ours that was lost may yet be heard, by a server that stood still, and take the session.
+        self._haunted = False
+        self._moved = False
         self._why = ""
         self._online_at = 0.0
         self._effects: list[Effect] = []
@@ -204,6 +207,7 @@ class ClientState:
         """Hear that the connection is gone."""
         phase = self.phase
         self._go(Cue.LOST, self._why or reason)
+        self._haunted, self._moved = not self._moved, False
         if self._rooms_before is not None:
             self._rooms = tuple(dict.fromkeys((*self._rooms_before, *self._rooms)))
             self._rooms_before = None
@@ -335,7 +339,10 @@ class ClientState:
 
     def _hear_error(self, error: Error) -> None:
         outbox = self._outbox
-        if error.code == "session-moved" and self.phase is not Phase.STOPPING:
+        if error.code == "session-moved" and self._haunted:
+            # Forgiven once: losing the connection for it earns no second time.
+            self._moved = True
+        elif error.code == "session-moved" and self.phase is not Phase.STOPPING:
             self._dismiss()
             return
         if error.id is not None and outbox.acknowledge(error.id):

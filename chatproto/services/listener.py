@@ -41,10 +41,17 @@ class Listener(Service):
         """
         super().startService()
         refusals: list[Failure] = []
-        self._endpoint.listen(self._factory).addCallbacks(self._listening, refusals.append)
+        listening = self._endpoint.listen(self._factory)
+        listening.addCallbacks(self._listening, refusals.append)
         if refusals:
             # Outside of the Deferred, which would keep an exception to itself.
-            self._failed(f"cannot listen on {self._description}: {refusals[0].getErrorMessage()}")
+            self._refused(refusals[0])
+        else:
+            # Most endpoints know at once; with some it takes a while.
+            listening.addCallback(lambda _: self._refused(refusals[0]) if refusals else None)
+
+    def _refused(self, failure: Failure) -> None:
+        self._failed(f"cannot listen on {self._description}: {failure.getErrorMessage()}")
 
     def _listening(self, port: IListeningPort) -> None:
         self.port = port

@@ -16,7 +16,8 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
+from zope.interface import implementer
 
 from chatproto.chat.server import ChatServer
 from chatproto.chat.settings import ChatSettings
@@ -158,7 +159,7 @@ class SimDeployment:
         self.chronicle = Chronicle()
         self.acknowledgements = Acknowledgements(self.chronicle)
         self.violations: list[Violation] = []
-        self._failures: list[LogEvent] = []
+        self._failures = _Failures()
         for name, settings in (nodes or {"primary": node_settings("primary")}).items():
             self.start_node(name, settings)
 
@@ -214,8 +215,8 @@ class SimDeployment:
         """
         if self.violations:
             raise self.violations[0]
-        if self._failures:
-            failure = self._failures[0]["log_failure"]
+        if self._failures.events:
+            failure = self._failures.events[0]["log_failure"]
             raise Violation(f"a failure was logged: {failure.getTraceback()}") from failure.value
         for node in self.nodes.values():
             node.take()
@@ -242,15 +243,23 @@ class SimDeployment:
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        globalLogPublisher.addObserver(self._hear)
+        globalLogPublisher.addObserver(self._failures)
         try:
             yield
         finally:
-            globalLogPublisher.removeObserver(self._hear)
+            globalLogPublisher.removeObserver(self._failures)
 
-    def _hear(self, event: LogEvent) -> None:
+
+@implementer(ILogObserver)
+class _Failures:
+    """Keeps what is logged as a failure."""
+
+    def __init__(self) -> None:
+        self.events: list[LogEvent] = []
+
+    def __call__(self, event: LogEvent) -> None:
         if "log_failure" in event and event["log_level"] >= LogLevel.warn:
-            self._failures.append(event)
+            self.events.append(event)
 
 
 def node_settings(name: str, **chat: Any) -> NodeSettings:

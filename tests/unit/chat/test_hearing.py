@@ -199,6 +199,26 @@ class FeedingTests(FeedingTestCase):
         self.feed_all(again)
         self.assertEqual(self.numbers(again), list(range(7, 21)))
 
+    def test_a_newer_connection_is_fed_from_where_it_asks(self) -> None:
+        door, seat = self.join()
+        again = FakeDoor()
+        self.server.hello(again, Hello(1, session=seat.token, resume=[Resume("jokes", 7)]), None)
+        self.clock.turn()
+        self.feed_all(again)
+        self.assertEqual(self.numbers(again), list(range(7, 21)))
+        self.assertTrue(door.closed)
+        self.say(21)
+        self.assertEqual(self.numbers(again), [21])
+
+    def test_a_newer_connection_hears_everything_once(self) -> None:
+        _, seat = self.hello(history="none", resume={"jokes": 21})
+        again = FakeDoor()
+        self.server.hello(again, Hello(1, session=seat.token, resume=[Resume("jokes", 7)]), None)
+        self.clock.turn()
+        self.say(21)
+        self.feed_all(again)
+        self.assertEqual(self.numbers(again), list(range(7, 22)))
+
     def test_a_room_that_ends_while_it_is_fed(self) -> None:
         door, seat = self.join()
         self.ask(self.talker_seat, Delete("jokes"))
@@ -265,6 +285,17 @@ class FeedingTests(FeedingTestCase):
         self.server.received(seat, [StatusAsked()])
         (status,) = door.lines()
         self.assertEqual((status["archived"], status["transferred"]), (20, 20))
+
+    def test_how_far_it_has_been_brought_in_several_rooms(self) -> None:
+        door, seat = self.two_feeds()
+        got = self.numbers(door)[-1]
+        self.server.received(seat, [StatusAsked()])
+        (status,) = door.lines()
+        self.assertEqual(
+            [(room["roomid"], room["archived"], room["transferred"]) for room in status["rooms"]],
+            [("MainHall", 0, 0), ("jokes", 20, got), ("news", 20, 0)],
+        )
+        self.assertEqual((status["archived"], status["transferred"]), (40, got))
 
     def test_an_archive_that_cannot_be_read_ends_the_link(self) -> None:
         self.log.fail_readings(OSError("broken"))
@@ -373,10 +404,9 @@ class PartingTests(FeedingTestCase):
         self.server.hung_up(seat)
         self.log.commit()
         self.clock.turn()
-        self.assertFalse(door.closed)
         while self.log.readings:
+            self.assertEqual((door.closed, self.log.submitted), (False, []))
             self.feed(door)
-            self.clock.turn()
         self.commit()
         self.assertEqual(door.brief()[-2:], ["guest1: 20", "guest2 jokes>"])
         self.assertTrue(door.closed)

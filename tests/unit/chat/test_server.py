@@ -194,6 +194,14 @@ class TalkingTests(ChatTestCase):
         self.assertCountEqual(self.ext.brief(), ["adel: Hi", "ack f81d MainHall/1", "error id-reused"])
         self.assertEqual(self.ext_seat.session.in_flight, 0)
 
+    def test_each_message_of_a_run_has_its_own_place(self) -> None:
+        said = [SayExtended(content, content) for content in ("one", "two", "three")]
+        self.ask(self.ext_seat, *said)
+        places = [f"ack {id} MainHall/{index}" for index, id in enumerate(("one", "two", "three"), 1)]
+        self.assertEqual([line for line in self.ext.brief() if line.startswith("ack")], places)
+        self.ask(self.ext_seat, *said, SayExtended("one", "two"))
+        self.assertEqual(self.ext.brief(), [*places, "error id-reused"])
+
     def test_a_retry_of_what_retention_dropped_is_said_to_be_forgotten(self) -> None:
         self.ask(self.ext_seat, SayExtended("Hi", "f81d"))
         self.log.purge("MainHall", 2)
@@ -352,6 +360,7 @@ class PartingTests(ChatTestCase):
         self.server.lost(seat, door)
         self.commit()
         self.assertEqual(self.watch.brief(), ["adel >MainHall"])
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.clock.advance(15.1)
         self.commit()
         self.assertEqual(self.watch.brief(), ["adel MainHall>"])
@@ -361,6 +370,13 @@ class PartingTests(ChatTestCase):
         self.watch.lines()
         self.ask(seat, Quit())
         self.assertEqual((self.watch.brief(), door.closed), (["adel MainHall>"], True))
+
+    def test_an_extended_client_that_quits_and_breaks_off_has_none(self) -> None:
+        door, seat = self.hello(identity="adel")
+        self.server.received(seat, [Quit()])
+        self.server.lost(seat, door)
+        self.commit()
+        self.assertEqual((len(self.server.seats), self.clock.getDelayedCalls()), (1, []))
 
     def test_messages_of_a_client_that_broke_off_are_heard(self) -> None:
         door, seat = self.come()
@@ -391,6 +407,17 @@ class PartingTests(ChatTestCase):
         _, again = self.hello(session=seat.token)
         self.assertIs(again, seat)
         self.assertFalse(again.leaving)
+
+    def test_a_client_that_sends_no_more_and_is_lost_before_it_is_let_go(self) -> None:
+        door, seat = self.hello(identity="adel")
+        self.server.received(seat, [SayExtended("Hi")])
+        self.server.hung_up(seat)
+        self.server.lost(seat, door)
+        self.commit()
+        self.assertFalse(door.closed)
+        door, again = self.hello(session=seat.token)
+        self.assertIs(again, seat)
+        self.assertFalse(door.closed)
 
     def test_stopping_tells_clients_and_departs_nobody(self) -> None:
         base, base_seat = self.come()
@@ -646,6 +673,21 @@ class ImpatienceTests(ChatTestCase):
         self.ask(seat, SayExtended("Ho"))
         self.assertEqual(door.released, 0, "the new link was never held")
 
+    def test_not_when_the_client_has_quit(self) -> None:
+        door, seat = self.come()
+        self.server.received(seat, [*(Say(str(number)) for number in range(12)), Quit()])
+        self.server.impatient(seat)
+        self.commit()
+        self.assertEqual((door.closed, door.released, self.server._impatient), (True, 1, {}))
+
+    def test_not_when_the_session_is_over(self) -> None:
+        door, seat = self.come()
+        self.server.received(seat, [Quit()])
+        self.log.seal()
+        self.server.impatient(seat)
+        self.log.commit()
+        self.assertEqual((door.released, self.server._impatient), (0, {}))
+
     def test_a_late_hello_begins_anew(self) -> None:
         door, base = self.come()
         self.server.received(base, [Say("Hi")])
@@ -678,6 +720,12 @@ class RetentionTests(ChatTestCase):
         self.server.forget({"MainHall": 4, "jokes": 11})
         self.commit()
         self.assertEqual([first for _, first in self.log.snapshots], [{"MainHall": 4, "jokes": 11}])
+
+    def test_the_next_forgetting_has_its_own_snapshot(self) -> None:
+        for first in (4, 5):
+            self.server.forget({"MainHall": first})
+            self.commit()
+        self.assertEqual([first for _, first in self.log.snapshots], [{"MainHall": 4}, {"MainHall": 5}])
 
     def test_what_changes_nothing_is_not_asked_for(self) -> None:
         self.server.forget({"MainHall": 1, "jokes": 12, "gone": 5})

@@ -180,6 +180,18 @@ class DamageTests(FilledTestCase):
         error = self.assertRaises(StoreError, self.open)
         self.assertIn(self.path, str(error))
 
+    def test_a_file_that_was_cut_off_is_found(self) -> None:
+        for number in range(200):
+            self.append(message("MainHall", f"{number:01000}"))
+        self.settle()
+        self.close()
+        size = os.path.getsize(self.path)
+        for pages in (2, 5, 20):
+            with open(self.path, "r+b") as file:
+                file.truncate(size // 4096 // pages * 4096)
+            error = self.assertRaises(StoreError, self.open)
+            self.assertIn(self.path, str(error))
+
     def test_rows_missing_from_the_archive_are_found(self) -> None:
         """A check of the file's pages alone would not see it: the index has fewer rows than the table."""
         self.close()

@@ -1,0 +1,85 @@
+"""Hundreds of storms, each from its seed, over all the processors there are."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import tests.simulation
+from tests.simulation.extended import ExtendedClient
+from tests.simulation.storm import Storm, run_storms
+
+SEEDS = 400
+ROOT = Path(tests.simulation.__file__).parents[2]
+
+
+class StormTests(SynchronousTestCase):
+    def test_storms(self) -> None:
+        """Whatever strikes: nothing acknowledged is lost, no view has a hole, and after it everybody is current."""
+        jobs = min(4, len(os.sched_getaffinity(0)))
+        shares = [(SEEDS * job // jobs, SEEDS * (job + 1) // jobs) for job in range(jobs)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        commands = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.simulation.storm", "--seeds", str(first), str(last)],
+                cwd=ROOT,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for first, last in shares[1:]
+        ]
+        failed: list[str] = []
+        run_storms(range(*shares[0]), failed.append)
+        for command in commands:
+            output, _ = command.communicate()
+            if command.returncode:
+                failed.append(output)
+        self.assertEqual(failed, [], "\n".join(failed))
+
+    def test_same_seed_same_storm(self) -> None:
+        """A seed that has failed fails again: not a byte of its run depends on anything else."""
+
+        def trace(seed: int) -> list[str]:
+            storm = Storm(seed)
+            storm.run()
+            return [str(event) for event in storm.deployment.network.trace]
+
+        for seed in range(3):
+            self.assertEqual(trace(seed), trace(seed))
+
+    def test_reach(self) -> None:
+        """The storm reaches what it is for: dead disks, restarts, returns, repeats, retention, snapshots."""
+        reached: Counter[str] = Counter()
+        for seed in range(30):
+            storm = Storm(seed)
+            storm.run()
+            node = storm.deployment.nodes["primary"]
+            reached["restarts"] += node.host.lives - 1
+            reached["dead disks"] += len(node.last_words)
+            reached["acknowledged"] += len(storm.deployment.acknowledgements)
+            reached["purged by snapshots"] += sum(len(run.ids) for run in node.durable()) < len(
+                storm.deployment.chronicle.records
+            )
+            for client in storm.clients:
+                if isinstance(client, ExtendedClient):
+                    reached["resumed"] += client.welcomes["resumed"]
+                    reached["begun anew"] += client.welcomes["begun"] - 1
+                    reached["gaps"] += client.gaps
+                    reached.update(client.errors)
+        for what, least in (
+            ("restarts", 60),
+            ("dead disks", 20),
+            ("acknowledged", 2000),
+            ("purged by snapshots", 10),
+            ("resumed", 50),
+            ("begun anew", 5),
+            ("gaps", 2),
+            ("id-reused", 5),
+            ("no-such-room", 20),
+        ):
+            self.assertGreater(reached[what], least, reached)

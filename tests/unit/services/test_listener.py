@@ -1,0 +1,95 @@
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from chatproto.services.listener import Listener
+
+
+@implementer(IListeningPort)
+class FakePort:
+    def __init__(self) -> None:
+        self.stopped: list[Deferred[None]] = []
+
+    def startListening(self) -> None:
+        raise NotImplementedError
+
+    def stopListening(self) -> "Deferred[None]":
+        self.stopped.append(Deferred())
+        return self.stopped[-1]
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "127.0.0.1", 4444)
+
+
+@implementer(IStreamServerEndpoint)
+class FakeEndpoint:
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.factories: list[Any] = []
+
+    def listen(self, factory: Any) -> Any:
+        self.factories.append(factory)
+        return self.answer
+
+
+class ListenerTests(SynchronousTestCase):
+    def make(self, answer: Any) -> Listener:
+        self.failures: list[str] = []
+        self.endpoint = FakeEndpoint(answer)
+        self.factory = Factory()
+        return Listener("tcp:4444", self.endpoint, self.factory, self.failures.append)
+
+    def test_listens_while_it_runs(self) -> None:
+        port = FakePort()
+        listener = self.make(succeed(port))
+        self.assertEqual((listener.port, self.endpoint.factories), (None, []))
+        listener.startService()
+        self.assertEqual((listener.port, self.endpoint.factories), (port, [self.factory]))
+        self.assertIs(self.successResultOf(listener.ready), port)
+        stopping = listener.stopService()
+        assert stopping is not None
+        self.assertNoResult(stopping)
+        port.stopped[0].callback(None)
+        self.successResultOf(stopping)
+        self.assertEqual((listener.port, listener.running), (None, 0))
+
+    def test_an_endpoint_that_takes_its_time(self) -> None:
+        listening: Deferred[Any] = Deferred()
+        listener = self.make(listening)
+        listener.startService()
+        self.assertNoResult(listener.ready)
+        port = FakePort()
+        listening.callback(port)
+        self.assertIs(self.successResultOf(listener.ready), port)
+
+    def test_a_busy_endpoint_is_told_with_its_reason(self) -> None:
+        listener = self.make(fail(CannotListenError("127.0.0.1", 4444, OSError("in use"))))
+        listener.startService()
+        (reason,) = self.failures
+        self.assertIn("tcp:4444", reason)
+        self.assertIn("in use", reason)
+        self.assertNoResult(listener.ready)
+        self.assertIsNone(listener.stopService())
+
+    def test_what_the_telling_raises_goes_to_whoever_starts_it(self) -> None:
+        """`twistd` tells it to the operator."""
+        listener = self.make(fail(CannotListenError("127.0.0.1", 4444, OSError("in use"))))
+
+        def die(reason: str) -> None:
+            raise SystemExit(reason)
+
+        listener._failed = die
+        self.assertRaises(SystemExit, listener.startService)
+
+    def test_an_endpoint_that_refuses_later_is_told_too(self) -> None:
+        listening: Deferred[Any] = Deferred()
+        listener = self.make(listening)
+        listener.startService()
+        listening.errback(CannotListenError("127.0.0.1", 4444, OSError("in use")))
+        self.assertEqual(len(self.failures), 1)

@@ -1,0 +1,248 @@
+import json
+import random
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from chatproto.chat.protocol import ClientLink
+from chatproto.chat.settings import ChatSettings
+from chatproto.errors import StoreBusy
+from chatproto.log.interface import Snapshot
+from chatproto.services import NodeSettings, Retention, build_node
+from chatproto.services.node import RETENTION_INTERVAL_S, STOP_S_MAX, NodeService
+from chatproto.world import World
+from tests.unit.log.test_single import RecordingStore
+from tests.unit.services.test_listener import FakeEndpoint, FakePort
+from tests.unit.transports import Transport
+from tests.unit.turns import TurnClock
+
+NOW = 1700000000.0
+
+
+class PromptStore(RecordingStore):
+    """A store whose appends are durable at the end of the turn."""
+
+    def __init__(self, clock: TurnClock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.closing: Deferred[None] = Deferred()
+
+    def append(self, runs: Any, done: Any) -> None:
+        super().append(runs, done)
+        self.clock.callLater(0, self.done)
+
+    def close(self) -> "Deferred[None]":
+        super().close()
+        return self.closing
+
+
+class NodeTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = TurnClock()
+        self.store = PromptStore(self.clock)
+        self.opened: list[str] = []
+        self.fatal: list[str] = []
+        self.ports: dict[str, FakePort] = {}
+        self.refusal: Exception | None = None
+
+    def build(self, **settings: Any) -> NodeService:
+        settings = {"data": "/srv/chat", "listen": ("tcp:1",), "chat": ChatSettings(name="east"), **settings}
+        world = World(
+            clock=self.clock,  # type: ignore[arg-type]
+            now=lambda: NOW + self.clock.seconds(),
+            dice=random.Random(1),
+            server=self.endpoint,
+            client=lambda description: None,  # type: ignore[arg-type,return-value]
+            store=self.open_store,
+            fatal=self.fatal.append,
+        )
+        return build_node(world, NodeSettings(**settings))
+
+    def endpoint(self, description: str) -> Any:
+        self.ports[description] = FakePort()
+        return FakeEndpoint(succeed(self.ports[description]))
+
+    def open_store(self, directory: str, failed: Any) -> Any:
+        self.opened.append(directory)
+        self.failed = failed
+        if self.refusal is not None:
+            raise self.refusal
+        return self.store
+
+    def settle(self) -> None:
+        for _ in range(30):
+            self.clock.turn()
+
+    def come(self, node: NodeService) -> tuple[ClientLink, Transport]:
+        """Let a base client in."""
+        transport = Transport()
+        transport.peerAddr = IPv4Address("TCP", "127.0.0.1", 5)
+        link = node.factory.buildProtocol(None)
+        link.makeConnection(transport)
+        link.dataReceived(b'{"type":"list"}\n')
+        self.settle()
+        return link, transport
+
+
+class TreeTests(NodeTestCase):
+    def test_every_service_has_its_name(self) -> None:
+        node = self.build(listen=("tcp:1", "tcp:2"), retain=Retention(count=5))
+        self.assertEqual(
+            [service.name for service in node], ["chat", "retention", "client-listener-1", "client-listener-2"]
+        )
+        self.assertIs(node.getServiceNamed("client-listener-2"), node.listeners[1])
+
+    def test_without_retention_there_is_none(self) -> None:
+        self.assertEqual([service.name for service in self.build()], ["chat", "client-listener-1"])
+
+    def test_nothing_is_opened_before_it_starts(self) -> None:
+        node = self.build()
+        self.assertEqual(self.opened, [])
+        node.startService()
+        self.assertEqual(self.opened, ["/srv/chat"])
+        self.assertIs(node.listeners[0].port, self.ports["tcp:1"])
+
+    def test_it_serves(self) -> None:
+        node = self.build()
+        node.startService()
+        _, transport = self.come(node)
+        lines = [json.loads(line) for line in b"".join(transport.writes).split(b"\n")[:-1]]
+        self.assertEqual(lines[-1], {"type": "roomlist", "rooms": [{"roomid": "MainHall", "count": 1}]})
+        self.assertEqual(node.server.settings.name, "east")
+
+    def test_a_store_that_cannot_be_opened_is_fatal(self) -> None:
+        self.refusal = StoreBusy("in use by another process")
+        node = self.build()
+        node.startService()
+        self.assertEqual(self.fatal, ["in use by another process"])
+        stopping = node.stopService()
+        self.ports["tcp:1"].stopped[0].callback(None)
+        self.assertTrue(all(succeeded for succeeded, _ in self.successResultOf(stopping)))
+        self.assertEqual(self.store.asked, [])
+
+    def test_a_write_that_fails_is_fatal(self) -> None:
+        self.build().startService()
+        self.failed("the disk is full")
+        self.assertEqual(self.fatal, ["the disk is full"])
+
+
+class StopTests(NodeTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.node = self.build(retain=Retention(count=5))
+        self.node.startService()
+        self.link, self.transport = self.come(self.node)
+
+    def stop(self) -> "Deferred[Any]":
+        stopping = self.node.stopService()
+        self.settle()
+        return stopping
+
+    def lose(self, link: ClientLink) -> None:
+        link.connectionLost(Failure(ConnectionDone()))
+
+    def test_clients_are_let_go_then_the_log_is_closed(self) -> None:
+        stopping = self.stop()
+        self.assertEqual(self.transport.calls, ["lose"])
+        self.assertEqual(len(self.ports["tcp:1"].stopped), 1)
+        self.assertNotIn(("close",), self.store.asked)
+        self.lose(self.link)
+        self.clock.advance(0.1)
+        self.assertEqual(self.store.asked[-1:], [("close",)])
+        self.ports["tcp:1"].stopped[0].callback(None)
+        self.assertNoResult(stopping)
+        self.store.closing.callback(None)
+        self.assertTrue(all(succeeded for succeeded, _ in self.successResultOf(stopping)))
+
+    def test_clients_that_stay_are_cut_off(self) -> None:
+        self.stop()
+        self.clock.pump([0.05] * int(STOP_S_MAX / 0.05 - 1))
+        self.assertEqual(self.transport.calls, ["lose"])
+        self.clock.pump([0.05] * 2)
+        self.assertEqual(self.transport.calls, ["lose", "abort"])
+        self.assertEqual(self.store.asked[-1:], [("close",)])
+
+    def test_connections_that_are_not_greeted_yet_are_let_go_too(self) -> None:
+        transport = Transport()
+        transport.peerAddr = IPv4Address("TCP", "127.0.0.1", 5)
+        link = self.node.factory.buildProtocol(None)
+        link.makeConnection(transport)
+        self.stop()
+        self.assertEqual(transport.calls, ["lose"])
+
+    def test_nobody_departs(self) -> None:
+        appended = len(self.store.appended)
+        self.stop()
+        self.lose(self.link)
+        self.settle()
+        self.assertEqual(len(self.store.appended), appended)
+
+    def test_retention_looks_no_more(self) -> None:
+        self.stop()
+        self.store.asked.clear()
+        self.clock.advance(3 * RETENTION_INTERVAL_S)
+        self.assertNotIn("expired", [asked[0] for asked in self.store.asked])
+
+
+class RetentionTests(NodeTestCase):
+    def begin(self, **retain: Any) -> NodeService:
+        node = self.build(retain=Retention(**retain))
+        node.startService()
+        link, _ = self.come(node)
+        self.store.asked.clear()
+        for number in range(10):
+            link.dataReceived(b'{"type":"message","content":"%d"}\n' % number)
+        self.settle()
+        return node
+
+    def look(self) -> list[tuple[Any, ...]]:
+        """Let the next look come; return what the store was asked."""
+        self.store.asked.clear()
+        self.clock.advance(RETENTION_INTERVAL_S)
+        self.settle()
+        return [asked for asked in self.store.asked if asked[0] == "expired"]
+
+    def test_it_looks_once_a_minute(self) -> None:
+        self.begin(age_s=3600, bytes_max=10**6)
+        for _ in range(3):
+            self.assertEqual(self.look(), [("expired", NOW + self.clock.seconds() - 3600, 10**6)])
+
+    def test_without_an_age_no_time_is_too_old(self) -> None:
+        self.begin(count=100)
+        self.assertEqual(self.look(), [("expired", 0.0, 0)])
+
+    def test_what_is_expired_is_forgotten(self) -> None:
+        node = self.begin(age_s=3600)
+        self.store.expired = lambda *_: succeed({"MainHall": 4, "gone": 3})  # type: ignore[method-assign]
+        self.look()
+        self.assertEqual(node.server.hall.rooms["MainHall"].first, 4)
+        self.assertEqual([snapshot.first for snapshot in self.store.snapshots], [{"MainHall": 4}])
+        self.assertIsInstance(self.store.snapshots[0], Snapshot)
+
+    def test_so_many_messages_of_each_room_are_kept(self) -> None:
+        node = self.begin(count=3)
+        self.assertEqual(node.server.hall.rooms["MainHall"].first, 1)
+        self.store.expired = lambda *_: succeed({})  # type: ignore[method-assign]
+        self.look()
+        self.assertEqual(node.server.hall.rooms["MainHall"].first, 8)
+
+    def test_the_stricter_bound_counts(self) -> None:
+        for expired, first in ((3, 8), (9, 9)):
+            self.setUp()
+            node = self.begin(count=3, age_s=3600)
+            self.store.expired = lambda *_, expired=expired: succeed({"MainHall": expired})  # type: ignore[method-assign]
+            self.look()
+            self.assertEqual(node.server.hall.rooms["MainHall"].first, first)
+
+    def test_a_look_that_fails_is_logged_and_the_next_one_comes(self) -> None:
+        node = self.begin(age_s=3600)
+        self.store.expired = lambda *_: fail(OSError("broken"))  # type: ignore[method-assign]
+        self.look()
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.store.expired = lambda *_: succeed({"MainHall": 4})  # type: ignore[method-assign]
+        self.look()
+        self.assertEqual(node.server.hall.rooms["MainHall"].first, 4)
