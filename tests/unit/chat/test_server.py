@@ -673,13 +673,6 @@ class ImpatienceTests(ChatTestCase):
         self.ask(seat, SayExtended("Ho"))
         self.assertEqual(door.released, 0, "the new link was never held")
 
-    def test_not_when_the_client_has_quit(self) -> None:
-        door, seat = self.come()
-        self.server.received(seat, [*(Say(str(number)) for number in range(12)), Quit()])
-        self.server.impatient(seat)
-        self.commit()
-        self.assertEqual((door.closed, door.released, self.server._impatient), (True, 1, {}))
-
     def test_not_when_the_session_is_over(self) -> None:
         door, seat = self.come()
         self.server.received(seat, [Quit()])

@@ -474,6 +474,22 @@ class StoppingTests(SynchronousTestCase):
         machine.lose()
         self.assertEqual(machine.effects, [Sleep()])
 
+    def test_session_moved_by_a_connection_of_ours(self) -> None:
+        """A server that stood still hears a connection that was given up after the one that followed it."""
+        machine = Machine().online()
+        machine.lose()
+        machine.do(machine.state.due())
+        machine.connect()
+        machine.effects.clear()
+        machine.hear(Error("session-moved", "x"))
+        machine.lose()
+        self.assertEqual(machine.state.state, "waiting")
+        self.assertIsNotNone(machine.state.session)
+        machine.do(machine.state.due())
+        machine.connect()
+        machine.hear(Error("session-moved", "x"))
+        self.assertEqual(machine.state.state, "stopped", "the second time it is somebody else")
+
 
 class SayingTests(SynchronousTestCase):
     def test_acknowledged(self) -> None:

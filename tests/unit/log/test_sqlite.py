@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from chatproto.errors import StoreBusy, StoreCorrupt, StoreError, StoreVersion
+from chatproto.log import sqlite
 from chatproto.log.entry import Numbering, Run
 from chatproto.log.interface import Slice, Snapshot
 from chatproto.log.purge import PURGE_ROWS
@@ -78,6 +79,14 @@ class DirectoryTests(SQLiteTestCase):
         self.open()
         self.close()
         self.assertEqual(self.tables(), ["ids", "log", "snapshot"])
+        self.open()
+
+    def test_tables_that_cannot_be_made_are_told_and_not_half_made(self) -> None:
+        patched = self.patch(sqlite, "SCHEMA", sqlite.SCHEMA + "CREATE NONSENSE;")
+        error = self.assertRaises(StoreError, self.open)
+        self.assertIn(self.path, str(error))
+        patched.restore()
+        self.assertEqual(self.tables(), [])
         self.open()
 
     def test_reading_where_there_is_nothing_is_refused_and_makes_nothing(self) -> None:
