@@ -16,6 +16,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, closing
 from typing import TypeVar
 
 import msgspec
@@ -71,29 +72,34 @@ def connect(directory: str, *, writing: bool) -> sqlite3.Connection:
         StoreError: there is none, it is another program's, or it was written by another version.
     """
     path = file_of(directory)
-    try:
-        if not writing and not os.path.exists(path):
-            raise StoreError(f"no chatproto data in {directory}")
-        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-        (application,) = database.execute("PRAGMA application_id").fetchone()
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables and application != APPLICATION_ID:
-            raise StoreError(f"{path} is a database of another program")
-        if tables and version != SCHEMA_VERSION:
-            raise StoreVersion(
-                f"{path} has schema version {version}, not {SCHEMA_VERSION}: use the release that wrote it"
-            )
-        # Only now: a database of somebody else is not to be changed.
-        if writing:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=FULL")
-            database.execute("PRAGMA wal_autocheckpoint=4000")
-        else:
-            database.execute("PRAGMA query_only=ON")
-    except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"cannot open {path}: {error}") from error
+    with ExitStack() as opened:
+        try:
+            if not writing and not os.path.exists(path):
+                raise StoreError(f"no chatproto data in {directory}")
+            database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+            opened.callback(database.close)
+            _check(database, path)
+            # Only now: a database of somebody else is not to be changed.
+            if writing:
+                database.execute("PRAGMA journal_mode=WAL")
+                database.execute("PRAGMA synchronous=FULL")
+                database.execute("PRAGMA wal_autocheckpoint=4000")
+            else:
+                database.execute("PRAGMA query_only=ON")
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"cannot open {path}: {error}") from error
+        opened.pop_all()
     return database
+
+
+def _check(database: sqlite3.Connection, path: str) -> None:
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and application != APPLICATION_ID:
+        raise StoreError(f"{path} is a database of another program")
+    if tables and version != SCHEMA_VERSION:
+        raise StoreVersion(f"{path} has schema version {version}, not {SCHEMA_VERSION}: use the release that wrote it")
 
 
 class _Worker:
@@ -161,20 +167,17 @@ class SQLiteStore:
         self.directory = directory
         self._reactor = reactor
         self._failed = failed
-        self._lock = _lock(directory)
-        try:
-            self._database = connect(directory, writing=True)
+        with ExitStack() as opened:
+            opened.callback(os.close, _lock(directory))
+            self._database = opened.enter_context(closing(connect(directory, writing=True)))
             self._prepare()
-            self._lookup = connect(directory, writing=False)
-            reading = connect(directory, writing=False)
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._lookup = opened.enter_context(closing(connect(directory, writing=False)))
+            self._reading = opened.enter_context(closing(connect(directory, writing=False)))
+            self._opened = opened.pop_all()
         self._recent: dict[str, int] = {}
         self._newest_time = 0.0
         self._saving: dict[str, int] | None = None
         self._purges = Purge(self._database)
-        self._reading = reading
         self._reader = _Worker(reactor, "chatproto-reader")
         self._jobs: queue.SimpleQueue[_Append | _Save | None] = queue.SimpleQueue()
         self._closed: Deferred[None] = Deferred()
@@ -260,9 +263,7 @@ class SQLiteStore:
     def _let_go(self) -> None:
         self._writer.join()
         self._reader.stop()
-        for database in (self._reading, self._lookup, self._database):
-            database.close()
-        os.close(self._lock)
+        self._opened.close()
 
     # The writer's thread
 

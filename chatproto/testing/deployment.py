@@ -9,6 +9,7 @@ A program of yours that talks to `tcp:primary:4444` can be tried with it:
     deployment.run(5)
 """
 
+import gc
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -232,6 +233,16 @@ class SimDeployment:
             node.check_archive(self.acknowledgements)
             if node.host.alive:
                 Replay(self.chronicle).check(node.server.hall, node.server.log.position)
+
+    def check_deferreds(self) -> None:
+        """Check that no failure was left in a Deferred that nobody looks at; they tell of it when they are collected.
+
+        Raises:
+            Violation: one was.
+        """
+        with self._listening():
+            gc.collect()
+        self.check()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
