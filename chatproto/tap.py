@@ -17,6 +17,7 @@ from chatproto.services import build_node
 from chatproto.world import World
 
 FILES_BESIDE_CLIENTS = 64
+BACKLOG = 1024
 SWITCH_INTERVAL_S = 0.0005
 """How long the reactor may wait for a thread that reads the archive; Python's 5 ms is ten commits."""
 
@@ -31,11 +32,21 @@ def real_world() -> World:
         clock=reactor,
         now=time.time,
         dice=random.SystemRandom(),
-        server=lambda description: serverFromString(reactor, description),
+        server=lambda description: serverFromString(reactor, with_backlog(description)),
         client=lambda description: clientFromString(reactor, description),
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
         fatal=_die,
     )
+
+
+def with_backlog(description: str) -> str:
+    """Return a server endpoint's description with a backlog for a herd that returns at once, unless it says its own.
+
+    Twisted's 50 make the rest of a herd wait for retransmissions, of 1 s, 3 s and longer.
+    """
+    if description.partition(":")[0] in ("tcp", "tcp6", "ssl", "unix") and "backlog=" not in description:
+        return f"{description}:backlog={BACKLOG}"
+    return description
 
 
 class CannotStart(Exception):
