@@ -14,8 +14,9 @@ import sqlite3
 import ssl
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 from chatproto.cli.archive import archive
 
 PROJECT = Path(__file__).resolve().parents[2]
-WAIT_S_MAX = 20.0
+WAIT_S_MAX = 30.0
 """How long anything may take that is expected to happen; a loaded machine is slow, a hung one is caught."""
 
 TROUBLE = ("Traceback", "Unhandled")
@@ -35,8 +36,18 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
 
 
-def twistd() -> list[str]:
-    """Return the command of the `twistd` that belongs to this Python."""
+def twistd(constants: Mapping[str, Any] | None = None) -> list[str]:
+    """Return the command of the `twistd` that belongs to this Python.
+
+    Constants of modules, by their full names, can be made small, where waiting for the real ones would take hours.
+    """
+    if constants:
+        setting = [
+            f"import {module}; assert {full}; {full} = {value!r}"
+            for full, value in constants.items()
+            for module in (full.rpartition(".")[0],)
+        ]
+        return [sys.executable, "-c", "\n".join([*setting, "from twisted.scripts.twistd import run", "run()"])]
     script = Path(sys.executable).with_name("twistd")
     if script.exists():
         return [str(script)]
@@ -149,6 +160,11 @@ class Client:
             raise EOFError(bytes(self._rest))
         self._rest += data
 
+    @property
+    def unread(self) -> bytes:
+        """Return what has been received and not been read."""
+        return bytes(self._rest[self._at :])
+
     def read(self, seconds: float = WAIT_S_MAX) -> dict[str, Any]:
         """Return the next line, decoded."""
         return json.loads(self.read_line(seconds))
@@ -229,9 +245,10 @@ class Node:
         folder: Path,
         *options: str,
         data: Path | None = None,
-        listen: str = "tcp:0:interface=127.0.0.1",
+        listen: str | None = "tcp:0:interface=127.0.0.1",
         wrapper: Iterable[str] = (),
         prepare: Callable[[], None] | None = None,
+        constants: Mapping[str, Any] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -244,6 +261,7 @@ class Node:
         self.process: subprocess.Popen[bytes] | None = None
         self._wrapper = list(wrapper)
         self._prepare = prepare
+        self._constants = constants
         self._log_start = 0
 
     # Life
@@ -256,12 +274,12 @@ class Node:
             self.process = subprocess.Popen(
                 [
                     *self._wrapper,
-                    *twistd(),
+                    *twistd(self._constants),
                     "-n",
                     "--pidfile=",
                     "chatserver",
                     f"--data={self.data}",
-                    f"--listen={self.listen}",
+                    *([] if self.listen is None else [f"--listen={self.listen}"]),
                     *self.options,
                 ],
                 cwd=self.folder,
@@ -386,10 +404,38 @@ class Node:
         return client
 
 
+def fill(node: Node, count: int, size: int) -> list[str]:
+    """Have a base client say a lot in MainHall, quickly; return what it said. Needs `--rate-limit=0`."""
+    client = node.base("filler")
+    said = [f"{number} ".ljust(size, "x") for number in range(1, count + 1)]
+
+    def hear() -> None:
+        heard = 0
+        while heard < count:
+            heard += client.socket.recv(1 << 20).count(b"\n")
+
+    client.socket.settimeout(WAIT_S_MAX)
+    hearing = threading.Thread(target=hear, daemon=True)
+    hearing.start()
+    for start in range(0, count, 1000):
+        client.socket.sendall(b"".join(line("message", content=content) for content in said[start : start + 1000]))
+    hearing.join(WAIT_S_MAX)
+    assert not hearing.is_alive()
+    client.send("quit")
+    client.read_to_end()
+    return said
+
+
 def settle(*clients: Client) -> None:
     """Read all that is there."""
     for client in clients:
         client.drain()
+
+
+def agree(client: Client) -> None:
+    """Have an extended client cause an entry of the log that changes nothing: what was submitted before is applied."""
+    client.send("leave", roomid="nowhere")
+    client.drain()
 
 
 def numbered(messages: Iterable[dict[str, Any]]) -> list[int]:

@@ -19,8 +19,8 @@ from tests.integration.nodes import (
     roomchange,
     roomcontents,
     roomlist,
-    wait_until,
     settle,
+    wait_until,
 )
 
 HALL = "MainHall"
@@ -588,6 +588,7 @@ def test_a_refused_kick_is_answered_with_nothing(node: Node) -> None:
         {"roomid": "attic", "identity": "member", "time": 0},
         {"roomid": "attic", "identity": "member", "time": -1},
         {"roomid": "attic", "identity": "member", "time": -(10**40)},
+        {"roomid": "attic", "identity": "member", "time": 2**63},
         {"roomid": "attic", "identity": "member", "time": 1.5},
         {"roomid": "attic", "identity": "member", "time": "10"},
         {"roomid": "attic", "identity": "member", "time": None},
@@ -597,7 +598,7 @@ def test_a_refused_kick_is_answered_with_nothing(node: Node) -> None:
         assert [owner.drain(), member.drain(), in_hall.drain()] == [NOTHING] * 3, fields
     member.send("kick", roomid="attic", identity="owner", time=10)
     assert [member.drain(), owner.drain(), in_hall.drain()] == [NOTHING] * 3, "nor may a member"
-    owner.send("kick", roomid="attic", identity="member", time=10**40)
+    owner.send("kick", roomid="attic", identity="member", time=2**63 - 1)
     assert owner.drain() == [roomchange("member", "attic", HALL)], "long is long"
 
 
@@ -671,6 +672,20 @@ def test_netcat_is_a_client(node: Node) -> None:
         message("guest1", "from a shell"),
         roomchange("guest1", HALL, ""),
     ]
+
+
+@pytest.mark.parametrize(("options", "count"), [(["--rate-limit=100"], 1100), (["--rate-limit=0"], 5000)])
+def test_a_burst_from_a_pipe_is_answered_whole(start_node: StartNode, options: list[str], count: int) -> None:
+    """The end of what a client sends waits for its turn, where reading is held for a while."""
+    node = start_node("--in-flight-max=100", *options)
+    client = node.connect()
+    said = [f"{number}" for number in range(count)]
+    client.say(*said)
+    client.half_close()
+    told = client.lines_to_end()
+    assert told[4:-1] == [message("guest1", content) for content in said]
+    assert told[-1] == roomchange("guest1", HALL, "")
+    assert [one["content"] for one in node.archive()] == said
 
 
 @pytest.mark.parametrize("messages", [20, 5000])

@@ -839,7 +839,7 @@ def test_refusals_have_codes(start_node: StartNode) -> None:
     ):
         owner.send(type, **fields)
         assert errors(owner.messages()) == [code], (type, fields)
-    owner.send("kick", roomid="attic", identity="alice", time=10**40)
+    owner.send("kick", roomid="attic", identity="alice", time=2**63 - 1)
     assert errors(owner.messages()) == []
     settle(client)
     client.send("join", roomid="attic", stay=True)
@@ -1004,10 +1004,20 @@ def test_a_hello_that_makes_no_sense_is_refused(node: Node, fields: dict[str, An
     assert json.loads(told)["code"] in ("bad-request", "too-many-rooms")
 
 
-@pytest.mark.parametrize("place", [2**63, 2**64, 10**30])
-def test_a_hello_with_absurd_numbers_is_served(node: Node, place: int) -> None:
+def test_a_hello_with_absurd_numbers_is_served(node: Node) -> None:
     client = node.connect()
-    client.hello(history=place, resume=[{"roomid": HALL, "from": place}])
+    client.hello(history=2**63 - 1, resume=[{"roomid": HALL, "from": 2**63 - 1}])
     told = client.messages()
     assert say(client, "one", "id-1")["index"] == 1
     assert [one["type"] for one in told if one["type"] == "rewind"] == ["rewind"]
+
+
+@pytest.mark.parametrize("place", [2**63, 2**64, 10**30])
+def test_a_hello_with_numbers_beyond_64_bits_is_nonsense(node: Node, place: int) -> None:
+    for fields in ({"history": place}, {"resume": [{"roomid": HALL, "from": place}]}):
+        client = node.connect()
+        client.send("hello", version=1, **fields)
+        assert client.messages()[0]["type"] == "newidentity", "the first line was none of ours: a base client"
+        client.hello(identity="alice")
+        client.send("quit")
+        client.read_to_end()

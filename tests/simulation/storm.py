@@ -12,6 +12,7 @@ import argparse
 import random
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
@@ -148,7 +149,9 @@ class Storm:
                 self.safety()
                 self.liveness()
             except (Violation, NeverHappened) as failure:
-                raise StormFailed(self.describe(failure)) from failure
+                raise StormFailed(self.describe(str(failure))) from failure
+            except Exception as failure:
+                raise StormFailed(self.describe(traceback.format_exc())) from failure
 
     def safety(self) -> None:
         """Let faults rain."""
@@ -167,12 +170,13 @@ class Storm:
             client.finishing = True
         self.deployment.settle(lambda: [why for client in self.clients for why in client.unfinished()], CALM_S_MAX)
         self.deployment.check_archives()
+        self.deployment.check_deferreds()
 
     def faults(self) -> str:
         """Return what struck and what ended, a line each, in order."""
         return "\n".join(sorted(line for plan in self.plans for line in plan.done))
 
-    def describe(self, failure: BaseException) -> str:
+    def describe(self, failure: str) -> str:
         """Say what is needed to look into it."""
         at = self.deployment.network.clock.seconds()
         constants = {name: value for (_, name), value in self.constants.items()}
