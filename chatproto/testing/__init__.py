@@ -11,6 +11,9 @@ hundred timings.
     network.clock.run(1)
     network.cut("server", "client")
     network.clock.run(10)
+
+`SimDeployment` boots chat servers on such a network, and checks after every event what `chatproto.testing.checkers`
+knows that must hold. docs/testing.md has whole examples, and says what is modelled and what is not.
 """
 
 from chatproto.testing.checkers import Violation

@@ -66,7 +66,7 @@ class SimProcess:
 
 
 class SimNode(SimProcess):
-    """A chat node.
+    """A chat node. It is one of one: what is durable on its disk is committed.
 
     Attributes:
         settings: what it was built with.
@@ -137,7 +137,7 @@ class SimDeployment:
     Attributes:
         seed: what everything random comes from.
         network: the hosts and the paths between them; its `clock` is the time of all.
-        nodes: the chat nodes, by name.
+        nodes: the chat nodes, by name; what they commit is one log.
         processes: everything started with `start`, the nodes included, by name.
         chronicle: all that was committed.
         acknowledgements: what clients were told is kept; tell it what yours are told.

@@ -35,7 +35,7 @@ class EmbeddedClient(SimClient):
         self._members: dict[str, set[str]] = {}
         self.chat = ChatClient(
             self.world.clock,
-            [self.world.client("tcp:primary:4444:timeout=2")],
+            self.servers(),
             identity=self.dice.choice(IDENTITIES),
             history=self.history,
             dice=self.world.dice,

@@ -100,6 +100,10 @@ class Storm:
             send_buffer_bytes=dice.choice(((0, 0), (0, 30_000))),
             piece_bytes_max=dice.choice((None, None, None, None, 40)),
         )
+        if dice.random() < 0.4:
+            # Until a fault is mended: batches grow, and archives are read for so long that much happens meanwhile.
+            for node in self.deployment.nodes.values():
+                node.host.disk.slow((0.02, 0.3))
         every_s = dice.uniform(0.05, 0.3)
         for number in range(dice.randint(1, 3)):
             self.clients.append(BaseClient(self.deployment, f"base{number}", self.history, every_s))

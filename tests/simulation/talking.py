@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -81,6 +83,10 @@ class SimClient:
             self.finish()
         self.world.clock.callLater(FINISH_EVERY_S, self._finish)
 
+    def servers(self) -> list[IStreamClientEndpoint]:
+        """Return an endpoint of each node."""
+        return [self.world.client(f"tcp:{name}:4444:timeout=2") for name in self.deployment.nodes]
+
     def content(self) -> str:
         """Make something to say that nobody ever said."""
         self._said += 1
@@ -141,6 +147,7 @@ class TalkingClient(SimClient):
     def begin(self) -> None:
         self.link = None
         self._heard_at = 0.0
+        self._servers = cycle(self.servers())
         self.reset()
         self._dial()
         self.world.clock.callLater(QUESTION_EVERY_S, self._beat)
@@ -172,7 +179,7 @@ class TalkingClient(SimClient):
     def _dial(self) -> None:
         factory = Factory.forProtocol(lambda: Lines(self))  # type: ignore[arg-type]
         factory.noisy = False
-        dialing: Any = self.world.client("tcp:primary:4444:timeout=2").connect(factory)
+        dialing: Any = next(self._servers).connect(factory)
         dialing.addErrback(lambda _: self._dial_later())
 
     def _dial_later(self) -> None:

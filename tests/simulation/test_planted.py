@@ -139,7 +139,7 @@ class PlantedTests(SynchronousTestCase):
     def test_resumed_one_late(self) -> None:
         """A resumed client misses the first message that it missed."""
         self.plant_resume(1)
-        self.catch("a hole", "Rewind")
+        self.catch("a hole", "Rewind", "is said to have")
 
     def test_resumed_one_early(self) -> None:
         """A resumed client hears again what it heard last."""

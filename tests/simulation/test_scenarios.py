@@ -11,15 +11,18 @@ from chatproto.chat.messages import (
     Delete,
     Error,
     Gap,
+    Hello,
     IdentityChange,
     Join,
     JoinExtended,
     List,
     NewIdentity,
     Notice,
+    Resume,
     RoomChange,
     RoomContents,
     RoomList,
+    Said,
     SaidExtended,
     Say,
     SayExtended,
@@ -29,6 +32,7 @@ from chatproto.chat.messages import (
     Who,
 )
 from chatproto.chat.protocol import ClientLink
+from chatproto.client import ChatClient, Event, StateChanged
 from chatproto.log import single
 from chatproto.services import NodeSettings, Retention
 from chatproto.testing import SimDeployment, SimNode, node_settings
@@ -305,6 +309,18 @@ class ScenarioTests(SynchronousTestCase):
         self.assertEqual(again.indexes, [1])
         self.assertEqual(again.all(RoomContents), [RoomContents("jokes", ["adel"], "adel")])
 
+    def test_polite_stop_of_an_owner_who_is_a_base_client(self) -> None:
+        """It is the node that goes away: the room keeps its owner's name."""
+        deployment = self.deploy()
+        owner = self.hand("owner").enter()
+        owner.send(CreateRoom("jokes"))
+        deployment.run(0.5)
+        self.node.stop()
+        deployment.run(2)
+        self.node.host.boot()
+        deployment.run(0.5)
+        self.assertEqual(self.node.server.hall.contents("jokes"), RoomContents("jokes", [], "guest1"))
+
     def test_crash_after_a_snapshot(self) -> None:
         """After a restart from a snapshot all is as it was: hall, positions, ids; and no act before it is needed."""
         with patch.object(single, "SNAPSHOT_ENTRIES", 10):
@@ -396,6 +412,48 @@ class ScenarioTests(SynchronousTestCase):
         self.assertEqual(connection.all(Gap), [Gap("jokes", 2, 2, "deleted")])
         self.assertEqual(connection.last(SaidExtended).index, 3)
 
+    def test_returning_while_others_talk(self) -> None:
+        """Whoever returns to a busy room is brought up page by page, and hears everything once and in order."""
+        with patch.object(hearing, "PEEK_BYTES", 300), patch.object(hearing, "FEED_BYTES", 300):
+            fed = 0
+            for seed in SEEDS:
+                deployment = self.deploy(seed)
+                client, other = self.hand("client"), self.hand("other")
+                connection = client.hello()
+                speaker = other.hello()
+                connection.transport.abortConnection()
+                self.talk(speaker, 50)
+                self.node.host.disk.slow((0.005, 0.05))
+                again = client.dial()
+                again.send(Hello(1, session=connection.token, resume=[Resume("MainHall", 1)]))
+                for _ in range(20):
+                    self.talk(speaker, 1)
+                    (seat,) = (seat for seat in self.node.server.seats.values() if seat.session.key.endswith(".1"))
+                    fed += bool(seat.feeds)
+                deployment.run(5)
+                self.assertEqual(again.indexes, list(range(1, 71)))
+            self.assertGreater(fed, 2 * len(SEEDS), "what is said while it is brought up")
+
+    def test_entering_while_others_talk(self) -> None:
+        """What is said in one commit with somebody's coming is heard as it goes, not from the archive as well."""
+        deployment = self.deploy()
+        speaker = self.hand("speaker").hello()
+        newcomer, base = self.hand("newcomer").hello(), self.hand("base").enter()
+        speaker.send(CreateRoom("jokes"), JoinExtended("jokes"), say("one"))
+        deployment.run(0.5)
+        self.node.host.disk.slow((0.1, 0.1))
+        speaker.send(say("two"))
+        deployment.run(0.05)
+        newcomer.send(JoinExtended("jokes"))
+        base.send(Join("jokes"))
+        deployment.run(0.02)
+        speaker.send(say("three"), say("four"))
+        deployment.run(1)
+        runs = [run for run in self.node.durable() if run.room == "jokes"]
+        self.assertEqual([(run.position, len(run.ids)) for run in runs], [(1, 1), (2, 1), (3, 2)])
+        self.assertEqual(newcomer.indexes, [1, 2, 3, 4])
+        self.assertEqual([said.content for said in base.all(Said)], ["one", "two", "three", "four"])
+
     # Found by storms
 
     def test_run_cut_by_a_reading(self) -> None:
@@ -426,3 +484,32 @@ class ScenarioTests(SynchronousTestCase):
         again.send(say("new"))
         deployment.run(1)
         self.assertEqual([ack.index for ack in again.all(Ack)], list(range(1, 22)))
+
+    def test_client_meets_its_own_ghost(self) -> None:
+        """Seed 2711: a server that stood still reads a client's new connection first, and then the one it gave up."""
+        moved = 0
+        for seed in range(60):
+            deployment = self.deploy(seed)
+            world = self.hand("client").host.world()
+            endpoints = [world.client("tcp:primary:4444:timeout=2")]
+            client = ChatClient(world.clock, endpoints, dice=world.dice, welcome_s_max=1.0, retry_max_s=0.3)
+            reasons: list[str] = []
+
+            def heard(event: Event, reasons: list[str] = reasons) -> None:
+                if isinstance(event, StateChanged):
+                    reasons.append(event.reason)
+
+            client.subscribe(heard)
+            client.startService()
+            deployment.run(1)
+            session = client.session
+            self.node.host.pause()
+            deployment.network.reset_all()
+            deployment.run(1.8)
+            self.node.host.resume()
+            said = client.send("one")
+            deployment.run(5)
+            self.assertEqual((client.state, client.session), ("online", session), seed)
+            self.assertEqual(self.successResultOf(said).index, 1)
+            moved += "session-moved" in reasons
+        self.assertGreater(moved, 0, "the old connection was read last")

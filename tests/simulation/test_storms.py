@@ -12,7 +12,7 @@ import tests.simulation
 from tests.simulation.extended import ExtendedClient
 from tests.simulation.storm import Storm, run_storms
 
-SEEDS = 400
+SEEDS = 300
 ROOT = Path(tests.simulation.__file__).parents[2]
 
 

@@ -1,0 +1,134 @@
+"""The simulated deployment: processes that come and go, and checks that are heard from wherever they fail."""
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
+from twisted.trial.unittest import SynchronousTestCase
+
+from chatproto.testing import NeverHappened, SimDeployment, Violation, node_settings
+from chatproto.world import World
+
+log = Logger()
+
+
+class Ticking(Service):
+    """Counts seconds in a list that outlives it, and takes half a second to stop."""
+
+    def __init__(self, world: World, ticks: list[float]) -> None:
+        self._world = world
+        self._ticks = ticks
+
+    def startService(self) -> None:
+        super().startService()
+        self._ticks.append(self._world.clock.seconds())
+        self._world.clock.callLater(1, self.startService)
+
+    def stopService(self) -> "Deferred[None]":
+        super().stopService()
+        stopped: Deferred[None] = Deferred()
+        self._world.clock.callLater(0.5, stopped.callback, None)
+        return stopped
+
+
+class DeploymentTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.deployment = SimDeployment(1)
+
+    def later(self, call: Callable[[], object]) -> None:
+        """Have something happen in a process of the deployment."""
+        self.deployment.network.host("client").reactor.callLater(0.5, call)
+
+    def test_process(self) -> None:
+        """A service tree of any kind runs until its host crashes, and again after it boots."""
+        ticks: list[float] = []
+        process = self.deployment.start("clock", lambda world: Ticking(world, ticks))
+        self.assertEqual(self.deployment.processes["clock"], process)
+        self.deployment.run(1.5)
+        process.host.crash()
+        self.deployment.run(1)
+        process.host.boot()
+        self.deployment.run(1.2)
+        self.assertEqual(ticks, [0, 1, 2.5, 3.5])
+
+    def test_polite_stop(self) -> None:
+        """The process is there until its tree has stopped, and then it is gone."""
+        process = self.deployment.start("clock", lambda world: Ticking(world, []))
+        stopping = process.stop()
+        self.deployment.run(0.4)
+        self.assertTrue(process.host.alive)
+        self.assertNoResult(stopping)
+        self.deployment.run(0.2)
+        self.assertFalse(process.host.alive)
+        self.successResultOf(stopping)
+
+    def test_crash_while_stopping(self) -> None:
+        """Who crashes does not stop any more, whatever its next life does."""
+        process = self.deployment.start("clock", lambda world: Ticking(world, []))
+        stopping = process.stop()
+        process.host.crash()
+        process.host.boot()
+        self.deployment.run(2)
+        self.assertTrue(process.host.alive)
+        self.assertNoResult(stopping)
+
+    def test_nodes(self) -> None:
+        """Nodes are booted by name, with the settings given."""
+        deployment = SimDeployment(1, {"east": node_settings("east", capacity=7)})
+        self.assertEqual(list(deployment.nodes), ["east"])
+        self.assertEqual(deployment.nodes["east"].server.settings.capacity, 7)
+        self.assertIs(deployment.processes["east"], deployment.nodes["east"])
+        self.assertEqual(deployment.nodes["east"].durable(), [])
+
+    def test_violation_inside_a_process(self) -> None:
+        """What a check finds inside a simulated process, where it would end a connection, ends the run."""
+
+        def check() -> None:
+            with self.deployment.watching():
+                raise Violation("wrong")
+
+        self.later(check)
+        self.assertRaisesRegex(Violation, "wrong", self.deployment.run, 1)
+        self.assertAlmostEqual(self.deployment.network.clock.seconds(), 0.5)
+
+    def test_logged_failure(self) -> None:
+        """A failure that somebody logged ends the run; what is said outside of it does not."""
+
+        def fail_later() -> None:
+            try:
+                raise ValueError("broken")
+            except ValueError:
+                log.failure("something failed")
+
+        fail_later()
+        self.deployment.run(1)
+        self.later(fail_later)
+        self.assertRaisesRegex(Violation, "broken", self.deployment.run, 1)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+    def test_dropped_deferred(self) -> None:
+        """A failure in a Deferred that nobody looks at is found, at the latest when asked for."""
+        self.deployment.check_deferreds()
+        # In a circle, so that only the collector finds it.
+        circle: list[Any] = [fail(ValueError("forgotten"))]
+        circle.append(circle)
+        del circle
+        self.assertRaisesRegex(Violation, "forgotten", self.deployment.check_deferreds)
+        self.flushLoggedErrors(ValueError)
+
+    def test_settle(self) -> None:
+        """Settling takes as long as somebody has a reason why not; in the end the reasons are told."""
+        clock = self.deployment.network.clock
+        took = self.deployment.settle(lambda: ["too early"] if clock.seconds() < 0.95 else [], 5)
+        self.assertAlmostEqual(took, 1, 5)
+        self.assertRaisesRegex(NeverHappened, "never is", self.deployment.settle, lambda: ["never is"], 2)
+        self.assertAlmostEqual(clock.seconds(), 3, 5)
+
+    def test_run_until(self) -> None:
+        clock = self.deployment.network.clock
+        self.later(lambda: None)
+        self.deployment.run_until(lambda: clock.seconds() >= 0.5, 5)
+        self.assertAlmostEqual(clock.seconds(), 0.5)
+        self.assertRaises(NeverHappened, self.deployment.run_until, lambda: False, 1)
