@@ -161,6 +161,7 @@ def test_who_does_not_read_over_tls_is_dropped_with_a_reason(start_node: StartNo
         assert number < 5000
         speaker.send("message", content="x" * 10_000, id=f"id-{number}")
         speaker.until("ack")
+    deaf.widen()
     told = [json.loads(one) for one in deaf.lines_to_end()]
     assert told[-1]["code"] == "backlog"
     heard = numbered(told)

@@ -10,6 +10,8 @@ import sys
 import time
 from unittest import mock
 
+import msgspec
+
 from chatproto.cli.screen import ChatApp
 from chatproto.client import events
 from tests.unit.cli.fake import NOON, FakeClient, said, status
@@ -18,8 +20,8 @@ CELLS = (116, 28)
 CELL = 12.2
 SPACE = "&#160;"
 SCENE = [
-    ("carol", "Morning! The second server is up, everything is paired again."),
-    ("bob", "Nice. I pulled the plug on the first one yesterday, by the way."),
+    ("carol", "Morning! The server is back on its feet, I see."),
+    ("bob", "It is. I pulled its plug last night, by the way."),
     ("carol", "You did WHAT?"),
     (
         "bob",
@@ -35,9 +37,10 @@ SCENE = [
 async def scene() -> str:
     """Play the scene; return its picture."""
     client = FakeClient()
-    app = ChatApp(client, "east:4444 or west:4444")  # type: ignore[arg-type]
+    app = ChatApp(client, "chat.example:4444")  # type: ignore[arg-type]
     async with app.run_test(size=CELLS) as pilot:
         client.come_online("alice", "Kitchen", members=("alice", "bob", "carol", "dave", "guest1"))
+        client.tell(events.StateChanged("online", "primary", "single", ""))
         client.tell(events.Rooms({"MainHall": 5, "Kitchen": 3, "Library": 2, "Workshop": 11}))
         for index, (name, text) in enumerate(SCENE, 18):
             client.say(index, name, text, own=name == "alice")
@@ -47,7 +50,7 @@ async def scene() -> str:
         )
         await pilot.press(*"#status", "enter")
         _, answer = client.take("status")
-        answer.callback(status(25, 25))
+        answer.callback(msgspec.structs.replace(status(25, 25, "single"), epoch=1, peers=[]))
         for index in (1, 2):
             client.tell(said(index, "carol", "Coffee is ready", "Kitchen"))
         app.conversation.rooms["Kitchen"].unread = 2
