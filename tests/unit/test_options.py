@@ -18,7 +18,7 @@ def parsed(*arguments: str) -> NodeSettings:
 
 class DefaultTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.patch(os, "environ", {"XDG_STATE_HOME": "/state", "HOME": "/home/ann"})
+        self.patch(os, "environ", {"XDG_STATE_HOME": "/state", "HOME": "/elsewhere/ann"})
 
     def test_without_options(self) -> None:
         self.assertEqual(
@@ -33,8 +33,8 @@ class DefaultTests(SynchronousTestCase):
     def test_without_a_state_directory_it_is_in_the_usual_place(self) -> None:
         for state in ({}, {"XDG_STATE_HOME": ""}):
             os.environ.clear()
-            os.environ.update({"HOME": "/home/ann", **state})
-            self.assertEqual(default_data_directory("x"), "/home/ann/.local/state/chatproto/x")
+            os.environ.update({"HOME": "/elsewhere/ann", **state})
+            self.assertEqual(default_data_directory("x"), "/elsewhere/ann/.local/state/chatproto/x")
 
     def test_arguments_are_the_processes_where_none_are_given(self) -> None:
         self.patch(__import__("sys"), "argv", ["twistd", "--name=west"])
