@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.interfaces import IReactorTime
 
 from chatproto.chat import hall as effects
-from chatproto.chat.acts import Forget, decode_act
+from chatproto.chat.acts import Depart, Forget, decode_act
 from chatproto.chat.answers import Answers
 from chatproto.chat.hall import Hall, Member
 from chatproto.chat.hearing import Hearing
@@ -114,7 +114,12 @@ class ChatServer:
         """Replay the log; whoever was here when this node stopped is expected back, or said to have left."""
         self.log.open(self._restore, self._replay, self._commit, self._repeated, self._capture)
         for member in list(self.hall.members.values()):
-            session = Session(member.key, self.hall, self._rules, self._make, extended=member.token is not None)
+            if member.token is None:
+                # A base client's session ended with the node; it takes nobody's seat.
+                gone = Depart(member.key, lost=True)
+                self.log.submit(self._make.act(gone, self._make.id(), self._time(), None))
+                continue
+            session = Session(member.key, self.hall, self._rules, self._make, extended=True)
             seat = self.seats[member.key] = Seat(session, None)
             seat.lost = True
             self._orphaned(seat)

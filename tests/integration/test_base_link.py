@@ -735,6 +735,16 @@ def test_too_many_connections_of_one_address_are_refused(start_node: StartNode) 
     first.drain()
 
 
+def test_too_many_silent_connections_are_refused(start_node: StartNode) -> None:
+    node = start_node("--handshakes-max=5", "--greet-after=1")
+    silent = [node.connect() for _ in range(5)]
+    (reason,) = node.connect().lines_to_end()
+    assert reason.startswith(b'{"type":"message","identity":"server","content":"too many connections at once')
+    for client in silent:
+        assert client.drain(), "they were waited for"
+    assert node.connect().drain(), "there is place again"
+
+
 # Manners
 
 

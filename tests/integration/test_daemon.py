@@ -279,6 +279,30 @@ def test_a_client_that_does_not_read_does_not_hold_up_the_end(start_node: StartN
     assert len(node.archive()) == 100
 
 
+def test_no_message_gets_into_the_log_and_no_token_onto_the_disk(start_node: StartNode) -> None:
+    node = start_node("--nonsense-max=3", "--message-chars-max=100")
+    client, other = node.extended("alice"), node.extended("bob")
+    client.send("message", content="secret-1", id="id-1")
+    client.until("ack")
+    client.send("message", content="secret-2" * 50, id="id-2")
+    client.send("private", to="bob", content="secret-3", id="id-3")
+    client.write(*[b'{"type":"message","content":"secret-4"\n'] * 5)
+    client.read_to_end()
+    other.write(b'{"type":"message","content":"secret-5' + b"x" * 70_000 + b"\n")
+    other.read_to_end()
+    again = node.connect()
+    again.hello(session=client.token)
+    node.terminate()
+    assert "secret" not in node.whole_log()
+    stored = b"".join(path.read_bytes() for path in node.data.iterdir())
+    assert b"secret-1" in stored
+    assert b"secret-3" not in stored, "what is private is not kept"
+    for token in (client.token, other.token):
+        assert token not in node.whole_log()
+        assert token.encode() not in stored
+        assert bytes.fromhex(token) not in stored
+
+
 # A daemon
 
 

@@ -4,12 +4,24 @@ import contextlib
 import json
 import random
 import selectors
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tests.integration.nodes import Client, Node, agree, line, roomchange, roomcontents, roomlist, settle
+from tests.integration.nodes import (
+    WAIT_S_MAX,
+    Client,
+    Node,
+    agree,
+    free_port,
+    line,
+    roomchange,
+    roomcontents,
+    roomlist,
+    settle,
+)
 
 HALL = "MainHall"
 KILLS = 50
@@ -294,3 +306,24 @@ def test_rooms_owners_and_archives_are_back_exactly(start_node: StartNode) -> No
     assert owner.until("ack")["index"] == 2, "numbers go on after a deleted room's"
     settle(owner)
     assert member.drain()[-1] == roomchange("boss", "attic", "gone")
+
+
+def test_who_comes_back_at_once_finds_no_ghosts(make_node: StartNode) -> None:
+    """Sessions that ended with the node do not fill it up; the very first bytes after a restart are served."""
+    capacity = 20
+    port = free_port()
+    node = make_node(f"--capacity={capacity}", listen=f"tcp:{port}:interface=127.0.0.1:backlog=100")
+    node.start()
+    for _ in range(capacity):
+        node.base()
+    node.kill()
+    node.launch()
+    back: list[Client] = []
+    end = time.monotonic() + WAIT_S_MAX
+    while len(back) < capacity:
+        assert time.monotonic() < end
+        with contextlib.suppress(ConnectionError):
+            back.append(node.take(socket.create_connection(("127.0.0.1", port), WAIT_S_MAX)))
+            back[-1].send("list")
+    told = [client.read_line() for client in back]
+    assert [one for one in told if b'"newidentity"' not in one] == []

@@ -212,7 +212,7 @@ def main() -> int:
     arguments = parser.parse_args()
     seeds = range(*arguments.seeds)
     begun = time.monotonic()
-    failures = run_storms(seeds, print)
+    failures = run_storms(seeds, lambda failure: print(failure, flush=True))
     print(f"{len(seeds)} seeds, {failures} failed, {time.monotonic() - begun:.1f} s")
     return 1 if failures else 0
 
