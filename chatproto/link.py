@@ -22,7 +22,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatproto.wire import LineBuffer
+from chatproto.errors import WireError
+from chatproto.wire import FrameBuffer, LineBuffer
 
 LINGER_S_MAX = 5.0
 """How long a polite close waits for a peer that does not read."""
@@ -193,6 +194,11 @@ class Link(Protocol):
         """Note that the peer lives; a subclass calls up first."""
         self._heard = True
 
+    @property
+    def held(self) -> bool:
+        """Whether reading is stopped."""
+        return bool(self._reading_held)
+
     def hold_reading(self, reason: str) -> None:
         """Stop reading until every reason given has been released."""
         if self._reading_held is None:
@@ -290,3 +296,34 @@ class LineLink(Link):
     def lineTooLong(self) -> None:
         """Hear that the peer sent a line beyond the ceiling; nothing of it, or after it, is handed out."""
         self.close()
+
+
+class FrameLink(Link):
+    """A link whose frames are length-prefixed."""
+
+    def __init__(self, turn: Turn, clock: IReactorTime, backlog_bytes_max: int, frame_bytes_max: int) -> None:
+        """Make a link whose peer's frames hold at most `frame_bytes_max` bytes."""
+        super().__init__(turn, clock, backlog_bytes_max)
+        self._frames = FrameBuffer(frame_bytes_max)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Frame what came; a frame that is not of the protocol, or too long, ends the link."""
+        self._heard = True
+        for frame in self._frames.feed(data):
+            if not self.open:
+                return
+            try:
+                self.frameReceived(frame)
+            except WireError as error:
+                log.warn("aborting a link to {peer}: {error}", peer=str(self.transport.getPeer()), error=str(error))
+                self.abort()
+        if self._frames.too_long and self.open:
+            log.warn("aborting a link to {peer}: a frame is too long", peer=str(self.transport.getPeer()))
+            self.abort()
+
+    def frameReceived(self, frame: bytes) -> None:
+        """Take a whole frame.
+
+        Raises:
+            WireError: it is not of the protocol.
+        """

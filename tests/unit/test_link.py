@@ -7,7 +7,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from chatproto.link import LINGER_S_MAX, LineLink, Link, Turn
+from chatproto.errors import WireError
+from chatproto.link import LINGER_S_MAX, FrameLink, LineLink, Link, Turn
+from chatproto.wire import FrameBuffer, framed
 from tests.unit.transports import Socket, SocketTransport, Transport
 from tests.unit.turns import TurnClock
 
@@ -603,3 +605,64 @@ class EndTests(LinkTestCase):
         link.start_heartbeat(1.0, 30.0)
         self.clock.advance(1.0)
         self.assertEqual(transport.writes, [])
+
+
+class RecordingFrameLink(FrameLink):
+    """A link of frames that notes them, and finds fault with some."""
+
+    def __init__(self, *settings: Any) -> None:
+        super().__init__(*settings)
+        self.heard: list[bytes] = []
+
+    def frameReceived(self, frame: bytes) -> None:
+        if frame == b"nonsense":
+            raise WireError("it makes no sense")
+        self.heard.append(frame)
+        if frame == b"bye":
+            self.close()
+
+
+class FrameLinkTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = TurnClock()
+        self.transport = Transport()
+        self.link = RecordingFrameLink(Turn(self.clock), self.clock, 100, 50)
+        self.link.makeConnection(self.transport)
+
+    def test_frames_are_handed_out_whole_however_they_are_chopped(self) -> None:
+        data = framed(b"one") + framed(b"") + framed(b"x" * 50)
+        for size in range(1, len(data) + 1):
+            self.setUp()
+            for at in range(0, len(data), size):
+                self.link.dataReceived(data[at : at + size])
+            self.assertEqual(self.link.heard, [b"one", b"", b"x" * 50])
+        self.assertEqual(self.transport.calls, [])
+
+    def test_one_that_makes_no_sense_ends_the_link_and_nothing_after_it_is_heard(self) -> None:
+        self.link.dataReceived(framed(b"one") + framed(b"nonsense") + framed(b"two"))
+        self.link.dataReceived(framed(b"three"))
+        self.assertEqual((self.link.heard, self.transport.calls, self.link.open), ([b"one"], ["abort"], False))
+
+    def test_one_that_is_too_long_ends_the_link_after_those_before_it(self) -> None:
+        self.link.dataReceived(framed(b"one") + framed(b"x" * 51)[:4])
+        self.assertEqual((self.link.heard, self.transport.calls), ([b"one"], ["abort"]))
+
+    def test_one_that_is_too_long_after_one_that_closed_the_link_is_nothing_new(self) -> None:
+        self.link.dataReceived(framed(b"bye") + framed(b"one") + framed(b"x" * 51))
+        self.clock.turn()
+        self.assertEqual((self.link.heard, self.transport.calls), ([b"bye"], ["lose"]))
+
+    def test_a_peer_that_sends_lives(self) -> None:
+        self.link.start_heartbeat(1.0, 3.0)
+        for _ in range(10):
+            self.link.dataReceived(framed(b"one")[:2])
+            self.link._frames = FrameBuffer(50)
+            self.clock.advance(1.0)
+        self.assertEqual(self.transport.calls, [])
+
+    def test_frames_are_taken_by_a_subclass(self) -> None:
+        link = FrameLink(Turn(self.clock), self.clock, 100, 50)
+        transport = Transport()
+        link.makeConnection(transport)
+        link.dataReceived(framed(b"one"))
+        self.assertEqual(transport.calls, [])
