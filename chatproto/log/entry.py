@@ -32,7 +32,8 @@ class Entry(msgspec.Struct, gc=False):
         head: the body up to where the numbers go; the whole body of an act.
         tail: the body after the numbers; empty for an act.
         retriable: whether the id was chosen by a client, who may send it again.
-        origin: whoever submitted it on this node, for recognising it at the commit; never stored.
+        origin: whoever submitted it on this node, for recognising it at the commit; never stored. None for what
+            was submitted on the other node.
     """
 
     kind: str
@@ -55,7 +56,8 @@ class Run(msgspec.Struct, gc=False):
         ids: one for each entry.
         retriable: which of the ids clients chose, as offsets into `ids`.
         body: the sealed bodies, joined by newlines.
-        entries: as submitted on this node; empty when read back or received.
+        entries: as submitted, for recognising those of this node by their origin; a follower has empty ones in the
+            places of its leader's. Empty when none is of this node.
     """
 
     index: int
@@ -72,6 +74,54 @@ class Run(msgspec.Struct, gc=False):
     def lines(self) -> list[bytes]:
         """Return the sealed bodies, one for each entry."""
         return self.body.split(b"\n")
+
+
+class Snapshot(msgspec.Struct):
+    """The replayed state at one place of the log, so that starting does not replay a year.
+
+    Attributes:
+        index: the last entry that the state includes.
+        epoch: the epoch of that entry.
+        positions: the last position given out in each room, the rooms that are gone included.
+        state: the state, encoded by whoever replays the log.
+        first: the first position kept in each room; what lies below may be purged.
+        epochs: every epoch that entries up to `index` have, with the index of its first one, in order.
+    """
+
+    index: int
+    epoch: int
+    positions: dict[str, int]
+    state: bytes
+    first: dict[str, int]
+    epochs: list[tuple[int, int]] = []
+
+
+class Slice(msgspec.Struct, gc=False):
+    r"""A piece of a room's archive: `count` lines from `position` on, joined by newlines."""
+
+    position: int
+    count: int
+    lines: bytes
+
+
+def unseal(run: Run) -> list[Entry]:
+    """Return the entries of a run as they were before they had numbers, with their origins where those are known."""
+    retriable = set(run.retriable)
+    entries: list[Entry] = []
+    for at, (id, line) in enumerate(zip(run.ids, run.lines(), strict=True)):
+        head, tail = line, b""
+        if run.kind == MESSAGE:
+            # Within a string of JSON every quotation mark is escaped, so nothing that somebody said looks like this.
+            middle = _middle(run.room, run.epoch) % (run.position + at)
+            head, _, tail = line.partition(middle)
+        origin = run.entries[at].origin if run.entries else None
+        entries.append(Entry(run.kind, run.room, id, run.time, head, tail, at in retriable, origin))
+    return entries
+
+
+def _middle(room: str, epoch: int) -> bytes:
+    """Return what is written between head and tail; only one number differs from entry to entry."""
+    return b',"roomid":"%b","index":%%d,"epoch":%d' % (room.encode(), epoch)
 
 
 class Numbering:
@@ -103,8 +153,7 @@ class Numbering:
         if first.kind == MESSAGE:
             position = self.positions.get(first.room, 0) + 1
             self.positions[first.room] = position + len(entries) - 1
-            # Only one number differs from entry to entry; the rest is written into the format once.
-            middle = b',"roomid":"%b","index":%%d,"epoch":%d' % (first.room.encode(), self.epoch)
+            middle = _middle(first.room, self.epoch)
             bodies = [entry.head + middle % at + entry.tail for at, entry in enumerate(entries, position)]
         else:
             position = 0

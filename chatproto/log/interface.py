@@ -5,38 +5,15 @@ All calls are made, and all answers given, on the reactor's thread.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from chatproto.log.entry import Entry, Run
+from chatproto.log.entry import Entry, Run, Slice, Snapshot
 
-
-class Snapshot(msgspec.Struct):
-    """The replayed state at one place of the log, so that starting does not replay a year.
-
-    Attributes:
-        index: the last entry that the state includes.
-        epoch: the epoch of that entry.
-        positions: the last position given out in each room, the rooms that are gone included.
-        state: the state, encoded by whoever replays the log.
-        first: the first position kept in each room; what lies below may be purged.
-    """
-
-    index: int
-    epoch: int
-    positions: dict[str, int]
-    state: bytes
-    first: dict[str, int]
-
-
-class Slice(msgspec.Struct, gc=False):
-    r"""A piece of a room's archive: `count` lines from `position` on, joined by newlines."""
-
-    position: int
-    count: int
-    lines: bytes
+__all__ = ["ILog", "IStore", "Peer", "Replayed", "Slice", "Snapshot"]
 
 
 class IStore(Interface):
@@ -61,6 +38,56 @@ class IStore(Interface):
 
         Purged are the acts up to it and, in each room, runs wholly below `first`.
         """
+
+    def configuration() -> bytes | None:
+        """Return what `configure` kept last; None if nothing ever was. Called before any change."""
+
+    def configure(configuration: bytes, done: Callable[[], None]) -> None:
+        """Make the configuration of the pair durable, in its turn among the appends, then call `done`."""
+
+    def orphans() -> list[tuple[str, bytes]]:
+        """Return what `cut` kept and `adopted` did not name since, oldest first. Called before any change.
+
+        Each is an id, and the entry as the caller of `cut` encoded it.
+        """
+
+    def cut(after: int, orphans: list[tuple[str, bytes]], done: Callable[[], None]) -> None:
+        """Remove every entry after an index, which is not below the newest snapshot; then call `done`.
+
+        In its turn among the appends, and in one transaction with keeping `orphans`: what is removed is in the
+        log or among the orphans at any time. The ids of the entries are no longer found. An orphan whose id is
+        kept already is kept once.
+        """
+
+    def adopted(ids: list[str]) -> None:
+        """Drop these orphans: they are in the log again, and committed."""
+
+    def runs(after: int, bytes_max: int) -> "Deferred[list[Run]]":
+        """Read the durable runs after an index back, in order, leaving out what was purged.
+
+        At least one if there is any, and no further one once their bodies pass `bytes_max`.
+        """
+
+    def saved() -> "Deferred[Snapshot | None]":
+        """Read the newest durable snapshot back; acts up to its index may have been purged."""
+
+    def install(after: int, done: Callable[[], None]) -> None:
+        """Begin to take in another node's log: remove every entry after an index, and mark that; then call `done`.
+
+        In its turn among the appends. The appends after it leave out what the other node has purged; the next
+        `save` ends it, and may come at any time. If the process ends before that, `recover` finds what was there up
+        to `after`, and nothing else. Where `after` is below the newest snapshot, that and all is removed, as by 0.
+        """
+
+    def ids(after: str, count_max: int) -> "Deferred[list[tuple[str, int, float]]]":
+        """Read ids that clients chose back, sorted, those after an id; each with its entry's index and a time.
+
+        Only those that went to the disk with a snapshot, also of entries that are purged. The time is in Unix seconds,
+        and never before the entry's own.
+        """
+
+    def learn(ids: list[tuple[str, int, float]]) -> None:
+        """Keep ids that `ids` gave on the other node, while its log is taken in, in their turn among the appends."""
 
     def find(id: str) -> int | None:
         """Return the index of the entry with this id, if a client chose it and it was appended."""
@@ -89,40 +116,93 @@ class IStore(Interface):
         """Finish what was appended, then let the data directory go."""
 
 
+class Replayed(Protocol):
+    """What stands on a log: its state is what replaying the log gives."""
+
+    def restore(self, state: bytes | None) -> None:
+        """Become a state that `capture` gave, on whatever node; None: as before the first entry.
+
+        First of all, where there is a snapshot. Again whenever this node has to part from what it had
+        committed or take the log of the other node, followed by `replay` of what came after.
+        """
+
+    def rewound(self, first: dict[str, int]) -> None:
+        """Hear, before `restore`, that this node parts from messages that had been committed here.
+
+        That happens without a witness only, when two nodes meet again that went on without each other.
+
+        Args:
+            first: for each room that is concerned, the first position that does not hold any more.
+        """
+
+    def replay(self, run: Run) -> None:
+        """Take a run, in order, that nobody is to be told of."""
+
+    def commit(self, runs: list[Run]) -> None:
+        """Take runs that are committed now, in order."""
+
+    def repeated(self, entry: Entry, run: Run | None, offset: int) -> None:
+        """Hear that an entry was submitted whose id the log holds already, once that one is committed.
+
+        Args:
+            entry: as it was submitted; nothing is added.
+            run: which has the entry held; None if retention has dropped it.
+            offset: of the one held, in that run.
+        """
+
+    def capture(self) -> tuple[bytes, dict[str, int]]:
+        """Return the state, encoded, and the first position kept in each room, for a snapshot."""
+
+    def changed(self) -> None:
+        """Hear that `epoch`, `role`, `redundancy` or `serving` is another, or that a link to the other node is up."""
+
+    def told(self, note: bytes) -> None:
+        """Take a note from the other node's `tell`."""
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """The other node, as far as it is known.
+
+    Attributes:
+        name: its name; empty before it was heard.
+        role: `leader` or `follower`; empty while it is not heard.
+        lag: how many entries it is behind, as far as this node can know.
+    """
+
+    name: str
+    role: str
+    lag: int
+
+
 class ILog(Interface):
     """The ordered durable log: submit on any node, and hear every entry committed, in order, once."""
 
     epoch: int = Attribute("the current epoch")
     role: str = Attribute("`leader` or `follower`")
     redundancy: str = Attribute("`single`, `paired`, `alone` or `isolated`")
+    serving: bool = Attribute("whether what is submitted here can be committed, as far as this node knows")
     durable: int = Attribute("how many nodes hold what is committed now")
-    position: int = Attribute("the index of the last entry committed")
+    position: int = Attribute("the index of the last entry committed and taken by whoever stands on the log")
+    peers: list[Peer] = Attribute("the other nodes; empty where none is configured")
 
-    def open(
-        restore: Callable[[bytes], None],
-        replay: Callable[[Run], None],
-        commit: Callable[[list[Run]], None],
-        repeated: Callable[[Entry, Run | None, int], None],
-        capture: Callable[[], tuple[bytes, dict[str, int]]],
-    ) -> None:
+    def open(replayed: Replayed) -> None:
         """Bring the replayed state to where this node's disk is, then go on with new entries.
-
-        Args:
-            restore: called at most once, first, with the state of the newest snapshot.
-            replay: called for each run after it.
-            commit: called from then on, for each batch of runs committed, in order.
-            repeated: called for an entry whose id the log already holds, once that one is committed, with
-                the entry submitted, and the run (None if retention has dropped it) and the offset in it
-                of the one held. Nothing is added.
-            capture: asked, from time to time, for the replayed state, encoded, and the first position kept in
-                each room, for a snapshot.
 
         Raises:
             StoreError: the store cannot be opened.
         """
 
     def submit(entry: Entry) -> None:
-        """Have an entry agreed on. All that is submitted in one reactor turn goes together."""
+        """Have an entry agreed on. All that is submitted in one reactor turn goes together, in order.
+
+        While this node is not `serving` entries wait.
+        """
+
+    def had(epoch: int) -> bool:
+        """Return whether entries of this log have an epoch, those that are purged included."""
+
+    def tell(note: bytes) -> bool:
+        """Send a note to the other node's `Replayed.told`; return whether there is a link. It may be lost with that."""
 
     def read(room: str, position: int, bytes_max: int, count_max: int) -> "Deferred[list[Slice]]":
         """Read a room's archive, as `IStore.read` does. What is durable but not committed yet may be read too."""

@@ -36,6 +36,13 @@ class Purge:
                 self._rooms[room] = first
         self._acts_to = snapshot.index
 
+    def forget(self) -> None:
+        """Plan nothing any more, and know of nothing deleted: another log is taken in, whose rows are others."""
+        self._rooms.clear()
+        self._done.clear()
+        self._acts_to = 0
+        self._swept_to = None
+
     def some(self) -> None:
         """Delete some, in one transaction."""
         if self._rooms:

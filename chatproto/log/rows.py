@@ -2,13 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from typing import Any
 
 import msgspec
 
 from chatproto.errors import StoreCorrupt
 from chatproto.log.entry import Run
-from chatproto.log.interface import Slice
+from chatproto.log.interface import Slice, Snapshot
 
 _decode_ids = msgspec.msgpack.Decoder(list[str]).decode
 _decode_offsets = msgspec.msgpack.Decoder(list[int]).decode
@@ -22,6 +23,15 @@ def run_from_row(row: tuple[Any, ...]) -> Run:
     return Run(index, epoch, kind, room, position, time, _decode_ids(ids), body, offsets)
 
 
+def _intact(row: tuple[Any, ...]) -> Run | None:
+    run = run_from_row(row)
+    return run if row[1] == len(run.ids) == run.body.count(b"\n") + 1 else None
+
+
+def _corrupt(index: int) -> StoreCorrupt:
+    return StoreCorrupt(f"entry {index} of the log is missing or damaged: restore it from the other node or a backup")
+
+
 def runs_after(database: sqlite3.Connection, index: int) -> Iterable[Run]:
     """Return the runs after an index, in order.
 
@@ -30,13 +40,37 @@ def runs_after(database: sqlite3.Connection, index: int) -> Iterable[Run]:
     """
     rows = database.execute(f"SELECT {_RUN_COLUMNS} FROM log WHERE idx > ? ORDER BY idx", (index,))
     for row in rows:
-        run = run_from_row(row)
-        if run.index != index + 1 or not row[1] == len(run.ids) == run.body.count(b"\n") + 1:
-            raise StoreCorrupt(
-                f"entry {index + 1} of the log is missing or damaged: restore it from the other node or a backup"
-            )
+        run = _intact(row)
+        if run is None or run.index != index + 1:
+            raise _corrupt(index + 1)
         index += len(run.ids)
         yield run
+
+
+def read_runs(database: sqlite3.Connection, index: int, bytes_max: int) -> list[Run]:
+    """See `IStore.runs`.
+
+    Raises:
+        StoreCorrupt: one is damaged.
+    """
+    runs: list[Run] = []
+    # Closed, for as long as it is open the write-ahead log cannot begin anew.
+    with closing(database.execute(f"SELECT {_RUN_COLUMNS} FROM log WHERE idx > ? ORDER BY idx", (index,))) as rows:
+        for row in rows:
+            run = _intact(row)
+            if run is None:
+                raise _corrupt(row[0])
+            runs.append(run)
+            bytes_max -= len(run.body)
+            if bytes_max < 0:
+                break
+    return runs
+
+
+def read_snapshot(database: sqlite3.Connection) -> Snapshot | None:
+    """Return the newest durable snapshot."""
+    row = database.execute("SELECT body FROM snapshot ORDER BY idx DESC LIMIT 1").fetchone()
+    return msgspec.msgpack.decode(row[0], type=Snapshot) if row else None
 
 
 def read_run(database: sqlite3.Connection, index: int) -> Run | None:
@@ -45,6 +79,12 @@ def read_run(database: sqlite3.Connection, index: int) -> Run | None:
         f"SELECT {_RUN_COLUMNS} FROM log WHERE idx <= ? ORDER BY idx DESC LIMIT 1", (index,)
     ).fetchone()
     return None if row is None or row[0] + row[1] <= index else run_from_row(row)
+
+
+def read_ids(database: sqlite3.Connection, after: str, count_max: int) -> list[tuple[str, int, float]]:
+    """See `IStore.ids`."""
+    rows = database.execute("SELECT id, idx, time FROM ids WHERE id > ? ORDER BY id LIMIT ?", (after, count_max))
+    return rows.fetchall()
 
 
 def read_slices(database: sqlite3.Connection, room: str, position: int, bytes_max: int, count_max: int) -> list[Slice]:

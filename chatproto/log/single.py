@@ -1,22 +1,21 @@
 """The single-node engine: what this node's disk holds is agreed on."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from chatproto.errors import StoreCorrupt, StoreError
+from chatproto.errors import StoreError
 from chatproto.link import Turn
-from chatproto.log.entry import MESSAGE, Entry, Numbering, Run
-from chatproto.log.interface import ILog, IStore, Slice, Snapshot
+from chatproto.log.entry import Entry, Numbering, Run
+from chatproto.log.gathering import Gathering
+from chatproto.log.interface import ILog, IStore, Peer, Replayed, Slice, Snapshot
+from chatproto.log.recovery import recover
 
 SNAPSHOT_ENTRIES = 50_000
 """Entries between snapshots: replaying so many takes well under a second."""
-
-GATHER_TURNS_MAX = 8
-"""Reactor turns that a batch waits while each brings it more: entries that follow one another closely then share
-a commit and, which matters more, a write to every receiver."""
 
 log = Logger()
 
@@ -28,70 +27,34 @@ class SingleLog:
     epoch = 1
     role = "leader"
     redundancy = "single"
+    serving = True
     durable = 1
+    peers: ClassVar[list[Peer]] = []
 
     def __init__(self, open_store: Callable[[], IStore], turn: Turn) -> None:
         """Stand on the store that `open_store` opens when the log is opened; batch by `turn`."""
         self.position = 0
         self._open_store = open_store
-        self._turn = turn
+        self._gathering = Gathering(turn, self._append)
         self._numbering = Numbering(0, {}, self.epoch)
-        self._queued: list[Entry] = []
         self._uncommitted: dict[str, list[Entry]] = {}
         self._snapshot_index = 0
-        self._seen = 0
-        self._turns = 0
 
-    def open(
-        self,
-        restore: Callable[[bytes], None],
-        replay: Callable[[Run], None],
-        commit: Callable[[list[Run]], None],
-        repeated: Callable[[Entry, Run | None, int], None],
-        capture: Callable[[], tuple[bytes, dict[str, int]]],
-    ) -> None:
+    def open(self, replayed: Replayed) -> None:
         """See `ILog.open`."""
         self._store = self._open_store()
-        try:
-            self._recover(restore, replay)
-        except StoreError:
-            raise
-        except Exception as error:
-            raise StoreCorrupt(
-                f"the log cannot be replayed beyond entry {self.position} ({error!r}): "
-                "restore it from the other node or a backup"
-            ) from error
-        self._commit = commit
-        self._repeated = repeated
-        self._capture = capture
-
-    def _recover(self, restore: Callable[[bytes], None], replay: Callable[[Run], None]) -> None:
-        snapshot, runs = self._store.recover()
-        positions: dict[str, int] = {}
-        if snapshot is not None:
-            restore(snapshot.state)
-            self.position, positions = snapshot.index, snapshot.positions
-        self._snapshot_index = self.position
-        for run in runs:
-            if run.kind == MESSAGE:
-                last = positions.get(run.room, 0)
-                # The snapshot's positions may be ahead of its index: see `snapshot`.
-                if run.position > last + 1 or run.position < 1:
-                    raise StoreCorrupt(
-                        f"{run.room} has no message {last + 1}: restore the log from the other node or a backup"
-                    )
-                positions[run.room] = max(last, run.position + len(run.ids) - 1)
-            replay(run)
-            self.position = run.index + len(run.ids) - 1
-        self._numbering = Numbering(self.position, positions, self.epoch)
+        self._replayed = replayed
+        if self._store.configuration() is not None:
+            raise StoreError("this data directory is that of a node of a pair: name the other node with --peer")
+        found = recover(self._store, replayed)
+        self.position = found.index
+        self._snapshot_index = found.snapshot_index
+        self._numbering = Numbering(found.index, found.positions, self.epoch)
 
     def submit(self, entry: Entry) -> None:
         """See `ILog.submit`."""
-        if entry.retriable and self._known(entry):
-            return
-        if not self._queued:
-            self._turn.at_end(self._gather)
-        self._queued.append(entry)
+        if not (entry.retriable and self._known(entry)):
+            self._gathering.add(entry)
 
     def _known(self, entry: Entry) -> bool:
         again = self._uncommitted.get(entry.id)
@@ -103,46 +66,41 @@ class SingleLog:
             self._uncommitted[entry.id] = []
             return False
         held = self._store.run_of(index)
-        held.addCallback(lambda run: self._repeated(entry, run, index - run.index if run else 0))
+        held.addCallback(lambda run: self._replayed.repeated(entry, run, index - run.index if run else 0))
         held.addErrback(lambda failure: log.failure("reading entry {index} back", failure, index=index))
         return True
 
-    def _gather(self) -> None:
-        """Append what is queued, once a turn brought nothing more."""
-        if self._seen < len(self._queued) and self._turns < GATHER_TURNS_MAX:
-            self._seen = len(self._queued)
-            self._turns += 1
-            self._turn.at_end(self._gather)
-        else:
-            self._append()
-
-    def _append(self) -> None:
-        self._seen = self._turns = 0
-        if not self._queued:
-            return  # Closing was faster.
-        entries, self._queued = self._queued, []
+    def _append(self, entries: list[Entry]) -> None:
         runs = self._numbering.seal(entries)
         self._store.append(runs, lambda: self._committed(runs))
 
     def _committed(self, runs: list[Run]) -> None:
         last = runs[-1]
         self.position = last.index + len(last.ids) - 1
-        self._commit(runs)
+        self._replayed.commit(runs)
         for run in runs:
             for offset in run.retriable:
                 for entry in self._uncommitted.pop(run.ids[offset]):
-                    self._repeated(entry, run, offset)
+                    self._replayed.repeated(entry, run, offset)
         if self.position - self._snapshot_index >= SNAPSHOT_ENTRIES:
             self.snapshot()
 
     def snapshot(self) -> None:
         """See `ILog.snapshot`."""
-        state, first = self._capture()
+        state, first = self._replayed.capture()
         self._snapshot_index = self.position
         # These positions count entries that are not committed yet. They were appended before this is
         # saved, so they are durable by then, and replaying them sets the same positions again.
         positions = dict(self._numbering.positions)
-        self._store.save(Snapshot(self.position, self.epoch, positions, state, first))
+        self._store.save(Snapshot(self.position, self.epoch, positions, state, first, [(self.epoch, 1)]))
+
+    def had(self, epoch: int) -> bool:
+        """See `ILog.had`."""
+        return epoch == self.epoch
+
+    def tell(self, note: bytes) -> bool:
+        """See `ILog.tell`."""
+        return False
 
     def read(self, room: str, position: int, bytes_max: int, count_max: int) -> "Deferred[list[Slice]]":
         """See `ILog.read`."""
@@ -158,5 +116,5 @@ class SingleLog:
 
     def close(self) -> "Deferred[None]":
         """See `ILog.close`."""
-        self._append()
+        self._gathering.flush()
         return self._store.close()

@@ -6,8 +6,7 @@ interleaved rooms cost a row a message; either way each line is stored once, as 
 The ids that clients chose are kept in memory since the newest snapshot, and go with it, sorted, into a table:
 random keys inserted one by one would touch a page each, in every commit.
 
-An error of the disk is never retried: after a failed fsync nobody knows what the kernel still holds
-(Rebello et al., "Can Applications Recover from fsync Failures?", 2020). The opener is told, and ends the process.
+`chatproto.log.writer` has the transactions, `chatproto.log.rows` the queries.
 """
 
 import fcntl
@@ -17,9 +16,9 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import TypeVar
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.failure import Failure
@@ -27,16 +26,17 @@ from zope.interface import implementer
 
 from chatproto.errors import StoreBusy, StoreCorrupt, StoreError, StoreVersion
 from chatproto.log.entry import Run
+from chatproto.log.ids import RecentIds
 from chatproto.log.interface import IStore, Slice, Snapshot
-from chatproto.log.purge import Purge
-from chatproto.log.rows import find_expired, read_run, read_slices, runs_after
+from chatproto.log.rows import find_expired, read_ids, read_run, read_runs, read_slices, read_snapshot, runs_after
+from chatproto.log.writer import Writer, abandon_installation
 
 T = TypeVar("T")
 
 FILE_NAME = "log.sqlite"
 APPLICATION_ID = 0x63707274
-SCHEMA_VERSION = 1
-SCHEMA = """
+SCHEMA = (
+    """
 CREATE TABLE log (
     idx INTEGER PRIMARY KEY,    -- of the first entry of the run
     count INTEGER NOT NULL,
@@ -56,8 +56,21 @@ CREATE TABLE ids (
     time REAL NOT NULL          -- of the newest entry when this was written: never before the entry's own
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE snapshot (idx INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
-"""
-_encode = msgspec.msgpack.encode
+""",
+    """
+CREATE TABLE pair (
+    key TEXT PRIMARY KEY,
+    value ANY NOT NULL          -- configuration: as the engine encoded it; installing: after which index
+) STRICT, WITHOUT ROWID;
+CREATE TABLE orphans (
+    number INTEGER PRIMARY KEY, -- in the order in which they were cut off
+    id TEXT NOT NULL UNIQUE,
+    body BLOB NOT NULL          -- the entry, as the engine encoded it
+) STRICT;
+""",
+)
+"""What each version adds to the one before."""
+SCHEMA_VERSION = len(SCHEMA)
 
 
 def file_of(directory: str) -> str:
@@ -92,13 +105,23 @@ def connect(directory: str, *, writing: bool) -> sqlite3.Connection:
     return database
 
 
-def _check(database: sqlite3.Connection, path: str) -> None:
-    (application,) = database.execute("PRAGMA application_id").fetchone()
-    (version,) = database.execute("PRAGMA user_version").fetchone()
+def _empty(database: sqlite3.Connection) -> bool:
     (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if tables and application != APPLICATION_ID:
+    return not tables
+
+
+def _version(database: sqlite3.Connection) -> int:
+    version: int = database.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _check(database: sqlite3.Connection, path: str) -> None:
+    if _empty(database):
+        return
+    if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
         raise StoreError(f"{path} is a database of another program")
-    if tables and version != SCHEMA_VERSION:
+    version = _version(database)
+    if not 1 <= version <= SCHEMA_VERSION:
         raise StoreVersion(f"{path} has schema version {version}, not {SCHEMA_VERSION}: use the release that wrote it")
 
 
@@ -134,18 +157,6 @@ class _Worker:
         self._thread.join()
 
 
-class _Append(msgspec.Struct, gc=False):
-    runs: list[Run]
-    done: Callable[[], None]
-
-
-class _Save(msgspec.Struct, gc=False):
-    snapshot: Snapshot
-    ids: list[tuple[str, int]]
-    time: float
-    saved: Callable[[], None]
-
-
 @implementer(IStore)
 class SQLiteStore:
     """`IStore` in a data directory, which is locked while it is open."""
@@ -165,8 +176,6 @@ class SQLiteStore:
             StoreError: it cannot be made or written.
         """
         self.directory = directory
-        self._reactor = reactor
-        self._failed = failed
         with ExitStack() as opened:
             opened.callback(os.close, _lock(directory))
             self._database = opened.enter_context(closing(connect(directory, writing=True)))
@@ -174,36 +183,39 @@ class SQLiteStore:
             self._lookup = opened.enter_context(closing(connect(directory, writing=False)))
             self._reading = opened.enter_context(closing(connect(directory, writing=False)))
             self._opened = opened.pop_all()
-        self._recent: dict[str, int] = {}
+        self._ids = RecentIds()
         self._newest_time = 0.0
-        self._saving: dict[str, int] | None = None
-        self._purges = Purge(self._database)
         self._reader = _Worker(reactor, "chatproto-reader")
-        self._jobs: queue.SimpleQueue[_Append | _Save | None] = queue.SimpleQueue()
-        self._closed: Deferred[None] = Deferred()
-        self._writer = threading.Thread(target=self._write, name="chatproto-writer", daemon=True)
-        self._writer.start()
+        self._writer = Writer(self._database, file_of(directory), failed, reactor)
 
     def _prepare(self) -> None:
         path = file_of(self.directory)
         try:
-            if self._database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
-                marks = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
-                self._database.executescript(f"BEGIN; {SCHEMA} {marks} COMMIT;")
             (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict == "ok":
+                self._bring_up()
+                abandon_installation(self._database)
         except sqlite3.DatabaseError as error:
             raise StoreError(f"cannot use {path}: {error}") from error
         if verdict != "ok":
             found = " ".join(verdict.split())
             raise StoreCorrupt(f"{path} is damaged ({found}): restore it from the other node or a backup")
 
+    def _bring_up(self) -> None:
+        """Make the tables that are missing, all in one transaction."""
+        version = 0 if _empty(self._database) else _version(self._database)
+        if version < SCHEMA_VERSION:
+            marks = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
+            self._database.executescript(f"BEGIN; {''.join(SCHEMA[version:])} {marks} COMMIT;")
+
     # IStore, on the reactor's thread
 
     def recover(self) -> tuple[Snapshot | None, Iterable[Run]]:
         """See `IStore.recover`."""
-        row = self._lookup.execute("SELECT body FROM snapshot ORDER BY idx DESC LIMIT 1").fetchone()
-        snapshot = msgspec.msgpack.decode(row[0], type=Snapshot) if row else None
-        return snapshot, self._remembered(runs_after(self._lookup, snapshot.index if snapshot else 0))
+        snapshot = read_snapshot(self._lookup)
+        index = snapshot.index if snapshot else 0
+        self._ids.start(index)
+        return snapshot, self._remembered(runs_after(self._lookup, index))
 
     def _remembered(self, runs: Iterable[Run]) -> Iterable[Run]:
         for run in runs:
@@ -214,30 +226,72 @@ class SQLiteStore:
         """See `IStore.append`."""
         for run in runs:
             self._remember(run)
-        self._jobs.put(_Append(runs, done))
+        self._writer.append(runs, done)
 
     def _remember(self, run: Run) -> None:
         self._newest_time = max(self._newest_time, run.time)
-        for offset in run.retriable:
-            self._recent[run.ids[offset]] = run.index + offset
+        self._ids.remember(run)
 
     def save(self, snapshot: Snapshot) -> None:
         """See `IStore.save`."""
-        if self._saving is not None:
-            return  # The one before is still being written; the next one will hold more anyway.
-        ids, self._saving, self._recent = sorted(self._recent.items()), self._recent, {}
-        self._jobs.put(_Save(snapshot, ids, self._newest_time, self._saved))
+        ids = self._ids.save(snapshot.index)
+        if ids is not None:
+            self._writer.save(snapshot, ids, self._newest_time, self._ids.saved)
 
-    def _saved(self) -> None:
-        self._saving = None
+    def configuration(self) -> bytes | None:
+        """See `IStore.configuration`."""
+        row = self._lookup.execute("SELECT value FROM pair WHERE key = 'configuration'").fetchone()
+        return row[0] if row else None
+
+    def configure(self, configuration: bytes, done: Callable[[], None]) -> None:
+        """See `IStore.configure`."""
+        self._writer.configure(configuration, done)
+
+    def orphans(self) -> list[tuple[str, bytes]]:
+        """See `IStore.orphans`."""
+        return self._lookup.execute("SELECT id, body FROM orphans ORDER BY number").fetchall()
+
+    def cut(self, after: int, orphans: list[tuple[str, bytes]], done: Callable[[], None]) -> None:
+        """See `IStore.cut`."""
+        self._ids.cut(after)
+        self._writer.cut(after, orphans, partial(self._removed, done))
+
+    def adopted(self, ids: list[str]) -> None:
+        """See `IStore.adopted`."""
+        if ids:
+            self._writer.adopted(ids)
+
+    def install(self, after: int, done: Callable[[], None]) -> None:
+        """See `IStore.install`."""
+        self._writer.install(self._ids.install(after), partial(self._removed, done))
+
+    def _removed(self, done: Callable[[], None]) -> None:
+        self._ids.removed()
+        done()
+
+    def runs(self, after: int, bytes_max: int) -> "Deferred[list[Run]]":
+        """See `IStore.runs`."""
+        return self._reader.run(lambda: read_runs(self._reading, after, bytes_max))
+
+    def saved(self) -> "Deferred[Snapshot | None]":
+        """See `IStore.saved`."""
+        return self._reader.run(lambda: read_snapshot(self._reading))
+
+    def ids(self, after: str, count_max: int) -> "Deferred[list[tuple[str, int, float]]]":
+        """See `IStore.ids`."""
+        return self._reader.run(lambda: read_ids(self._reading, after, count_max))
+
+    def learn(self, ids: list[tuple[str, int, float]]) -> None:
+        """See `IStore.learn`."""
+        self._writer.learn(ids)
 
     def find(self, id: str) -> int | None:
         """See `IStore.find`."""
-        found = self._recent.get(id) or (self._saving or {}).get(id)
+        found = self._ids.find(id)
         if found is not None:
             return found
         row = self._lookup.execute("SELECT idx FROM ids WHERE id = ?", (id,)).fetchone()
-        return row[0] if row else None
+        return None if row is None or self._ids.hides(row[0]) else row[0]
 
     def run_of(self, index: int) -> "Deferred[Run | None]":
         """See `IStore.run_of`."""
@@ -257,91 +311,13 @@ class SQLiteStore:
 
     def close(self) -> "Deferred[None]":
         """See `IStore.close`."""
-        self._jobs.put(None)
-        return self._closed.addCallback(lambda _: self._let_go())
+        self._writer.close()
+        return self._writer.closed.addCallback(lambda _: self._let_go())
 
     def _let_go(self) -> None:
         self._writer.join()
         self._reader.stop()
         self._opened.close()
-
-    # The writer's thread
-
-    def _write(self) -> None:
-        try:
-            while self._write_some():
-                pass
-        except (sqlite3.Error, OSError) as error:
-            reason = f"cannot write {file_of(self.directory)}: {error}"
-            self._reactor.callFromThread(self._failed, reason)
-            # Later appends are never written and never done; `close` still gets its answer.
-            while self._jobs.get() is not None:
-                pass
-        self._reactor.callFromThread(self._closed.callback, None)
-
-    def _write_some(self) -> bool:
-        """Do what queued up while the last commit was under way; return whether to go on."""
-        try:
-            job = self._jobs.get(block=not self._purges)
-        except queue.Empty:
-            self._purges.some()
-            return True
-        appends: list[_Append] = []
-        while isinstance(job, _Append):
-            appends.append(job)
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                self._commit(appends)
-                return True
-        if appends:
-            self._commit(appends)
-        if job is None:
-            return False
-        self._commit_snapshot(job)
-        return True
-
-    def _commit(self, appends: list[_Append]) -> None:
-        execute = self._database.execute
-        execute("BEGIN IMMEDIATE")
-        self._database.executemany(
-            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    run.index,
-                    len(run.ids),
-                    run.epoch,
-                    run.kind,
-                    run.room,
-                    run.position,
-                    run.time,
-                    _encode(run.ids),
-                    _encode(run.retriable) if run.retriable else None,
-                    run.body,
-                )
-                for append in appends
-                for run in append.runs
-            ],
-        )
-        execute("COMMIT")
-        self._reactor.callFromThread(_all_done, appends)
-
-    def _commit_snapshot(self, save: _Save) -> None:
-        snapshot = save.snapshot
-        execute = self._database.execute
-        execute("BEGIN IMMEDIATE")
-        rows = [(id, index, save.time) for id, index in save.ids]
-        self._database.executemany("INSERT OR REPLACE INTO ids VALUES (?, ?, ?)", rows)
-        execute("DELETE FROM snapshot")
-        execute("INSERT INTO snapshot VALUES (?, ?)", (snapshot.index, _encode(snapshot)))
-        execute("COMMIT")
-        self._reactor.callFromThread(save.saved)
-        self._purges.plan(snapshot, save.time)
-
-
-def _all_done(appends: list[_Append]) -> None:
-    for append in appends:
-        append.done()
 
 
 def _lock(directory: str) -> int:

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from chatproto.errors import StoreBusy, StoreCorrupt, StoreError
 from chatproto.log.entry import Run
+from chatproto.log.ids import RecentIds
 from chatproto.log.interface import IStore, Slice, Snapshot
 from chatproto.log.rows import collect_slices
 from chatproto.testing.clock import HostClock, SimCall, SimClock
@@ -33,10 +34,15 @@ class _Directory:
     rooms: dict[str, list[Run]] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)
     snapshot: Snapshot | None = None
+    configuration: bytes | None = None
+    orphans: dict[str, bytes] = field(default_factory=dict)
+    installing: int | None = None
     holder: "SimStore | None" = None
 
     def insert(self, runs: list[Run]) -> None:
         for run in runs:
+            if self.runs and run.index <= _last(newest := next(reversed(self.runs.values()))):
+                raise StoreCorrupt(f"entry {run.index} cannot follow entry {_last(newest)}")
             self.runs[run.index] = run
             if run.position:
                 self.rooms.setdefault(run.room, []).append(run)
@@ -44,8 +50,49 @@ class _Directory:
     def replace_snapshot(self, snapshot: Snapshot, ids: dict[str, int]) -> None:
         self.snapshot = snapshot
         self.ids.update(ids)
+        self.installing = None
+
+    def configure(self, configuration: bytes) -> None:
+        self.configuration = configuration
+
+    def adopt(self, ids: list[str]) -> None:
+        for id in ids:
+            self.orphans.pop(id, None)
+
+    def cut(self, after: int, orphans: list[tuple[str, bytes]]) -> None:
+        if self.snapshot is not None and self.snapshot.index > after:
+            raise StoreCorrupt(f"the entries after {after} are in the snapshot of entry {self.snapshot.index}")
+        self._remove_after(after)
+        for id, body in orphans:
+            self.orphans.setdefault(id, body)
+
+    def install(self, after: int) -> None:
+        self._remove_after(after)
+        # An installation that was begun before goes back further or as far.
+        self.installing = after if self.installing is None else self.installing
+
+    def abandon_installation(self) -> None:
+        if self.installing is not None:
+            self._remove_after(self.installing)
+            self.installing = None
+
+    def _remove_after(self, index: int) -> None:
+        removed = [run for run in self.runs.values() if _last(run) > index]
+        if removed and removed[0].index <= index:
+            raise StoreCorrupt(f"the entries after {index} are in one run with those before")
+        for run in removed:
+            del self.runs[run.index]
+        for room, runs in self.rooms.items():
+            self.rooms[room] = [run for run in runs if run.index <= index]
+        self.ids = {id: at for id, at in self.ids.items() if at <= index}
+        if self.snapshot is not None and self.snapshot.index > index:
+            self.snapshot = None
+        if self.installing is not None:
+            self.installing = min(self.installing, index)
 
     def purge(self, snapshot: Snapshot) -> None:
+        if self.snapshot is not snapshot:
+            return  # A newer one makes more unneeded; or another log is taken in, whose runs are others.
         for room, first in snapshot.first.items():
             kept = [run for run in self.rooms.get(room, ()) if run.position + len(run.ids) > first]
             self.rooms[room] = kept
@@ -59,7 +106,11 @@ class _Directory:
 
 
 class SimDisk:
-    """The disk of a host. It outlives the host's lives; `SimHost.world` opens stores on it."""
+    """The disk of a host. It outlives the host's lives; `SimHost.world` opens stores on it.
+
+    Attributes:
+        changes: how often something on it has become another; as long as it is the same, nothing has.
+    """
 
     def __init__(self, clock: SimClock, dice: random.Random, commit_s: tuple[float, float] = (0.0002, 0.004)) -> None:
         """Make an empty one.
@@ -75,6 +126,7 @@ class SimDisk:
         self._commit_s = commit_s
         self._full = False
         self._failing = False
+        self.changes = 0
         self._directories: dict[str, _Directory] = {}
 
     def open(self, directory: str, failed: Callable[[str], None], life: HostClock) -> "SimStore":
@@ -89,6 +141,8 @@ class SimDisk:
         held = self._directories.setdefault(directory, _Directory())
         if held.holder is not None:
             raise StoreBusy(f"the data directory {directory} is in use by another process")
+        held.abandon_installation()
+        self.changes += 1
         held.holder = SimStore(self, held, directory, failed, life)
         return held.holder
 
@@ -96,6 +150,32 @@ class SimDisk:
         """Return the durable runs of a data directory, newest first; none where there is no such directory."""
         held = self._directories.get(directory)
         return iter(()) if held is None else reversed(held.runs.values())
+
+    def configuration(self, directory: str) -> bytes | None:
+        """Return the durable configuration in a data directory; None where there is none."""
+        held = self._directories.get(directory)
+        return None if held is None else held.configuration
+
+    def orphans(self, directory: str) -> list[tuple[str, bytes]]:
+        """Return the durable orphans in a data directory, oldest first."""
+        held = self._directories.get(directory)
+        return [] if held is None else list(held.orphans.items())
+
+    def extent(self, directory: str) -> tuple[Snapshot | None, int, bool]:
+        """Return how far a data directory goes.
+
+        Returns:
+            The durable snapshot; the index of the last entry that a process would find that starts now; whether another
+            node's log is being taken in beyond that.
+        """
+        held = self._directories.get(directory)
+        if held is None:
+            return None, 0, False
+        last = _last(next(reversed(held.runs.values()))) if held.runs else 0
+        end = max(last, held.snapshot.index if held.snapshot is not None else 0)
+        if held.installing is not None:
+            return held.snapshot, min(end, held.installing), True
+        return held.snapshot, end, False
 
     @property
     def doomed(self) -> bool:
@@ -138,6 +218,18 @@ class SimDisk:
         del held.runs[run.index]
         if run.position:
             held.rooms[run.room].remove(run)
+
+    def wipe(self, directory: str) -> None:
+        """Lose a data directory with all that is in it, as a disk that is replaced by a new one.
+
+        Raises:
+            StoreBusy: a process holds it.
+        """
+        held = self._directories.get(directory)
+        if held is not None and held.holder is not None:
+            raise StoreBusy(f"the data directory {directory} is in use by another process")
+        self._directories.pop(directory, None)
+        self.changes += 1
 
     # For stores
 
@@ -191,8 +283,8 @@ class SimStore:
         self._under_way: list[_Job] = []
         self._commit: SimCall | None = None
         self._working = True
-        self._recent: dict[str, int] = {}
-        self._saving: Snapshot | None = None
+        self._ids = RecentIds()
+        # Of the newest snapshot; read only by the test that plants a mistake here.
         self._saving_ids: dict[str, int] = {}
         self._last_answer = 0.0
         self._closing: Deferred[None] | None = None
@@ -201,10 +293,10 @@ class SimStore:
 
     def recover(self) -> tuple[Snapshot | None, Iterable[Run]]:
         """See `IStore.recover`."""
-        snapshot = self._held.snapshot
-        if snapshot is None:
-            return None, self._runs_after(0)
-        return _copy_snapshot(snapshot), self._runs_after(snapshot.index)
+        snapshot = _read_back(self._held.snapshot)
+        index = snapshot.index if snapshot else 0
+        self._ids.start(index)
+        return snapshot, self._runs_after(index)
 
     def _runs_after(self, index: int) -> Iterator[Run]:
         for run in list(self._held.runs.values()):
@@ -212,40 +304,97 @@ class SimStore:
                 continue
             if run.index != index + 1:
                 raise StoreCorrupt(f"{self.directory}: entry {index + 1} is missing or damaged")
-            self._remember(run)
-            index += len(run.ids)
+            self._ids.remember(run)
+            index = _last(run)
             yield _copy(run)
 
     def append(self, runs: list[Run], done: Callable[[], None]) -> None:
         """See `IStore.append`."""
         for run in runs:
-            self._remember(run)
+            self._ids.remember(run)
         self._put(_Job(partial(self._held.insert, [_copy(run) for run in runs]), done, joins=True))
-
-    def _remember(self, run: Run) -> None:
-        for offset in run.retriable:
-            self._recent[run.ids[offset]] = run.index + offset
 
     def save(self, snapshot: Snapshot) -> None:
         """See `IStore.save`."""
-        if self._saving is not None:
+        ids = self._ids.save(snapshot.index)
+        if ids is None:
             return
-        self._saving = kept = _copy_snapshot(snapshot)
-        self._saving_ids, self._recent = self._recent, {}
-        change = partial(self._held.replace_snapshot, kept, self._saving_ids)
+        self._saving_ids = ids
+        kept = _read_back(snapshot)
+        change = partial(self._held.replace_snapshot, kept, ids)
         self._put(_Job(change, partial(self._saved, kept), joins=False))
 
     def _saved(self, snapshot: Snapshot) -> None:
-        self._saving, self._saving_ids = None, {}
+        self._ids.saved()
         # A commit of its own, as in the SQLite store: a crash before it leaves things to purge.
         self._put(_Job(partial(self._held.purge, snapshot), _nothing, joins=False))
 
+    def configuration(self) -> bytes | None:
+        """See `IStore.configuration`."""
+        return self._held.configuration
+
+    def configure(self, configuration: bytes, done: Callable[[], None]) -> None:
+        """See `IStore.configure`."""
+        self._put(_Job(partial(self._held.configure, configuration), done, joins=True))
+
+    def orphans(self) -> list[tuple[str, bytes]]:
+        """See `IStore.orphans`."""
+        return list(self._held.orphans.items())
+
+    def cut(self, after: int, orphans: list[tuple[str, bytes]], done: Callable[[], None]) -> None:
+        """See `IStore.cut`."""
+        self._ids.cut(after)
+        self._put(_Job(partial(self._held.cut, after, list(orphans)), partial(self._removed, done), joins=False))
+
+    def adopted(self, ids: list[str]) -> None:
+        """See `IStore.adopted`."""
+        if ids:
+            self._put(_Job(partial(self._held.adopt, list(ids)), _nothing, joins=True))
+
+    def install(self, after: int, done: Callable[[], None]) -> None:
+        """See `IStore.install`."""
+        change = partial(self._held.install, self._ids.install(after))
+        self._put(_Job(change, partial(self._removed, done), joins=False))
+
+    def _removed(self, done: Callable[[], None]) -> None:
+        self._ids.removed()
+        done()
+
+    def runs(self, after: int, bytes_max: int) -> "Deferred[list[Run]]":
+        """See `IStore.runs`."""
+        return self._answer(lambda: self._read_runs(after, bytes_max))
+
+    def _read_runs(self, after: int, bytes_max: int) -> list[Run]:
+        runs: list[Run] = []
+        for run in self._held.runs.values():
+            if run.index > after and bytes_max >= 0:
+                runs.append(_copy(run))
+                bytes_max -= len(run.body)
+        return runs
+
+    def saved(self) -> "Deferred[Snapshot | None]":
+        """See `IStore.saved`."""
+        return self._answer(lambda: _read_back(self._held.snapshot))
+
+    def ids(self, after: str, count_max: int) -> "Deferred[list[tuple[str, int, float]]]":
+        """See `IStore.ids`."""
+        return self._answer(
+            lambda: [(id, self._held.ids[id], 0.0) for id in sorted(self._held.ids) if id > after][:count_max]
+        )
+
+    def learn(self, ids: list[tuple[str, int, float]]) -> None:
+        """See `IStore.learn`."""
+        kept = {id: index for id, index, _ in ids}
+        self._put(_Job(partial(self._held.ids.update, kept), _nothing, joins=True))
+
     def find(self, id: str) -> int | None:
         """See `IStore.find`."""
-        for ids in (self._recent, self._saving_ids, self._held.ids):
-            if id in ids:
-                return ids[id]
-        return None
+        found = self._ids.find(id)
+        if found is None:
+            found = self._held.ids.get(id)
+            if found is not None and self._ids.hides(found):
+                return None
+        return found
 
     def run_of(self, index: int) -> "Deferred[Run | None]":
         """See `IStore.run_of`."""
@@ -309,7 +458,7 @@ class SimStore:
     def _end(self) -> None:
         error, kept = self._disk.verdict()
         if kept:
-            self._make_durable()
+            error = self._make_durable() or error
         if error is not None:
             self._working = False
             self._jobs.clear()
@@ -318,9 +467,15 @@ class SimStore:
         else:
             self._life.callLater(0, self._go_on)
 
-    def _make_durable(self) -> None:
-        for job in self._under_way:
-            job.change()
+    def _make_durable(self) -> str | None:
+        """Change the disk; return why that cannot be done."""
+        self._disk.changes += 1
+        try:
+            for job in self._under_way:
+                job.change()
+        except StoreCorrupt as error:
+            return str(error)
+        return None
 
     def _go_on(self) -> None:
         finished, self._under_way = self._under_way, []
@@ -346,6 +501,8 @@ class SimStore:
             self._commit.cancel()
             if self._disk.keeps_unfinished():
                 self._make_durable()
+        # Whoever still knows this store is not to keep the entries alive.
+        self._under_way = []
         self._jobs.clear()
 
     # The reader
@@ -370,12 +527,15 @@ class SimStore:
 
 def _copy(run: Run) -> Run:
     """Copy as a disk does: nothing is shared, and what a process knows besides is not kept."""
-    bare = msgspec.structs.replace(run, entries=[])
-    return msgspec.msgpack.decode(msgspec.msgpack.encode(bare), type=Run)
+    return _read_back(msgspec.structs.replace(run, entries=[]))
 
 
-def _copy_snapshot(snapshot: Snapshot) -> Snapshot:
-    return msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot), type=Snapshot)
+def _read_back(value: T) -> T:
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(value), type=type(value))
+
+
+def _last(run: Run) -> int:
+    return run.index + len(run.ids) - 1
 
 
 def _size(run: Run) -> int:

@@ -187,7 +187,7 @@ def test_another_schema_version(make_node: StartNode) -> None:
     populated(node, 1)
     change(node, "PRAGMA user_version = 99")
     assert "schema version 99" in refusal(node)
-    change(node, "PRAGMA user_version = 1")
+    change(node, "PRAGMA user_version = 2")
     node.start()
 
 

@@ -66,12 +66,15 @@ class StoreContract:
         open: returns a store on a place where nothing was stored yet; called once in a test.
         settle: lets everything asked of the open store be done and answered, purging included.
         reopen: ends a settled store (it may be closed already), politely or not; returns another in the same place.
+        failures: what the failure call of the opener was told.
     """
 
     open: Callable[[], Any]
     settle: Callable[[], None]
     reopen: Callable[[Any], Any]
+    failures: list[str]
 
+    addCleanup: Callable[..., None]
     assertEqual: Callable[..., None]
     assertIsNone: Callable[..., None]
     assertIsNotNone: Callable[..., None]
@@ -83,7 +86,9 @@ class StoreContract:
     def setUp(self) -> None:
         super().setUp()  # type: ignore[misc]
         self.numbering = Numbering(0, {}, 1)
+        self.appended: list[Run] = []
         self.done: list[Any] = []
+        self.addCleanup(lambda: self.assertEqual(self.failures, []))
 
     def begin(self) -> Any:
         store = self.open()
@@ -100,6 +105,7 @@ class StoreContract:
 
     def append(self, store: Any, *entries: Entry, name: Any = None) -> list[Run]:
         runs = self.numbering.seal(list(entries))
+        self.appended += runs
         store.append(runs, lambda: self.done.append(name))
         return runs
 
@@ -113,6 +119,12 @@ class StoreContract:
         store.save(snapshot)
         self.settle()
         return snapshot
+
+    def check_refused(self, told: str) -> None:
+        """Check that the failure call was made, once."""
+        (reason,) = self.failures
+        self.failures.clear()
+        self.assertIn(told, reason)
 
     def read(self, store: Any, room: str, position: int, bytes_max: int = ANY_BYTES, count_max: int = ANY_COUNT) -> Any:
         """Return what `read` answers, having checked that `peek` says the same."""
@@ -549,6 +561,612 @@ class StoreContract:
         self.assertEqual(again, {})
         left = len(self.positions(store, "jokes", 1)) + len(self.positions(store, "MainHall", 1))
         self.assertTrue(20 <= left <= 40, left)
+
+    # The configuration of the pair
+
+    def configure(self, store: Any, configuration: bytes, *, name: Any = None) -> None:
+        store.configure(configuration, lambda: self.done.append(name))
+
+    def test_there_is_no_configuration_at_first(self) -> None:
+        store = self.begin()
+        self.append(store, message("MainHall", "1"))
+        self.settle()
+        self.assertIsNone(store.configuration())
+        self.assertIsNone(self.go_on(store).configuration())
+
+    def test_the_newest_configuration_is_kept(self) -> None:
+        store = self.begin()
+        self.configure(store, b"\x00one\xff", name="one")
+        self.assertEqual(self.done, [])
+        self.settle()
+        self.assertEqual(self.done, ["one"])
+        store = self.go_on(store)
+        self.assertEqual(store.configuration(), b"\x00one\xff")
+        for configuration in (b"two", b"three", b""):
+            self.configure(store, configuration)
+        self.settle()
+        self.assertEqual(self.go_on(store).configuration(), b"")
+
+    def test_what_is_configured_is_done_when_its_done_is_called(self) -> None:
+        store = self.begin()
+        seen: list[bytes | None] = []
+        store.configure(b"one", lambda: seen.append(store.configuration()))
+        self.settle()
+        self.assertEqual(seen, [b"one"])
+
+    def test_appends_configurations_and_removals_are_done_in_order(self) -> None:
+        store = self.begin()
+        for number in range(0, 50, 5):
+            self.append(store, message("MainHall", str(number)), name=number)
+            self.configure(store, str(number).encode(), name=number + 1)
+            self.append(store, message("MainHall", str(number)), name=number + 2)
+            store.adopted([f"o{number - 5}"])
+            self.cut(store, self.numbering.index - 1, f"o{number}", name=number + 3)
+            self.append(store, act(str(number)), name=number + 4)
+        self.settle()
+        self.assertEqual(self.done, list(range(50)))
+        self.assertEqual(self.orphan_ids(store), ["o45"])
+        store = self.go_on(store)
+        self.assertEqual(store.configuration(), b"45")
+        self.assertEqual(self.orphan_ids(store), ["o45"])
+        self.assertEqual(self.positions(store, "MainHall", 1), list(range(1, 11)))
+
+    def test_a_configuration_outlives_all_else(self) -> None:
+        store = self.begin()
+        self.configure(store, b"one")
+        self.own_log(store)
+        self.install(store, 0)
+        self.save(store)
+        self.assertEqual(self.go_on(store).configuration(), b"one")
+
+    # Cutting the end of the log off
+
+    def cut(self, store: Any, after: int, *orphans: str, name: Any = None) -> None:
+        """Cut, and number on after it, in the next epoch."""
+        store.cut(after, [(id, b"the entry " + id.encode()) for id in orphans], lambda: self.done.append(name))
+        self.number_on(after)
+
+    def number_on(self, after: int) -> None:
+        appended = [run for run in self.appended if run.index <= after]
+        positions = {run.room: run.position + len(run.ids) - 1 for run in appended if run.position}
+        self.appended = appended
+        self.numbering = Numbering(after, positions, self.numbering.epoch + 1)
+
+    def orphan_ids(self, store: Any) -> list[str]:
+        orphans = store.orphans()
+        self.assertEqual(orphans, [(id, b"the entry " + id.encode()) for id, _ in orphans])
+        return [id for id, _ in orphans]
+
+    def own_log(self, store: Any) -> None:
+        """Append seven entries, three of them with ids; a snapshot includes the first three."""
+        self.append(store, act("a"), message("jokes", "1", id="x"), message("MainHall", "1"))
+        self.save(store)
+        self.append(store, message("jokes", "2", id="y"))
+        self.append(store, message("MainHall", "2", id="z"), message("MainHall", "3"))
+        self.append(store, act("b"))
+        self.settle()
+
+    def holdings(self, store: Any) -> list[Any]:
+        """Recover; return where the snapshot is, the runs after it, the three ids, and what is in the two rooms."""
+        snapshot, runs = store.recover()
+        indexes = [run.index for run in runs]
+        rooms = [self.positions(store, room, 1) for room in ("jokes", "MainHall")]
+        return [snapshot and snapshot.index, indexes, self.ids_of_three(store), *rooms]
+
+    def test_what_is_cut_is_gone_and_its_orphans_are_kept(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.cut(store, 4, "z", "w", name="cut")
+        self.assertEqual(self.done[-1:], [None], "not done in the call")
+        self.settle()
+        self.assertEqual(self.done[-1:], ["cut"])
+        self.assertEqual([self.held(store, index) is None for index in (4, 5, 6, 7)], [False, True, True, True])
+        self.assertEqual(self.orphan_ids(store), ["z", "w"])
+        store = self.reopen(store)
+        self.assertEqual(self.holdings(store), [3, [4], [2, 4, None], [1, 2], [1]])
+        self.assertEqual(self.orphan_ids(store), ["z", "w"])
+
+    def test_a_cut_may_take_all_or_nothing(self) -> None:
+        store = self.begin()
+        runs = self.append(store, act("a"), message("jokes", "1", id="x"))
+        self.cut(store, 2, "o")
+        self.settle()
+        self.check_runs(store, runs)
+        self.assertEqual(store.find("x"), 2)
+        self.cut(store, 0, "x")
+        self.settle()
+        store = self.reopen(store)
+        self.assertEqual(self.holdings(store), [None, [], [None] * 3, [], []])
+        self.assertEqual(self.orphan_ids(store), ["o", "x"])
+
+    def test_a_cut_may_end_at_the_snapshot(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.cut(store, 3)
+        self.settle()
+        self.assertEqual(self.holdings(self.reopen(store)), [3, [], [2, None, None], [1], [1]])
+
+    def test_the_log_goes_on_where_it_was_cut(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.cut(store, 4, "z")
+        after = [*self.append(store, act("c")), *self.append(store, message("MainHall", "other", id="w"))]
+        self.cut(store, 6)
+        after += self.append(store, message("MainHall", "3", id="z"))
+        self.settle()
+        self.check_runs(store, after)
+        self.assertEqual([*self.ids_of_three(store), store.find("w")], [2, 4, 7, 6])
+        store = self.reopen(store)
+        self.assertEqual(self.holdings(store), [3, [4, 5, 6, 7], [2, 4, 7], [1, 2], [1, 2, 3]])
+        self.check_runs(store, after)
+
+    def test_the_ids_of_what_is_cut_are_not_found_from_the_call_on(self) -> None:
+        store = self.begin()
+        for number, id in enumerate("xyz"):
+            self.append(store, message("jokes", str(number), id=id))
+        self.cut(store, 1)
+        self.assertEqual(self.ids_of_three(store), [1, None, None])
+        self.append(store, message("jokes", "again", id="z"))
+        self.assertEqual(self.ids_of_three(store), [1, None, 2])
+        self.settle()
+        self.assertEqual(self.ids_of_three(store), [1, None, 2])
+        self.assertEqual(self.ids_of_three(self.go_on(store)), [1, None, 2])
+
+    def save_ahead(self, store: Any) -> None:
+        """Append three entries with ids, and begin to save a snapshot of the first, with which all three ids go."""
+        for number, id in enumerate("xyz"):
+            self.append(store, message("jokes", str(number), id=id))
+        self.settle()
+        store.save(Snapshot(1, 1, {"jokes": 1}, b"", {}))
+
+    def test_ids_that_a_snapshot_wrote_ahead_are_cut_too(self) -> None:
+        store = self.begin()
+        self.save_ahead(store)
+        self.settle()
+        self.assertEqual(self.ids_of_three(store), [1, 2, 3])
+        self.cut(store, 1)
+        self.assertEqual(self.ids_of_three(store), [1, None, None])
+        self.append(store, message("jokes", "again", id="z"))
+        self.assertEqual(self.ids_of_three(store), [1, None, 2])
+        self.settle()
+        self.assertEqual(self.ids_of_three(store), [1, None, 2])
+        self.assertEqual(self.ids_of_three(self.go_on(store)), [1, None, 2])
+
+    def test_ids_that_a_snapshot_is_writing_ahead_are_cut_too(self) -> None:
+        store = self.begin()
+        self.save_ahead(store)
+        self.cut(store, 1)
+        self.assertEqual(self.ids_of_three(store), [1, None, None])
+        self.append(store, act("a"), message("jokes", "again", id="z"))
+        self.settle()
+        self.assertEqual(self.ids_of_three(store), [1, None, 3])
+        self.save(store)
+        self.assertEqual(self.ids_of_three(store), [1, None, 3])
+        self.assertEqual(self.ids_of_three(self.go_on(store)), [1, None, 3])
+
+    def test_every_one_of_several_cuts_hides_its_ids(self) -> None:
+        store = self.begin()
+        self.save_ahead(store)
+        self.settle()
+        for after in (2, 1, 1):
+            self.cut(store, after)
+            self.assertEqual(self.ids_of_three(store), [1, 2 if after == 2 else None, None])
+        self.append(store, message("jokes", "again", id="z"))
+        self.settle()
+        self.assertEqual(self.ids_of_three(self.go_on(store)), [1, None, 2])
+
+    def test_a_run_is_not_cut_in_two(self) -> None:
+        store = self.begin()
+        runs = self.append(store, message("jokes", "1"), message("jokes", "2"))
+        self.settle()
+        self.cut(store, 1, "o", name="cut")
+        self.settle()
+        self.check_refused("after 1 ")
+        self.assertEqual(self.done, [None])
+        store = self.reopen(store)
+        self.assertEqual([plain(run) for run in store.recover()[1]], [plain(run) for run in runs])
+        self.assertEqual(self.orphan_ids(store), [])
+
+    def test_a_snapshot_is_not_cut(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.cut(store, 2, "o", name="cut")
+        self.settle()
+        self.check_refused("snapshot of entry 3")
+        self.assertEqual(self.done[-1:], [None])
+        store = self.reopen(store)
+        self.assertEqual(self.holdings(store), [3, [4, 5, 7], [2, 4, 5], [1, 2], [1, 2, 3]])
+        self.assertEqual(self.orphan_ids(store), [])
+
+    def test_a_failure_is_told_once_and_nothing_is_done_after_it(self) -> None:
+        store = self.begin()
+        self.append(store, message("jokes", "1"), message("jokes", "2"), name="before")
+        self.cut(store, 1, "o", name="cut")
+        self.append(store, message("jokes", "2"), name="append")
+        self.configure(store, b"one", name="configure")
+        store.adopted(["o"])
+        self.cut(store, 0, name="cut again")
+        self.install(store, 0, name="install")
+        store.save(Snapshot(2, 1, {}, b"", {}))
+        self.settle()
+        self.check_refused("after 1 ")
+        self.configure(store, b"two", name="later")
+        closed = store.close()
+        self.settle()
+        self.successResultOf(closed)
+        self.assertEqual((self.done, self.failures), (["before"], []))
+        store = self.reopen(store)
+        self.assertEqual(self.holdings(store), [None, [1], [None] * 3, [1, 2], []])
+        self.assertEqual((self.orphan_ids(store), store.configuration()), ([], None))
+
+    # Orphans
+
+    def test_orphans_of_several_cuts_are_kept_once_and_in_order(self) -> None:
+        store = self.begin()
+        self.append(store, message("jokes", "1"))
+        self.cut(store, 0, "b", "a")
+        self.append(store, message("jokes", "1"))
+        self.cut(store, 1, "c", "b")
+        self.cut(store, 0, "a", "d")
+        self.settle()
+        self.assertEqual(self.orphan_ids(store), ["b", "a", "c", "d"])
+        self.assertEqual(self.orphan_ids(self.go_on(store)), ["b", "a", "c", "d"])
+
+    def test_adopted_orphans_are_dropped(self) -> None:
+        store = self.begin()
+        self.cut(store, 0, "a", "b", "c", "d")
+        store.adopted(["b", "elsewhere"])
+        store.adopted([])
+        store.adopted(["d", "d", "b"])
+        self.settle()
+        self.assertEqual(self.orphan_ids(store), ["a", "c"])
+        store = self.go_on(store)
+        self.assertEqual(self.orphan_ids(store), ["a", "c"])
+        self.cut(store, 0, "d", "a")
+        self.settle()
+        self.assertEqual(self.orphan_ids(self.go_on(store)), ["a", "c", "d"])
+
+    def test_what_the_caller_does_with_its_lists_later_is_not_kept(self) -> None:
+        store = self.begin()
+        orphans, ids = [(id, b"the entry " + id.encode()) for id in "abc"], ["a"]
+        store.cut(0, orphans, lambda: None)
+        store.adopted(ids)
+        orphans.clear()
+        ids.append("b")
+        self.settle()
+        self.assertEqual(self.orphan_ids(store), ["b", "c"])
+
+    def test_orphans_are_not_in_the_log(self) -> None:
+        """Neither do they make their ids known, nor does dropping them forget the ids of entries."""
+        store = self.begin()
+        self.append(store, message("jokes", "1", id="x"), message("jokes", "2", id="y"))
+        self.cut(store, 0, "x", "y")
+        self.append(store, message("jokes", "1", id="y"))
+        store.adopted(["y"])
+        self.settle()
+        self.assertEqual(self.ids_of_three(store), [None, 1, None])
+        store = self.go_on(store)
+        self.assertEqual(self.ids_of_three(store), [None, 1, None])
+        self.assertEqual(self.orphan_ids(store), ["x"])
+
+    # Reading runs back, and the snapshot
+
+    def test_runs_are_read_back_as_they_were_appended(self) -> None:
+        store = self.begin()
+        self.chatter(store)
+        for at, run in enumerate(self.appended):
+            after = self.appended[at:]
+            self.assertEqual(self.runs(store, run.index - 1), [plain(run) for run in after])
+        self.assertEqual(self.runs(store, self.numbering.index), [])
+        store = self.go_on(store)
+        self.assertEqual(self.runs(store, 0), [plain(run) for run in self.appended])
+
+    def runs(self, store: Any, after: int, bytes_max: int = ANY_BYTES) -> list[Any]:
+        runs = self.answer(store.runs(after, bytes_max))
+        self.assertEqual([run.entries for run in runs], [[]] * len(runs))
+        return [plain(run) for run in runs]
+
+    def test_there_are_no_runs_in_a_new_place(self) -> None:
+        self.assertEqual(self.runs(self.begin(), 0), [])
+
+    def test_runs_end_once_their_bodies_pass_bytes_max(self) -> None:
+        store = self.begin()
+        for number in range(1, 5):
+            self.append(store, message("jokes", "x" * 1000 * number))
+        self.settle()
+        sizes = [len(run.body) for run in self.appended]
+        for first in range(4):
+            for count in range(1, 5 - first):
+                end = first + count
+                wanted = [plain(run) for run in self.appended[first:end]]
+                for bytes_max in (sum(sizes[first:end]) - 1, sum(sizes[first : end - 1]) + 1):
+                    self.assertEqual(self.runs(store, first, bytes_max), wanted, (first, count))
+
+    def test_at_least_one_run_is_read(self) -> None:
+        store = self.begin()
+        self.append(store, act("a"), message("jokes", "1"))
+        self.settle()
+        self.assertEqual(self.runs(store, 0, 0), [plain(self.appended[0])])
+
+    def test_runs_leave_out_what_was_purged(self) -> None:
+        store = self.begin()
+        self.append(store, act("a"), message("jokes", "1"), message("MainHall", "1"), act("b"))
+        self.save(store, {"jokes": 2})
+        self.append(store, act("c"), message("jokes", "2"))
+        self.settle()
+        self.assertEqual([run[0] for run in self.runs(store, 0)], [3, 5, 6])
+
+    def test_the_newest_snapshot_is_read_back(self) -> None:
+        store = self.begin()
+        self.assertIsNone(self.answer(store.saved()))
+        for state in (b"one", b"\x00two\xff"):
+            self.append(store, message("jokes", "1"))
+            index = self.numbering.index
+            saved = Snapshot(index, 3, {"jokes": index}, state, {"jokes": 1}, [(1, 1), (3, index)])
+            store.save(saved)
+            self.settle()
+            self.assertEqual(self.answer(store.saved()), saved)
+        store = self.reopen(store)
+        self.assertEqual(store.recover()[0], saved)
+        self.assertEqual(self.answer(store.saved()), saved)
+
+    # Taking in another node's log
+
+    def install(self, store: Any, after: int, *, name: Any = None) -> None:
+        """Begin to install, and number on after it, in the next epoch."""
+        store.install(after, lambda: self.done.append(name))
+        self.number_on(after)
+
+    def append_other(self, store: Any) -> None:
+        """Append what another node has kept of five entries: two of the runs."""
+        for kept, *entries in (
+            (False, act("other a")),
+            (True, message("jokes", "other 1", id="y"), message("jokes", "other 2")),
+            (False, act("other b")),
+            (True, message("MainHall", "other 1", id="z")),
+        ):
+            runs = self.numbering.seal(list(entries))
+            if kept:
+                self.appended += runs
+                store.append(runs, lambda: self.done.append("other"))
+
+    def install_over(self, store: Any, after: int) -> None:
+        self.own_log(store)
+        self.cut(store, self.numbering.index, "o", "p")
+        self.install(store, after)
+
+    NOTHING = (None, [], [None] * 3, [], [])
+
+    def check_back(self, store: Any, *holdings: Any) -> None:
+        """Check what is there when the installation was interrupted, and that it stays when more is appended."""
+        self.settle()
+        store = self.reopen(store)
+        self.assertEqual(self.holdings(store), list(holdings))
+        self.assertEqual(self.orphan_ids(store), ["o", "p"])
+        snapshot, runs, ids, jokes, hall = holdings
+        self.number_on(max([snapshot or 0, *runs]))
+        self.append(store, message("jokes", "goes on"))
+        self.settle()
+        position = max(jokes, default=0) + 1
+        self.assertEqual(
+            self.holdings(self.reopen(store)),
+            [snapshot, [*runs, self.numbering.index], ids, [*jokes, position], hall],
+        )
+
+    def test_an_installation_over_everything_begins_with_nothing(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.install(store, 0, name="install")
+        self.assertEqual(self.ids_of_three(store), [None] * 3)
+        self.assertEqual(self.done[-1:], [None], "not done in the call")
+        self.settle()
+        self.assertEqual(self.done[-1:], ["install"])
+        self.assertEqual(self.ids_of_three(store), [None] * 3)
+        self.assertEqual(self.runs(store, 0), [])
+        self.assertIsNone(self.answer(store.saved()))
+
+    def test_an_installation_after_an_index_keeps_what_was_there(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.install(store, 4)
+        self.assertEqual(self.ids_of_three(store), [2, 4, None])
+        self.settle()
+        self.assertEqual(self.ids_of_three(store), [2, 4, None])
+        self.assertEqual([run[0] for run in self.runs(store, 0)], [2, 3, 4])
+        self.assertEqual(self.answer(store.saved()).index, 3)
+
+    def test_an_installation_below_the_snapshot_is_one_over_everything(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.install(store, 2)
+        self.assertEqual(self.ids_of_three(store), [None] * 3)
+        self.settle()
+        self.assertEqual(self.runs(store, 0), [])
+        self.assertEqual(self.holdings(self.reopen(store)), list(self.NOTHING))
+
+    def test_an_installation_below_a_snapshot_that_is_being_saved_is_one_over_everything(self) -> None:
+        store = self.begin()
+        self.append(store, act("a"), message("jokes", "1", id="x"))
+        self.append(store, message("jokes", "2", id="y"), act("b"))
+        store.save(Snapshot(3, 1, {"jokes": 2}, b"", {}))
+        self.install(store, 2)
+        self.assertEqual(self.ids_of_three(store), [None] * 3)
+        self.settle()
+        self.assertEqual(self.holdings(self.reopen(store)), list(self.NOTHING))
+
+    def test_an_installation_is_ended_by_the_next_snapshot(self) -> None:
+        store = self.begin()
+        self.install_over(store, 0)
+        self.append_other(store)
+        saved = self.save(store)
+        tail = [*self.append(store, act("c")), *self.append(store, message("jokes", "3", id="x"))]
+        self.settle()
+        for _ in range(3):
+            store = self.reopen(store)
+            self.assertEqual(self.holdings(store), [5, [6, 7], [7, 2, 5], [1, 2, 3], [1]])
+            self.assertEqual(self.answer(store.saved()), saved)
+            self.assertEqual(self.runs(store, 5), [plain(run) for run in tail])
+            self.assertEqual(self.orphan_ids(store), ["o", "p"])
+
+    def test_an_installation_after_an_index_is_ended_by_the_next_snapshot(self) -> None:
+        store = self.begin()
+        self.install_over(store, 4)
+        self.append_other(store)
+        self.append(store, act("c"))
+        store.save(Snapshot(9, 2, dict(self.numbering.positions), b"", {}))
+        self.settle()
+        for _ in range(3):
+            store = self.reopen(store)
+            self.assertEqual(self.holdings(store), [9, [10], [2, 6, 9], [1, 2, 3, 4], [1, 2]])
+
+    def test_an_installation_may_be_ended_before_anything_is_appended(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.install(store, 0)
+        store.save(Snapshot(0, 1, {}, b"", {}))
+        self.append(store, message("jokes", "1", id="x"))
+        self.settle()
+        self.assertEqual(self.holdings(self.reopen(store)), [0, [1], [1, None, None], [1], []])
+
+    def test_an_installation_interrupted_at_once(self) -> None:
+        store = self.begin()
+        self.install_over(store, 0)
+        self.check_back(store, *self.NOTHING)
+
+    def test_an_installation_after_an_index_interrupted_at_once(self) -> None:
+        store = self.begin()
+        self.install_over(store, 4)
+        self.check_back(store, 3, [4], [2, 4, None], [1, 2], [1])
+
+    def test_an_installation_interrupted_before_its_snapshot(self) -> None:
+        store = self.begin()
+        self.install_over(store, 0)
+        self.append_other(store)
+        self.check_back(store, *self.NOTHING)
+
+    def test_an_installation_after_an_index_interrupted_before_its_snapshot(self) -> None:
+        store = self.begin()
+        self.install_over(store, 4)
+        self.append_other(store)
+        self.check_back(store, 3, [4], [2, 4, None], [1, 2], [1])
+
+    def test_an_installation_in_a_new_place_interrupted(self) -> None:
+        store = self.begin()
+        self.cut(store, 0, "o", "p")
+        self.install(store, 0)
+        self.append_other(store)
+        self.check_back(store, *self.NOTHING)
+
+    def test_an_installation_begun_again_goes_back_to_where_the_first_began(self) -> None:
+        """What came after that has holes, which only a snapshot would make right."""
+        store = self.begin()
+        self.install_over(store, 4)
+        self.append_other(store)
+        self.install(store, 7)
+        self.append(store, act("c"))
+        self.check_back(store, 3, [4], [2, 4, None], [1, 2], [1])
+
+    def test_a_cut_in_an_installation_goes_back_as_far(self) -> None:
+        store = self.begin()
+        self.install_over(store, 4)
+        self.cut(store, 3)
+        self.append(store, message("jokes", "other", id="y"))
+        self.append_other(store)
+        self.check_back(store, 3, [], [2, None, None], [1], [1])
+
+    def test_an_installation_over_everything_may_be_begun_again_in_the_middle(self) -> None:
+        """Where the old log had its snapshot is forgotten."""
+        store = self.begin()
+        self.own_log(store)
+        self.save(store)
+        self.install(store, 0)
+        self.append_other(store)
+        self.install(store, 3)
+        self.assertEqual(self.ids_of_three(store), [None, 2, None])
+        self.append(store, message("jokes", "3", id="x"))
+        self.settle()
+        self.assertEqual([run[0] for run in self.runs(store, 0)], [2, 4])
+        self.save(store)
+        self.assertEqual(self.holdings(self.reopen(store)), [4, [], [4, 2, None], [1, 2, 3], []])
+
+    def test_an_installation_below_a_snapshot_that_was_recovered_is_one_over_everything(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        store = self.go_on(store)
+        self.install(store, 2)
+        self.assertEqual(self.ids_of_three(store), [None] * 3)
+        self.settle()
+        self.assertEqual(self.holdings(self.reopen(store)), list(self.NOTHING))
+
+    def test_an_installation_cuts_no_run_in_two(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.install(store, 5, name="install")
+        self.settle()
+        self.check_refused("after 5 ")
+        self.assertEqual(self.done[-1:], [None])
+        self.assertEqual(self.holdings(self.reopen(store)), [3, [4, 5, 7], [2, 4, 5], [1, 2], [1, 2, 3]])
+
+    def test_the_snapshot_that_ends_an_installation_is_never_left_out(self) -> None:
+        """Though one from before is still being written; which does not end it."""
+        store = self.begin()
+        self.own_log(store)
+        store.save(Snapshot(4, 1, dict(self.numbering.positions), b"own", {}))
+        self.install(store, 0)
+        self.append_other(store)
+        store.save(Snapshot(5, 2, dict(self.numbering.positions), b"other", {}))
+        self.settle()
+        self.assertEqual(self.answer(store.saved()).state, b"other")
+        self.assertEqual(self.ids_of_three(store), [None, 2, 5])
+        self.assertEqual(self.holdings(self.reopen(store)), [5, [], [None, 2, 5], [1, 2], [1]])
+
+    def test_a_snapshot_from_before_an_installation_does_not_end_it(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.cut(store, self.numbering.index, "o", "p")
+        store.save(Snapshot(4, 1, dict(self.numbering.positions), b"own", {}))
+        self.install(store, 0)
+        self.append_other(store)
+        self.check_back(store, *self.NOTHING)
+
+    def test_ids_are_found_whatever_snapshots_are_under_way_in_an_installation(self) -> None:
+        store = self.begin()
+        self.append(store, message("jokes", "1", id="x"))
+        store.save(Snapshot(1, 1, {"jokes": 1}, b"", {}))
+        self.install(store, 1)
+        self.append(store, message("jokes", "2", id="y"))
+        store.save(Snapshot(2, 1, {"jokes": 2}, b"", {}))
+        self.append(store, message("jokes", "3", id="z"))
+        store.save(Snapshot(3, 1, {"jokes": 3}, b"left out", {}))
+        self.assertEqual(self.ids_of_three(store), [1, 2, 3])
+        self.settle()
+        self.assertEqual(self.ids_of_three(store), [1, 2, 3])
+        self.assertEqual(self.holdings(self.reopen(store)), [2, [3], [1, 2, 3], [1, 2, 3], []])
+
+    def test_what_was_to_be_purged_of_the_old_log_is_kept_of_the_new_one(self) -> None:
+        store = self.begin()
+        for number in range(1, 10):
+            self.append(store, act(str(number)), message("jokes", str(number)))
+        self.settle()
+        store.save(Snapshot(self.numbering.index, 1, {"jokes": 9}, b"", {"jokes": 9}))
+        self.install(store, 0)
+        self.append(store, act("other a"), message("jokes", "other 1"))
+        self.append(store, act("other b"), message("jokes", "other 2"))
+        self.settle()
+        self.assertEqual([run[0] for run in self.runs(store, 0)], [1, 2, 3, 4])
+
+    def test_what_was_purged_of_the_old_log_is_purged_of_the_new_one(self) -> None:
+        store = self.begin()
+        for number in range(1, 6):
+            self.append(store, message("jokes", str(number)))
+        self.save(store, {"jokes": 4})
+        self.install(store, 0)
+        for number in range(1, 6):
+            self.append(store, message("jokes", f"other {number}"))
+        self.save(store)
+        self.assertEqual(self.positions(store, "jokes", 1), [1, 2, 3, 4, 5])
+        self.save(store, {"jokes": 3})
+        self.assertEqual(self.positions(store, "jokes", 1), [3, 4, 5])
 
     # Closing
 

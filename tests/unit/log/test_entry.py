@@ -1,8 +1,10 @@
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.log.entry import ACT, MESSAGE, RUN_BYTES_MAX, Entry, Numbering, Run
+from chatproto.log.entry import ACT, MESSAGE, RUN_BYTES_MAX, Entry, Numbering, Run, unseal
 from tests.unit.log.contract import act, message
 
 
@@ -102,3 +104,61 @@ class NumberingTests(SynchronousTestCase):
         self.assertEqual(index, 100 + sum(map(len, batches)))
         self.assertEqual(numbering.index, index)
         self.assertEqual({**positions, **numbering.positions}, positions)
+
+
+class UnsealTests(SynchronousTestCase):
+    def test_what_was_sealed_comes_out_as_it_went_in(self) -> None:
+        entries = [message("jokes", "1", id="x"), message("jokes", "2"), message("jokes", "3", id="y")]
+        entries[1].origin = self
+        (run,) = Numbering(6, {"jokes": 11}, 3).seal(entries)
+        self.assertEqual(unseal(run), entries)
+
+    def test_an_act_has_no_tail(self) -> None:
+        entry = Entry(ACT, "", "p1", 9.5, b'{"act":"depart","roomid":"jokes","index":1,"epoch":1}')
+        self.assertEqual(unseal(*Numbering(0, {}, 1).seal([entry])), [entry])
+
+    def test_a_run_of_the_other_node_has_no_origins(self) -> None:
+        entry = message("jokes", "1", id="x")
+        entry.origin = self
+        (run,) = Numbering(0, {}, 1).seal([entry])
+        run.entries = []
+        (unsealed,) = unseal(run)
+        self.assertEqual((unsealed.head, unsealed.tail, unsealed.origin), (entry.head, entry.tail, None))
+
+    def test_all_of_a_run_have_the_time_of_its_first(self) -> None:
+        """Only that is kept."""
+        (run,) = Numbering(0, {}, 1).seal([message("jokes", "1", time=5.0), message("jokes", "2", time=6.0)])
+        self.assertEqual([entry.time for entry in unseal(run)], [5.0, 5.0])
+
+    def test_what_somebody_said_is_not_taken_for_the_numbers(self) -> None:
+        """Within a JSON string a quotation mark is escaped."""
+        said = json.dumps('x,"roomid":"jokes","index":1,"epoch":1,y')
+        entry = Entry(MESSAGE, "jokes", "x", 0.0, b'{"content":%b' % said.encode(), b',"time":1}')
+        self.assertEqual(unseal(*Numbering(0, {}, 1).seal([entry])), [entry])
+
+    @given(
+        st.sampled_from(["MainHall", "jokes"]),
+        st.lists(st.tuples(st.text(), st.text(), st.booleans()), min_size=1, max_size=20),
+        st.integers(0, 10**9),
+        st.integers(0, 10**6),
+    )
+    def test_and_is_sealed_again_to_the_same_bytes(
+        self, room: str, said: list[tuple[str, str, bool]], position: int, epoch: int
+    ) -> None:
+        entries = [
+            Entry(
+                MESSAGE,
+                room,
+                str(at),
+                5.0,
+                b'{"content":%b' % json.dumps(content).encode(),
+                b',"by":%b}' % json.dumps(by).encode(),
+                retriable,
+            )
+            for at, (content, by, retriable) in enumerate(said)
+        ]
+        sealed = Numbering(0, {room: position}, epoch).seal(entries)
+        unsealed = [entry for run in sealed for entry in unseal(run)]
+        self.assertEqual(unsealed, entries)
+        again = Numbering(0, {room: position}, epoch).seal(unsealed)
+        self.assertEqual([run.body for run in again], [run.body for run in sealed])

@@ -17,7 +17,7 @@ class PurgeTests(SynchronousTestCase):
         self.patch(purge, "IDS_SWEPT", 2)
         self.database = sqlite3.connect(":memory:", isolation_level=None)
         self.addCleanup(self.database.close)
-        self.database.executescript(SCHEMA)
+        self.database.executescript("".join(SCHEMA))
         self.purge = Purge(self.database)
         self.index = 0
 
@@ -108,6 +108,37 @@ class PurgeTests(SynchronousTestCase):
         self.plan(jokes=2)
         self.finish()
         self.assertEqual([line for line in statements if "jokes" in line], [])
+
+    def test_forgets_what_was_planned_and_what_was_purged(self) -> None:
+        """Another log has other rows at the same places."""
+        for position in range(1, 8):
+            self.say("jokes", position)
+            self.act()
+        self.plan(jokes=7)
+        self.purge.some()
+        self.purge.forget()
+        self.assertFalse(self.purge)
+        self.assertEqual(self.kept(), [4, 5, 6, 7])
+        self.plan(jokes=6)
+        self.finish()
+        self.assertEqual((self.kept(), self.kept("")), ([6, 7], []))
+        self.purge.forget()
+        self.plan(jokes=7)
+        self.purge.forget()
+        self.database.execute("DELETE FROM log")
+        for position in range(1, 8):
+            self.say("jokes", position)
+        self.plan(jokes=3)
+        self.finish()
+        self.assertEqual(self.kept(), [3, 4, 5, 6, 7])
+
+    def test_forgets_the_ids_it_had_to_look_at(self) -> None:
+        self.say("jokes", 1, id="a", age_s=IDS_KEPT_S + 1)
+        self.plan(jokes=2)
+        self.purge.some()
+        self.purge.forget()
+        self.assertFalse(self.purge)
+        self.assertEqual(self.ids(), ["a"])
 
     def test_the_first_position_of_all_is_nothing_to_purge(self) -> None:
         self.say("jokes", 1)

@@ -9,8 +9,9 @@ from chatproto.errors import StoreBusy, StoreCorrupt
 from chatproto.link import Turn
 from chatproto.log import single
 from chatproto.log.entry import Entry, Numbering, Run
+from chatproto.log.gathering import GATHER_TURNS_MAX
 from chatproto.log.interface import ILog, IStore, Slice, Snapshot
-from chatproto.log.single import GATHER_TURNS_MAX, SingleLog
+from chatproto.log.single import SingleLog
 from tests.unit.log.contract import act, message
 from tests.unit.turns import TurnClock
 
@@ -18,6 +19,8 @@ from tests.unit.turns import TurnClock
 @implementer(IStore)
 class RecordingStore:
     """Remembers what it is asked; appends are durable when a test says so."""
+
+    held_configuration: bytes | None = None
 
     def __init__(self, snapshot: Snapshot | None = None, runs: list[Run] | None = None) -> None:
         self.recovered = (snapshot, runs or [])
@@ -27,6 +30,9 @@ class RecordingStore:
         self.ids: dict[str, int] = {}
         self.asked: list[tuple[Any, ...]] = []
         self.held: Deferred[Run | None] = Deferred()
+
+    def configuration(self) -> bytes | None:
+        return self.held_configuration
 
     def recover(self) -> Any:
         return self.recovered
@@ -67,6 +73,35 @@ class RecordingStore:
         return succeed(None)
 
 
+class Hearer:
+    """`Replayed` that notes what it hears."""
+
+    def __init__(self, log: SingleLog, heard: list[Any]) -> None:
+        self.log = log
+        self.heard = heard
+
+    def restore(self, state: bytes | None) -> None:
+        self.heard.append(("restore", state))
+
+    def replay(self, run: Run) -> None:
+        self.heard.append(("replay", run.index))
+
+    def commit(self, runs: list[Run]) -> None:
+        self.heard.append(("commit", [run.index for run in runs], self.log.position))
+
+    def repeated(self, entry: Entry, run: Run | None, offset: int) -> None:
+        self.heard.append(("repeated", entry, run, offset))
+
+    def capture(self) -> tuple[bytes, dict[str, int]]:
+        return b"captured", {"jokes": 2}
+
+    def changed(self) -> None:
+        self.heard.append(("changed",))
+
+    def told(self, note: bytes) -> None:
+        self.heard.append(("told", note))
+
+
 class SingleLogTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = TurnClock()
@@ -76,13 +111,7 @@ class SingleLogTestCase(SynchronousTestCase):
     def begin(self, store: RecordingStore) -> None:
         self.store = store
         self.log = SingleLog(lambda: store, Turn(self.clock))
-        self.log.open(
-            lambda state: self.heard.append(("restore", state)),
-            lambda run: self.heard.append(("replay", run.index)),
-            lambda runs: self.heard.append(("commit", [run.index for run in runs], self.log.position)),
-            lambda entry, run, offset: self.heard.append(("repeated", entry, run, offset)),
-            lambda: (b"captured", {"jokes": 2}),
-        )
+        self.log.open(Hearer(self.log, self.heard))
 
     def turn(self) -> None:
         self.clock.turn()
@@ -107,8 +136,8 @@ class OpeningTests(SingleLogTestCase):
     def test_provides_the_interface(self) -> None:
         self.assertTrue(verifyClass(ILog, SingleLog))
         self.assertEqual(
-            (self.log.epoch, self.log.role, self.log.redundancy, self.log.durable, self.log.position),
-            (1, "leader", "single", 1, 0),
+            (self.log.epoch, self.log.role, self.log.redundancy, self.log.durable, self.log.position, self.log.peers),
+            (1, "leader", "single", 1, 0, []),
         )
 
     def test_the_store_is_opened_by_open(self) -> None:
@@ -116,7 +145,11 @@ class OpeningTests(SingleLogTestCase):
             raise StoreBusy("in use")
 
         log = SingleLog(refuse, Turn(self.clock))
-        self.assertRaises(StoreBusy, log.open, None, None, None, None, None)
+        self.assertRaises(StoreBusy, log.open, Hearer(log, self.heard))
+
+    def test_there_is_no_other_node(self) -> None:
+        self.assertTrue(self.log.serving)
+        self.assertFalse(self.log.tell(b"anybody?"))
 
     def test_a_new_log_replays_nothing_and_begins_with_1(self) -> None:
         self.assertEqual(self.heard, [])
@@ -148,11 +181,10 @@ class OpeningTests(SingleLogTestCase):
 
     def open(self, snapshot: Snapshot | None, runs: list[Run], **calls: Any) -> None:
         log = SingleLog(lambda: RecordingStore(snapshot, runs), Turn(self.clock))
-
-        def ignore(*_: Any) -> Any:
-            pass
-
-        log.open(calls.get("restore", ignore), calls.get("replay", ignore), ignore, ignore, ignore)
+        hearer = Hearer(log, [])
+        for name, call in calls.items():
+            setattr(hearer, name, call)
+        log.open(hearer)
 
     def test_a_message_that_is_missing_is_damage(self) -> None:
         for positions, runs in (
@@ -300,7 +332,7 @@ class SnapshotTests(SingleLogTestCase):
         self.settle()
         self.log.snapshot()
         # The position counts what is appended already: the store takes a snapshot after the appends before it.
-        self.assertEqual(self.store.snapshots, [Snapshot(2, 1, {"jokes": 2}, b"captured", {"jokes": 2})])
+        self.assertEqual(self.store.snapshots, [Snapshot(2, 1, {"jokes": 2}, b"captured", {"jokes": 2}, [(1, 1)])])
 
     def test_its_positions_are_a_copy(self) -> None:
         self.commit(message("jokes", "1"))
@@ -321,7 +353,7 @@ class SnapshotTests(SingleLogTestCase):
         self.commit(act("c"))
         self.assertEqual(self.store.snapshots, [])
         self.commit(act("d"))
-        self.assertEqual(self.store.snapshots, [Snapshot(14, 1, {}, b"captured", {"jokes": 2})])
+        self.assertEqual(self.store.snapshots, [Snapshot(14, 1, {}, b"captured", {"jokes": 2}, [(1, 1)])])
 
 
 class PassingOnTests(SingleLogTestCase):

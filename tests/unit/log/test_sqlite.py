@@ -1,6 +1,9 @@
 import os
+import shutil
 import sqlite3
 import stat
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,7 +14,8 @@ from chatproto.log.entry import Numbering, Run
 from chatproto.log.interface import Slice, Snapshot
 from chatproto.log.purge import PURGE_ROWS
 from chatproto.log.rows import collect_slices, runs_after
-from chatproto.log.sqlite import SQLiteStore, connect
+from chatproto.log.sqlite import SCHEMA, SCHEMA_VERSION, SQLiteStore, connect
+from chatproto.log.writer import abandon_installation
 from tests.unit.log.contract import StoreContract, act, message
 from tests.unit.log.rig import SQLiteTestCase
 
@@ -69,20 +73,22 @@ class DirectoryTests(SQLiteTestCase):
     def test_another_schema_version_is_refused(self) -> None:
         self.open()
         self.close()
-        self.change("PRAGMA user_version=2")
-        error = self.assertRaises(StoreVersion, self.open)
-        self.assertIn("version 2", str(error))
+        for version in (0, SCHEMA_VERSION + 1):
+            self.change(f"PRAGMA user_version={version}")
+            for opening in (self.open, partial(connect, self.directory, writing=False)):
+                error = self.assertRaises(StoreVersion, opening)
+                self.assertIn(f"version {version}", str(error))
 
     def test_a_database_without_tables_is_made_ours(self) -> None:
         os.mkdir(self.directory)
         self.change("PRAGMA user_version=9")
         self.open()
         self.close()
-        self.assertEqual(self.tables(), ["ids", "log", "snapshot"])
+        self.assertEqual(self.tables(), ["ids", "log", "orphans", "pair", "snapshot"])
         self.open()
 
     def test_tables_that_cannot_be_made_are_told_and_not_half_made(self) -> None:
-        patched = self.patch(sqlite, "SCHEMA", sqlite.SCHEMA + "CREATE NONSENSE;")
+        patched = self.patch(sqlite, "SCHEMA", (*SCHEMA, "CREATE NONSENSE;"))
         error = self.assertRaises(StoreError, self.open)
         self.assertIn(self.path, str(error))
         patched.restore()
@@ -268,6 +274,55 @@ class FailingTests(FilledTestCase):
         self.calls.run_until(lambda: self.failures)
         self.assertEqual((len(self.failures), self.done), (1, []))
 
+    def check_failing(self, statement: str, table: str, work: Callable[[SQLiteStore], None]) -> None:
+        """Check that work whose statement fails is told once, not done, and not half kept."""
+        store = self.store
+        assert store is not None
+        self.append(message("MainHall", "1"), act("a"), name="before")
+        store.cut(2, [("x", b"x")], lambda: None)
+        self.settle()
+        held = list(store._lookup.iterdump())
+        store._database.execute(
+            f"CREATE TEMP TRIGGER full BEFORE {statement} ON {table} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+        )
+        work(store)
+        self.append(message("MainHall", "2"), name="later")
+        store.save(Snapshot(2, 1, {}, b"", {}))
+        self.settle()
+        self.close()
+        self.assertEqual(len(self.failures), 1)
+        self.assertIn("the disk is full", self.failures[0])
+        self.assertEqual(self.done, ["before"])
+        database = connect(self.directory, writing=False)
+        self.addCleanup(database.close)
+        self.assertEqual(list(database.iterdump()), held)
+
+    def done_with(self, name: str) -> Callable[[], None]:
+        return partial(self.done.append, name)
+
+    def test_a_failed_configuration_is_told(self) -> None:
+        self.check_failing("INSERT", "pair", lambda store: store.configure(b"one", self.done_with("configure")))
+
+    def test_a_failed_adoption_is_told(self) -> None:
+        self.check_failing("DELETE", "orphans", lambda store: store.adopted(["x"]))
+
+    def test_a_failed_cut_is_told(self) -> None:
+        for statement, table in (("INSERT", "orphans"), ("DELETE", "log")):
+            self.check_failing(statement, table, lambda store: store.cut(1, [("y", b"y")], self.done_with("cut")))
+            self.failures.clear()
+            self.done.clear()
+            self.directory = self.mktemp()
+            self.numbering = Numbering(0, {}, 1)
+            self.open().recover()
+
+    def test_a_failed_installation_is_told(self) -> None:
+        self.check_failing("INSERT", "pair", lambda store: store.install(1, self.done_with("install")))
+
+    def test_a_failed_end_of_an_installation_is_told(self) -> None:
+        assert self.store is not None
+        self.store.install(0, lambda: None)
+        self.check_failing("DELETE", "pair", lambda store: store.save(Snapshot(1, 1, {}, b"", {})))
+
     def test_a_failing_reading_answers_with_its_failure(self) -> None:
         assert self.store is not None
         self.settle()
@@ -334,6 +389,59 @@ class PurgeTests(FilledTestCase):
         self.save_all(jokes=4)
         self.assertEqual([self.store.find(id) for id in ("x", "y", "z")], [None, 2, 3])
 
+    def test_an_installation_ends_a_purge_that_is_under_way(self) -> None:
+        """Which knows the rows of the old log, and would take some of the new one's for them."""
+        for number in range(3 * PURGE_ROWS):
+            self.append(act(str(number)), message("jokes", str(number)))
+        self.settle()
+        store = self.store
+        assert store is not None
+        deleted = []
+
+        def note(statement: str) -> None:
+            if statement.startswith("DELETE FROM log WHERE idx IN"):
+                deleted.append(statement)
+                if len(deleted) == 2:
+                    store.install(0, lambda: None)
+                    self.numbering = Numbering(0, {}, 2)
+                    for number in range(10):
+                        self.append(act(f"other {number}"), message("jokes", f"other {number}"))
+
+        store._database.set_trace_callback(note)
+        first = {"jokes": 3 * PURGE_ROWS}
+        store.save(Snapshot(self.numbering.index, 1, {"jokes": 3 * PURGE_ROWS}, b"", first))
+        self.settle()
+        store._database.set_trace_callback(None)
+        self.assertEqual((len(deleted), sqlite3_count(self.directory)), (2, 20))
+
+    def test_a_cut_leaves_a_purge_to_go_on(self) -> None:
+        """What it deletes lies in the snapshot, below the cut."""
+        for number in range(3 * PURGE_ROWS):
+            self.append(act(str(number)))
+        index = self.numbering.index
+        kept = self.append(message("jokes", "1"), act("kept"))
+        self.append(message("jokes", "2"))
+        self.settle()
+        store = self.store
+        assert store is not None
+        deleted = []
+
+        def note(statement: str) -> None:
+            if statement.startswith("DELETE FROM log WHERE idx IN"):
+                deleted.append(statement)
+                if len(deleted) == 1:
+                    store.cut(index + 2, [], lambda: None)
+                    kept.extend(Numbering(index + 2, {"jokes": 1}, 2).seal([message("jokes", "other"), act("other")]))
+                    store.append(kept[2:], lambda: None)
+
+        store._database.set_trace_callback(note)
+        store.save(Snapshot(index, 1, {}, b"", {}))
+        self.settle()
+        store._database.set_trace_callback(None)
+        runs = list(runs_after(store._lookup, index))
+        self.assertEqual([run.ids for run in runs], [run.ids for run in kept])
+        self.assertEqual(sqlite3_count(self.directory), 4)
+
     def save_all(self, **first: int) -> None:
         assert self.store is not None
         self.store.save(Snapshot(self.numbering.index, 1, dict(self.numbering.positions), b"", first))
@@ -388,6 +496,336 @@ class SavingTests(FilledTestCase):
         other.execute("COMMIT")
         self.settle()
         self.assertEqual(self.store.find("x"), 1)
+
+
+class TogetherTests(FilledTestCase):
+    """With another process, as it were, keeping the writer waiting in between."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.other = sqlite3.connect(self.path, isolation_level=None)
+        self.addCleanup(self.other.close)
+
+    def test_what_queued_up_goes_in_one_transaction(self) -> None:
+        store = self.store
+        assert store is not None
+        store.cut(0, [(id, b"") for id in "abc"], lambda: None)
+        self.settle()
+        begun: list[str] = []
+        store._database.set_trace_callback(lambda line: begun.append(line) if line.startswith("BEGIN") else None)
+        self.other.execute("BEGIN IMMEDIATE")
+        self.append(message("MainHall", "0"), name=0)
+        while not begun:
+            pass
+        for number in range(1, 31, 3):
+            self.append(message("MainHall", str(number)), name=number)
+            store.configure(b"%d" % number, partial(self.done.append, number + 1))
+            store.adopted(["b"])
+            self.append(act(str(number)), name=number + 2)
+        self.other.execute("COMMIT")
+        self.calls.run_until(lambda: len(self.done) == 31)
+        store._database.set_trace_callback(None)
+        self.assertEqual(self.done, list(range(31)))
+        self.assertEqual(len(begun), 2)
+        self.assertEqual(store.configuration(), b"28")
+        self.assertEqual([id for id, _ in store.orphans()], ["a", "c"])
+
+    def test_ids_on_the_disk_are_hidden_before_they_are_removed(self) -> None:
+        for remove, left in ((SQLiteStore.cut, [1, None]), (SQLiteStore.install, [None, None])):
+            store = self.store
+            assert store is not None
+            for number, id in enumerate("xy"):
+                self.append(message("jokes", str(number), id=id))
+            self.settle()
+            store.save(Snapshot(1, 1, {"jokes": 1}, b"", {}))
+            self.settle()
+            self.other.execute("BEGIN IMMEDIATE")
+            if remove is SQLiteStore.cut:
+                store.cut(1, [], lambda: None)
+            else:
+                store.install(0, lambda: None)
+            (ids,) = self.other.execute("SELECT count(*) FROM ids").fetchone()
+            self.assertEqual(ids, 2)
+            self.assertEqual([store.find(id) for id in "xy"], left)
+            self.other.execute("COMMIT")
+            self.settle()
+            self.assertEqual([store.find(id) for id in "xy"], left)
+            (ids,) = self.other.execute("SELECT count(*) FROM ids").fetchone()
+            self.assertEqual(ids, len([index for index in left if index]))
+            store.install(0, lambda: None)
+            self.numbering = Numbering(0, {}, 1)
+
+
+class RunsTests(FilledTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        for number in range(3):
+            self.append(message("MainHall", f"{number:0100}"))
+        self.settle()
+
+    def answer(self, after: int, bytes_max: int) -> Any:
+        assert self.store is not None
+        answers: list[Any] = []
+        self.store.runs(after, bytes_max).addBoth(answers.append)
+        self.calls.run_until(lambda: answers)
+        return answers[0]
+
+    def damage(self, index: int) -> None:
+        self.change("UPDATE log SET body = ? WHERE idx = ?", b"one\ntwo", index)
+        self.open()
+
+    def test_nothing_is_read_beyond_what_is_asked(self) -> None:
+        self.damage(3)
+        self.assertEqual([run.index for run in self.answer(0, 250)], [1, 2])
+
+    def test_a_damaged_run_is_not_passed_on(self) -> None:
+        self.damage(2)
+        failure = self.answer(0, 1000)
+        failure.trap(StoreCorrupt)
+        self.assertIn("entry 2 ", str(failure.value))
+
+    def test_no_transaction_is_left_open(self) -> None:
+        """Or the write-ahead log would grow for ever."""
+        self.damage(2)
+        answers = [self.answer(0, 1), self.answer(1, 1000)]
+        self.assertEqual(len(answers), 2)
+        self.append(message("MainHall", "more"))
+        self.settle()
+        database = sqlite3.connect(self.path)
+        self.addCleanup(database.close)
+        self.assertEqual(database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone(), (0, 0, 0))
+
+
+class KilledTests(FilledTestCase):
+    """What is found wherever the power went: the write-ahead log is there up to some page."""
+
+    def found_after(self, work: Callable[[SQLiteStore], None]) -> Iterator[SQLiteStore]:
+        """Do work on the open store; then open what each end in the middle of it would have left, earliest first."""
+        store = self.store
+        assert store is not None
+        self.settle()
+        database = sqlite3.connect(self.path)
+        self.assertEqual(database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone(), (0, 0, 0))
+        database.close()
+        work(store)
+        self.settle()
+        whole = self.mktemp()
+        shutil.copytree(self.directory, whole, ignore=shutil.ignore_patterns("*-shm"))
+        log = os.path.join(whole, "log.sqlite-wal")
+        pages, rest = divmod(os.path.getsize(log) - 32, 24 + 4096)
+        self.assertEqual(rest, 0)
+        self.assertGreater(pages, 3)
+        for left in range(pages + 1):
+            self.close()
+            self.directory = self.mktemp()
+            shutil.copytree(whole, self.directory)
+            os.truncate(os.path.join(self.directory, "log.sqlite-wal"), 32 + left * (24 + 4096))
+            yield self.open()
+
+    def holdings(self, store: SQLiteStore) -> tuple[Any, ...]:
+        snapshot, runs = store.recover()
+        indexes = [run.index for run in runs]
+        (ids,) = store._lookup.execute("SELECT count(*) FROM ids").fetchone()
+        orphans = [id for id, _ in store.orphans()]
+        return snapshot and snapshot.index, indexes, [store.find(id) for id in "xyz"], ids, orphans
+
+    def check_found(self, work: Callable[[SQLiteStore], None], *allowed: Any) -> None:
+        """Check that exactly these are found, one after another."""
+        found: list[Any] = []
+        for store in self.found_after(work):
+            holdings = self.holdings(store)
+            if not found or found[-1] != holdings:
+                found.append(holdings)
+        self.assertEqual(found, list(allowed))
+
+    def fill(self) -> None:
+        for number, id in enumerate("xyz"):
+            self.append(message("jokes", str(number), id=id), act(f"{number:0100000}"))
+        self.settle()
+        assert self.store is not None
+        self.store.save(Snapshot(4, 1, {"jokes": 2}, b"own", {}))
+
+    BEFORE = (4, [5, 6], [1, 3, 5], 3, [])
+
+    def test_a_cut_happens_wholly_or_not(self) -> None:
+        self.fill()
+
+        def work(store: SQLiteStore) -> None:
+            store.cut(4, [("z", b"z" * 50000), ("w", b"w")], lambda: None)
+
+        self.check_found(work, self.BEFORE, (4, [], [1, 3, None], 2, ["z", "w"]))
+
+    def test_a_cut_and_what_follows_happen_one_after_another(self) -> None:
+        self.fill()
+
+        def work(store: SQLiteStore) -> None:
+            store.cut(4, [("z", b"z")], lambda: None)
+            self.numbering = Numbering(4, {"jokes": 2}, 2)
+            self.append(act("other"), message("jokes", "other", id="z"))
+            self.settle()
+            store.adopted(["z"])
+
+        after = (4, [5, 6], [1, 3, 6], 2)
+        self.check_found(work, self.BEFORE, (4, [], [1, 3, None], 2, ["z"]), (*after, ["z"]), (*after, []))
+
+    def test_an_installation_over_everything_happens_wholly_or_not(self) -> None:
+        self.fill()
+
+        def work(store: SQLiteStore) -> None:
+            store.install(0, lambda: None)
+            self.append_other(Numbering(0, {}, 2))
+            store.save(Snapshot(9, 2, {"jokes": 1}, b"other", {}))
+            self.append(message("jokes", "tail"))
+
+        nothing = (None, [], [None] * 3, 0, [])
+        ended = [None, 9, 8]
+        self.check_found(work, self.BEFORE, nothing, (9, [], ended, 2, []), (9, [10], ended, 2, []))
+
+    def test_an_installation_after_an_index_happens_wholly_or_not(self) -> None:
+        self.fill()
+
+        def work(store: SQLiteStore) -> None:
+            store.install(5, lambda: None)
+            self.append_other(Numbering(5, {"jokes": 3}, 2))
+            store.save(Snapshot(14, 2, {"jokes": 4}, b"other", {}))
+            self.append(message("jokes", "tail"))
+
+        ended = [1, 14, 13]
+        self.check_found(
+            work,
+            self.BEFORE,
+            (4, [5], [1, 3, 5], 3, []),
+            (14, [], ended, 3, []),
+            (14, [15], ended, 3, []),
+        )
+
+    def append_other(self, numbering: Numbering) -> None:
+        """Append the last two of nine entries, as another node that has purged the others would send them."""
+        self.numbering = numbering
+        numbering.seal([act(str(number)) for number in range(7)])
+        self.append(message("MainHall", "other", id="z"))
+        self.append(message("jokes", "other", id="y"))
+
+    def test_going_back_from_an_installation_happens_wholly_or_not(self) -> None:
+        self.fill()
+        assert self.store is not None
+        self.store.install(4, lambda: None)
+        self.append_other(Numbering(4, {"jokes": 2}, 2))
+        self.settle()
+        self.close()
+        whole = self.mktemp()
+        shutil.copytree(self.directory, whole)
+        # It goes back while it is opened: what is left of that is the work here.
+        database = sqlite3.connect(os.path.join(whole, "log.sqlite"), isolation_level=None)
+        self.addCleanup(database.close)
+        abandon_installation(database)
+        log = os.path.join(whole, "log.sqlite-wal")
+        pages, rest = divmod(os.path.getsize(log) - 32, 24 + 4096)
+        self.assertEqual(rest, 0)
+        for left in range(pages + 1):
+            self.close()
+            self.directory = self.mktemp()
+            shutil.copytree(whole, self.directory, ignore=shutil.ignore_patterns("*-shm"))
+            os.truncate(self.path + "-wal", 32 + left * (24 + 4096))
+            self.assertEqual(self.holdings(self.open()), (4, [], [1, 3, None], 2, []))
+
+
+VERSION_1 = """
+CREATE TABLE log (
+    idx INTEGER PRIMARY KEY, count INTEGER NOT NULL, epoch INTEGER NOT NULL, kind TEXT NOT NULL, room TEXT NOT NULL,
+    position INTEGER NOT NULL, time REAL NOT NULL, ids BLOB NOT NULL, retriable BLOB, body BLOB NOT NULL
+) STRICT;
+CREATE INDEX archive ON log (room, position) WHERE position > 0;
+CREATE TABLE ids (id TEXT PRIMARY KEY, idx INTEGER NOT NULL, time REAL NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE snapshot (idx INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+PRAGMA application_id=0x63707274;
+PRAGMA user_version=1;
+"""
+
+
+class MigrationTests(SQLiteTestCase):
+    """A database that the first releases wrote, before there were two nodes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        os.mkdir(self.directory)
+        encode = msgspec.msgpack.encode
+        database = sqlite3.connect(self.path, isolation_level=None)
+        database.execute("PRAGMA journal_mode=WAL")
+        database.executescript(VERSION_1)
+        snapshot = {"index": 2, "epoch": 1, "positions": {"jokes": 1}, "state": b"state", "first": {}}
+        database.execute("INSERT INTO snapshot VALUES (2, ?)", (encode(snapshot),))
+        database.execute("INSERT INTO ids VALUES ('x', 2, 1000.0)")
+        log = "INSERT INTO log VALUES (?, 1, 1, 'message', 'jokes', ?, 1000.0, ?, ?, ?)"
+        database.execute(log, (2, 1, encode(["x"]), encode([0]), b"one"))
+        database.execute(log, (3, 2, encode(["y"]), None, b"two"))
+        database.close()
+
+    def version(self) -> tuple[int, list[str]]:
+        database = sqlite3.connect(self.path)
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+        database.close()
+        return version, [name for (name,) in tables]
+
+    OLD = (1, ["ids", "log", "snapshot"])
+    NEW = (2, ["ids", "log", "orphans", "pair", "snapshot"])
+
+    def check_whole(self, store: SQLiteStore) -> None:
+        snapshot, runs = store.recover()
+        self.assertEqual(snapshot, Snapshot(2, 1, {"jokes": 1}, b"state", {}, []))
+        self.assertEqual(list(runs), [Run(3, 1, "message", "jokes", 2, 1000.0, ["y"], b"two")])
+        self.assertEqual((store.find("x"), store.configuration(), store.orphans()), (2, None, []))
+
+    def test_it_is_taken_over(self) -> None:
+        store = self.open()
+        self.check_whole(store)
+        store.configure(b"one", lambda: None)
+        store.cut(2, [("y", b"two")], lambda: None)
+        self.close()
+        self.assertEqual(self.version(), self.NEW)
+        store = self.open()
+        self.assertEqual((store.configuration(), store.orphans()), (b"one", [("y", b"two")]))
+
+    def test_reading_leaves_it_as_it_is(self) -> None:
+        database = connect(self.directory, writing=False)
+        self.assertEqual([run.index for run in runs_after(database, 2)], [3])
+        database.close()
+        self.assertEqual(self.version(), self.OLD)
+
+    def test_it_can_be_read_before_and_after_it_is_taken_over(self) -> None:
+        database = connect(self.directory, writing=False)
+        self.addCleanup(database.close)
+        self.open()
+        self.assertEqual([run.index for run in runs_after(database, 2)], [3])
+
+    def test_what_cannot_be_taken_over_is_left_as_it_was(self) -> None:
+        patched = self.patch(sqlite, "SCHEMA", (SCHEMA[0], SCHEMA[1] + "CREATE NONSENSE;"))
+        error = self.assertRaises(StoreError, self.open)
+        self.assertIn(self.path, str(error))
+        self.assertEqual(self.version(), self.OLD)
+        patched.restore()
+        self.check_whole(self.open())
+
+    def test_it_is_taken_over_wholly_or_not(self) -> None:
+        """Wherever the power goes."""
+        self.open()
+        whole = self.mktemp()
+        shutil.copytree(self.directory, whole, ignore=shutil.ignore_patterns("*-shm"))
+        log = os.path.join(whole, "log.sqlite-wal")
+        pages, rest = divmod(os.path.getsize(log) - 32, 24 + 4096)
+        self.assertEqual(rest, 0)
+        found = []
+        for left in range(pages + 1):
+            self.close()
+            self.directory = self.mktemp()
+            shutil.copytree(whole, self.directory)
+            os.truncate(self.path + "-wal", 32 + left * (24 + 4096))
+            found.append(self.version())
+            self.check_whole(self.open())
+        self.assertEqual(found, sorted(found))
+        self.assertEqual((found[0], found[-1]), (self.OLD, self.NEW))
+        self.assertEqual({version for version, _ in found}, {1, 2})
 
 
 def sqlite3_count(directory: str) -> int:

@@ -59,11 +59,12 @@ class ContractTests(StoreContract, SynchronousTestCase):
         super().setUp()
         self.clock = SimClock()
         self.disk = SimDisk(self.clock, random.Random(0))
+        self.failures: list[str] = []
         self.polite = True
 
     def open(self) -> SimStore:
         self.life = HostClock(self.clock)
-        return self.disk.open("data", self.fail, self.life)
+        return self.disk.open("data", self.failures.append, self.life)
 
     def settle(self) -> None:
         self.clock.run(1)
@@ -352,6 +353,252 @@ class SimDiskTests(SynchronousTestCase):
         self.clock.run(5)
         self.assertEqual((answers, life.done), ([], ["m1"]))
         self.assertEqual(ids(Life(self.disk).recovered), ["m1"])
+
+
+class PairedDiskTests(SynchronousTestCase):
+    """What a disk holds for two nodes, and what crashes and faults make of it."""
+
+    def setUp(self) -> None:
+        self.clock = SimClock()
+
+    def begin(self, seed: int, **options: Any) -> None:
+        """Have a new disk with three messages on it, each a run, the first one in a snapshot."""
+        self.disk = SimDisk(self.clock, random.Random(seed), **options)
+        life = self.life = Life(self.disk)
+        life.append(1)
+        life.save()
+        life.append(2)
+        life.append(3)
+        life.store.configure(b"one", lambda: None)
+        self.clock.run(10)
+
+    def cut(self, after: int, *numbers: int) -> None:
+        """Cut, and number on after it."""
+        orphans = [(f"m{number}", b"%d" % number) for number in numbers]
+        self.life.store.cut(after, orphans, lambda: self.life.done.append("cut"))
+        self.life.numbering = Numbering(after, {"hall": after}, 2)
+
+    def install(self, after: int) -> None:
+        """Begin to install, and number on after it, leaving five entries out."""
+        self.life.store.install(after, lambda: self.life.done.append("install"))
+        self.life.numbering = Numbering(after + 5, {"hall": after}, 2)
+
+    def found(self) -> tuple[Any, ...]:
+        """End the process and return what its next life finds."""
+        self.life.clock.die()
+        self.disk.crash()
+        life = self.life = Life(self.disk)
+        found = [life.store.find(f"m{number}") for number in (1, 2, 3, 4)]
+        orphans = [id for id, _ in life.store.orphans()]
+        self.assertEqual(self.disk.orphans("data"), life.store.orphans())
+        configuration = life.store.configuration()
+        self.assertEqual(self.disk.configuration("data"), configuration)
+        snapshot = life.snapshot and life.snapshot.index
+        return snapshot, [run.index for run in life.recovered], found, orphans, configuration
+
+    BEFORE = (1, [2, 3], [1, 2, 3, None], [], b"one")
+
+    def outcomes(self, work: Any, seeds: int = 300) -> set[Any]:
+        """Return what is found after work and a crash soon after, whatever the dice."""
+        found = set()
+        for seed in range(seeds):
+            self.begin(seed)
+            work()
+            self.clock.run(random.Random(seed).uniform(0, 0.012))
+            found.add(str(self.found()))
+        return found
+
+    def check_outcomes(self, work: Any, *allowed: Any) -> None:
+        self.assertEqual(self.outcomes(work), set(map(str, allowed)))
+
+    def test_crash_in_a_cut(self) -> None:
+        """What was cut is in the log or among the orphans, and what follows is there only with the cut."""
+
+        def work() -> None:
+            self.cut(2, 3)
+            self.life.append(4)
+            self.life.store.adopted(["m3"])
+
+        cut = (1, [2], [1, 2, None, None], ["m3"], b"one")
+        self.check_outcomes(work, self.BEFORE, cut, (1, [2, 3], [1, 2, None, 3], [], b"one"))
+
+    def test_crash_in_what_goes_together(self) -> None:
+        """Appends, configurations and adoptions that waited for one another are one commit."""
+
+        def work() -> None:
+            self.cut(3, 9)
+            self.life.append(4)
+            self.life.store.configure(b"two", lambda: None)
+            self.life.store.adopted(["m9"])
+            self.life.append(5)
+
+        self.check_outcomes(
+            work,
+            self.BEFORE,
+            (*self.BEFORE[:3], ["m9"], b"one"),
+            (1, [2, 3, 4, 5], [1, 2, 3, 4], [], b"two"),
+        )
+
+    def test_crash_in_an_installation(self) -> None:
+        """It goes back to where it began until its snapshot is there."""
+
+        def work() -> None:
+            self.install(0)
+            self.life.append(3)
+            self.life.append(4)
+            self.life.save()
+            self.life.append(5)
+
+        nothing = (None, [], [None] * 4, [], b"one")
+        ended = [None, None, 6, 7]
+        self.check_outcomes(work, self.BEFORE, nothing, (7, [], ended, [], b"one"), (7, [8], ended, [], b"one"))
+
+    def test_crash_in_an_installation_after_an_index(self) -> None:
+        def work() -> None:
+            self.install(2)
+            self.life.append(4)
+            self.life.save()
+
+        self.check_outcomes(
+            work, self.BEFORE, (1, [2], [1, 2, None, None], [], b"one"), (8, [], [1, 2, None, 8], [], b"one")
+        )
+
+    def find_all_along(self, *numbers: int) -> list[list[int | None]]:
+        """Return what is found of these ids, step by step, until all is done; the same only once."""
+        found: list[list[int | None]] = []
+
+        def look() -> None:
+            looked = [self.life.store.find(f"m{number}") for number in numbers]
+            if found[-1:] != [looked]:
+                found.append(looked)
+
+        look()
+        self.clock.run(10, after_each=look)
+        return found
+
+    def test_ids_while_several_cuts_are_under_way(self) -> None:
+        """Not even for a moment is an id found that a later cut removes."""
+        self.begin(0)
+        self.life.save()
+        self.clock.run(10)
+        self.assertEqual([self.life.store.find(f"m{number}") for number in (1, 2, 3)], [1, 2, 3])
+        self.life.store.install(3, lambda: None)
+        self.life.numbering = Numbering(3, {"hall": 3}, 2)
+        for number in (4, 5, 6):
+            self.life.append(number)
+        self.life.store.save(Snapshot(3, 2, {"hall": 3}, b"", {}))
+        self.clock.run(10)
+        for after in (5, 4, 3):
+            self.cut(after)
+        self.assertEqual(self.find_all_along(3, 4, 5, 6), [[3, None, None, None]])
+
+    def test_ids_while_several_snapshots_are_under_way(self) -> None:
+        """Not even for a moment is an id lost that a later snapshot has."""
+        self.begin(0)
+        self.life.append(4)
+        self.life.save()
+        self.life.store.install(4, lambda: None)
+        self.life.append(5)
+        self.life.save()
+        self.life.store.install(5, lambda: None)
+        self.life.append(6)
+        self.life.save()
+        self.assertEqual(self.find_all_along(4, 5, 6), [[4, 5, 6]])
+
+    def test_failing(self) -> None:
+        """Whatever commit fails, the opener is told once, and it has happened or not."""
+        for work, done in (
+            (lambda: self.cut(2, 3), (1, [2], [1, 2, None, None], ["m3"], b"one")),
+            (lambda: self.install(0), (None, [], [None] * 4, [], b"one")),
+            (lambda: self.life.store.configure(b"two", lambda: self.life.done.append("")), (*self.BEFORE[:4], b"two")),
+            (lambda: self.life.store.adopted(["m9"]), self.BEFORE),
+        ):
+            found = set()
+            for seed in range(20):
+                self.begin(seed)
+                before = list(self.life.done)
+                self.disk.fail()
+                work()
+                self.life.append(9)
+                self.clock.run(1)
+                self.life.store.configure(b"never", lambda: None)
+                self.clock.run(1)
+                self.assertEqual(len(self.life.failed), 1)
+                self.assertIn("disk I/O error", self.life.failed[0])
+                self.assertEqual(self.life.done, before)
+                found.add(str(self.found()))
+            self.assertEqual(found, {str(self.BEFORE), str(done)})
+
+    def test_full(self) -> None:
+        self.begin(0)
+        self.disk.fill()
+        self.cut(2, 3)
+        self.life.append(9)
+        self.clock.run(1)
+        self.assertEqual(self.life.failed, ["cannot write data: database or disk is full"])
+        self.disk.mend()
+        self.assertEqual(self.found(), self.BEFORE)
+
+    def test_appends_go_upwards(self) -> None:
+        """As in the SQLite store, where an index can be taken once; nobody overwrites what is there."""
+        self.begin(0)
+        self.life.numbering = Numbering(2, {"hall": 2}, 1)
+        self.life.append(4)
+        self.clock.run(1)
+        self.assertEqual(self.life.failed, ["cannot write data: entry 3 cannot follow entry 3"])
+        self.assertEqual(self.found(), self.BEFORE)
+
+    def test_crash_in_what_is_refused(self) -> None:
+        """It has not happened."""
+        for seed in range(10):
+            self.begin(seed, commit_s=(0.5, 0.5))
+            self.cut(0, 1)
+            self.clock.run(0.1)
+            self.assertEqual(self.found(), self.BEFORE)
+
+    def test_a_dead_life_keeps_no_entries_alive(self) -> None:
+        self.begin(0, commit_s=(0.5, 0.5))
+        store = self.life.store
+        self.life.append(4)
+        self.life.append(5)
+        self.clock.run(0.1)
+        self.found()
+        self.assertEqual((store._under_way, list(store._jobs)), ([], []))
+
+    def test_a_new_disk(self) -> None:
+        """Everything is gone, once no process holds it."""
+        self.begin(0)
+        self.cut(2, 3)
+        self.life.store.install(2, lambda: None)
+        self.clock.run(1)
+        self.assertEqual((self.disk.configuration("data"), self.disk.orphans("data")), (b"one", [("m3", b"3")]))
+        self.assertRaises(StoreBusy, self.disk.wipe, "data")
+        self.life.clock.die()
+        self.disk.crash()
+        self.disk.wipe("data")
+        self.assertEqual((self.disk.configuration("data"), self.disk.orphans("data")), (None, []))
+        self.assertEqual(list(self.disk.newest_first("data")), [])
+        self.assertEqual(self.found(), (None, [], [None] * 4, [], None))
+        self.disk.wipe("elsewhere")
+
+    def test_extent(self) -> None:
+        """How far a disk goes can be asked at any time, and so can whether it has changed."""
+        self.begin(1)
+        snapshot, end, installing = self.disk.extent("data")
+        assert snapshot is not None
+        self.assertEqual((snapshot.index, end, installing), (1, 3, False))
+        before = self.disk.changes
+        self.clock.run(1)
+        self.assertEqual(self.disk.changes, before)
+        self.cut(2, 3)
+        self.clock.run(1)
+        self.assertEqual(self.disk.extent("data")[1:], (2, False))
+        self.install(1)
+        self.life.append(7)
+        self.clock.run(1)
+        self.assertEqual(self.disk.extent("data")[1:], (1, True))
+        self.assertGreater(self.disk.changes, before)
+        self.assertEqual(self.disk.extent("nothing"), (None, 0, False))
 
 
 class Keeper:
