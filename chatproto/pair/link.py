@@ -1,0 +1,237 @@
+"""The connections between the two nodes of a pair."""
+
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatproto.errors import WireError
+from chatproto.link import FrameLink, Turn
+from chatproto.pair.messages import FRAME_BYTES_MAX, VERSION, AnyMessage, Hello, PeerMessage, decode, encode
+from chatproto.wire import framed
+
+BACKLOG_BYTES_MAX = 2 * FRAME_BYTES_MAX
+"""A feed waits for its link to be clear, so only one snapshot and what was forwarded can pile up."""
+RETRY_SOON_S = (0.005, 0.015)
+"""A connection that is lost is dialled again almost at once: a process that is gone refuses, and that is news."""
+RETRY_S = (0.05, 0.15)
+RETRY_STRANGER_S = (0.5, 1.5)
+"""Whoever does not greet as the other node should is dialled again at leisure."""
+
+log = Logger()
+
+
+class LinkHeard(Protocol):
+    """Who hears the links."""
+
+    def hello(self) -> Hello:
+        """Return what this node says first."""
+
+    def link_up(self, link: "PeerLink") -> None:
+        """Hear that the other node has said hello."""
+
+    def link_says(self, link: "PeerLink", message: AnyMessage) -> None:
+        """Take a message.
+
+        Raises:
+            WireError: it makes no sense.
+        """
+
+    def link_down(self, link: "PeerLink") -> None:
+        """Hear that a link, which was up, is gone."""
+
+    def link_refused(self) -> None:
+        """Hear that nobody listens where the other node should."""
+
+    def beat(self) -> PeerMessage:
+        """Return what says that this node lives."""
+
+
+class PeerLink(FrameLink):
+    """One connection to the other node.
+
+    Attributes:
+        dialled: whether this node has dialled it: then it may ask and follow over it, otherwise lead.
+        hello: what the other node said first; None until it did.
+        epoch: of the configuration that the other node has, as far as it said.
+        said_epoch: of the one in this node's hello.
+        when_lost: called when the connection is gone, with whether the other node has greeted over it.
+    """
+
+    def __init__(
+        self, heard: LinkHeard, dialled: bool, turn: Turn, clock: IReactorTime, heartbeat_s: float, suspect_s: float
+    ) -> None:
+        """Make a link for `heard`, with a heartbeat, that is aborted after a silence of `suspect_s`."""
+        super().__init__(turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX)
+        self.dialled = dialled
+        self.hello: Hello | None = None
+        self.epoch = self.said_epoch = 0
+        self.when_lost: Callable[[bool], None] | None = None
+        self._heard_by = heard
+        self._beat_s = heartbeat_s, suspect_s
+
+    def connectionMade(self) -> None:
+        """Say hello, and begin to beat."""
+        super().connectionMade()
+        if hasattr(self.transport, "setTcpNoDelay"):
+            self.transport.setTcpNoDelay(True)
+        hello = self._heard_by.hello()
+        self.said_epoch = hello.configuration.epoch if hello.configuration is not None else 0
+        self.say(hello)
+        self.start_heartbeat(*self._beat_s)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell whoever hears this link."""
+        super().connectionLost(reason)
+        if self.hello is not None:
+            self._heard_by.link_down(self)
+        if self.when_lost is not None:
+            self.when_lost(self.hello is not None)
+
+    def say(self, message: PeerMessage) -> None:
+        """Send a message, with all else of this turn."""
+        if self.open:
+            self.send(framed(encode(message)))
+
+    def ping(self) -> None:
+        """Beat."""
+        self.say(self._heard_by.beat())
+
+    def frameReceived(self, frame: bytes) -> None:
+        """Take a message; the first is a hello that fits."""
+        message = decode(frame)
+        if self.hello is not None:
+            if isinstance(message, Hello):
+                raise WireError("it says hello twice")
+            self._heard_by.link_says(self, message)
+            return
+        self._check(message)
+        assert isinstance(message, Hello)
+        self.hello = message
+        self._heard_by.link_up(self)
+
+    def _check(self, hello: AnyMessage) -> None:
+        mine = self._heard_by.hello()
+        if not isinstance(hello, Hello):
+            raise WireError("it does not begin with hello")
+        if hello.version != VERSION:
+            raise WireError(f"it speaks version {hello.version} of the peer link, this is {VERSION}")
+        if hello.service != mine.service:
+            raise WireError(f"it serves {hello.service!r}, this is {mine.service!r}: look at --peer and --service")
+        if hello.name == mine.name:
+            raise WireError(f"it is called {hello.name!r} too: give each node its own --name")
+        if hello.founder == mine.founder:
+            role = "primary" if mine.founder else "secondary"
+            raise WireError(f"both nodes are started with --role={role}: one has to be the other")
+
+
+class PeerLinkFactory(Factory):
+    """Makes the links that the other node dials."""
+
+    noisy = False
+
+    def __init__(self, make: Callable[[bool], PeerLink]) -> None:
+        """Take what makes a link, given whether this node has dialled it."""
+        self._make = make
+
+    def buildProtocol(self, addr: IAddress | None) -> PeerLink:
+        """Make the link of a connection."""
+        return self._make(False)
+
+
+class Dialler:
+    """Keeps a connection to the other node.
+
+    Twisted's `ClientService` keeps to itself why a try has failed; here "refused" is news: nobody is there.
+    """
+
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        make: Callable[[bool], PeerLink],
+        refused: Callable[[], None],
+        clock: IReactorTime,
+        dice: random.Random,
+        patience_s: float,
+    ) -> None:
+        """Dial an endpoint, once started; a try is given up after `patience_s`."""
+        self._endpoint = endpoint
+        self._factory = _DialledFactory(make, self)
+        self._refused = refused
+        self._clock = clock
+        self._dice = dice
+        self._patience_s = patience_s
+        self._running = False
+        self._trying: Deferred[Any] | None = None
+        self._timer: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Begin to dial."""
+        self._running = True
+        self._dial()
+
+    def stop(self) -> None:
+        """Dial no more; a connection that is there stays."""
+        self._running = False
+        self._cancel_timer()
+        if self._trying is not None:
+            self._trying.cancel()
+
+    def _dial(self) -> None:
+        self._timer = self._clock.callLater(self._patience_s, self._give_up)
+        trying: Deferred[Any] = self._endpoint.connect(self._factory)
+        self._trying = trying
+        # It may be answered here and now.
+        trying.addCallbacks(lambda _: self._connected(), self._failed)
+        trying.addErrback(lambda failure: log.failure("dialling the other node", failure))
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if self._trying is not None:
+            self._trying.cancel()
+
+    def _connected(self) -> None:
+        self._trying = None
+        self._cancel_timer()
+
+    def _failed(self, failure: Failure) -> None:
+        self._trying = None
+        self._cancel_timer()
+        if not self._running:
+            return
+        self._again(RETRY_S)
+        if failure.check(ConnectionRefusedError):
+            self._refused()
+
+    def lost(self, greeted: bool) -> None:
+        """Hear that the connection is gone."""
+        if self._running:
+            self._again(RETRY_SOON_S if greeted else RETRY_STRANGER_S)
+
+    def _again(self, pause_s: tuple[float, float]) -> None:
+        self._cancel_timer()
+        self._timer = self._clock.callLater(self._dice.uniform(*pause_s), self._dial)
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+
+class _DialledFactory(Factory):
+    noisy = False
+
+    def __init__(self, make: Callable[[bool], PeerLink], dialler: Dialler) -> None:
+        self._make = make
+        self._dialler = dialler
+
+    def buildProtocol(self, addr: IAddress | None) -> PeerLink:
+        link = self._make(True)
+        link.when_lost = self._dialler.lost
+        return link

@@ -1,0 +1,511 @@
+"""The two-node engine: `ILog` over this node's journal and a link to the other node.
+
+`Replica` decides; this performs. `Journal` is the log as this node has it; `Leading` and `Following` are the two sides
+of the link, of which a node is on one at a time.
+"""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from chatproto.link import Turn
+from chatproto.log.entry import Entry, Run, Slice
+from chatproto.log.gathering import Gathering
+from chatproto.log.interface import ILog, IStore, Peer, Replayed
+from chatproto.pair import journal as journals
+from chatproto.pair import messages as wire
+from chatproto.pair.configuration import Configuration
+from chatproto.pair.following import Following
+from chatproto.pair.journal import Journal
+from chatproto.pair.leading import Leading
+from chatproto.pair.link import Dialler, PeerLink, PeerLinkFactory
+from chatproto.pair.replica import ASK_AGAIN_S, Became, Configured, Effect, Propose, Replica, Rules, Store
+from chatproto.pair.states import NUMBERING, SERVING, Role
+from chatproto.pair.witness import AskedWitness
+
+LOOKS_IN_A_HEARTBEAT = 3
+
+log = Logger()
+
+
+class PairSettings(msgspec.Struct, frozen=True):
+    """What can be set of a node in a pair.
+
+    Attributes:
+        name: the node's name.
+        service: the name of the deployment.
+        founder: whether it is the primary.
+        heartbeat_s: between beats on every link.
+        suspect_s: silence after which the other side of a link is given up.
+        prefer_primary: see `Rules`.
+        allow_data_loss: see `Rules`.
+    """
+
+    name: str
+    service: str = "chat"
+    founder: bool = True
+    heartbeat_s: float = 0.15
+    suspect_s: float = 0.6
+    prefer_primary: bool = False
+    allow_data_loss: bool = False
+
+
+@implementer(ILog)
+class PairLog:
+    """`ILog` that two nodes agree on.
+
+    Attributes:
+        factory: makes the links that the other node dials; to be listened with.
+        replica: the rules, for whoever wants to look.
+        journal: the log as this node has it, likewise.
+    """
+
+    def __init__(
+        self,
+        settings: PairSettings,
+        open_store: Callable[[], IStore],
+        turn: Turn,
+        clock: IReactorTime,
+        dice: random.Random,
+        peer: IStreamClientEndpoint,
+        witness: AskedWitness | None,
+        fatal: Callable[[str], None],
+    ) -> None:
+        """Make a node's log; nothing is opened or dialled yet.
+
+        Args:
+            settings: what can be set.
+            open_store: opens this node's store, when the log is opened.
+            turn: of the reactor that all calls come from.
+            clock: for beats and looks.
+            dice: spreads the tries to connect.
+            peer: where the other node is dialled.
+            witness: who holds the configuration; None for a pair without one.
+            fatal: called with the reason when the disk cannot be read: the process has to end.
+        """
+        self.settings = settings
+        self.factory = PeerLinkFactory(self._make_link)
+        rules = Rules(
+            settings.name,
+            witness is None,
+            settings.founder,
+            settings.suspect_s,
+            prefer_primary=settings.prefer_primary,
+            allow_data_loss=settings.allow_data_loss,
+        )
+        self.replica = Replica(rules)
+        self.journal = Journal(self.replica, self._durable)
+        self._leading = Leading(self, settings.name, self.replica, self.journal, turn, fatal)
+        self._following = Following(self, self.replica, self.journal, fatal)
+        self._open_store = open_store
+        self._turn = turn
+        self._clock = clock
+        self._witness = witness
+        self._gathering = Gathering(turn, self._gathered)
+        self._dialler = Dialler(peer, self._make_link, self.link_refused, clock, dice, settings.suspect_s)
+        self._links: dict[PeerLink, None] = {}
+        self._snapshot_due = False
+        self._looking: IDelayedCall | None = None
+        self._closed = False
+        self._told: tuple[object, ...] = ()
+        self._denial = ""
+        self._complained = False
+        self._third = ""
+
+    def _make_link(self, dialled: bool) -> PeerLink:
+        settings = self.settings
+        return PeerLink(self, dialled, self._turn, self._clock, settings.heartbeat_s, settings.suspect_s)
+
+    # `ILog`: what is so
+
+    @property
+    def epoch(self) -> int:
+        """See `ILog.epoch`."""
+        return self.replica.epoch
+
+    @property
+    def role(self) -> str:
+        """See `ILog.role`."""
+        return "leader" if self.replica.leads else "follower"
+
+    @property
+    def redundancy(self) -> str:
+        """See `ILog.redundancy`."""
+        return _REDUNDANCY[self.replica.role]
+
+    @property
+    def serving(self) -> bool:
+        """See `ILog.serving`."""
+        replica = self.replica
+        return replica.role in SERVING and not replica.busy and replica.commit >= self.journal.floor
+
+    @property
+    def durable(self) -> int:
+        """See `ILog.durable`."""
+        found = self.replica.configuration
+        return 1 if found is None else len(found.members)
+
+    @property
+    def position(self) -> int:
+        """See `ILog.position`."""
+        return self.journal.tail.applied
+
+    @property
+    def peers(self) -> list[Peer]:
+        """See `ILog.peers`."""
+        names = [link.hello.name for link in self._links if link.hello is not None]
+        if not names:
+            return []
+        replica = self.replica
+        if replica.leads:
+            return [Peer(names[0], "follower", max(0, replica.end - replica.match))]
+        leads = replica.configuration is not None and replica.configuration.leader == names[0]
+        return [Peer(names[0], "leader" if leads else "follower", 0)]
+
+    # `ILog`: life
+
+    def open(self, replayed: Replayed) -> None:
+        """See `ILog.open`."""
+        self._replayed = replayed
+        configuration, complete = self.journal.open(self._open_store(), replayed)
+        tail = self.journal.tail
+        effects = self.replica.start(configuration, tail.end, self.now(), complete=complete)
+        tail.numbering.epoch = self.epoch
+        self.perform(effects)
+        self._look()
+        if self._witness is not None:
+            self._witness.open(self, self.replica.configuration, self.settings.founder)
+        self._dialler.start()
+
+    def close(self) -> "Deferred[None]":
+        """See `ILog.close`."""
+        self._gathering.flush()
+        self._closed = True
+        if self._looking is not None and self._looking.active():
+            self._looking.cancel()
+        self._dialler.stop()
+        if self._witness is not None:
+            self._witness.close()
+        for link in list(self._links):
+            link.close()
+        return self.journal.close()
+
+    def now(self) -> float:
+        """See `leading.Node.now`."""
+        return self._clock.seconds()
+
+    def _look_once(self) -> None:
+        if not self._closed:
+            self.perform(self.replica.tick(self.now()))
+
+    def _look(self) -> None:
+        self._looking = self._clock.callLater(self.settings.heartbeat_s / LOOKS_IN_A_HEARTBEAT, self._look)
+        leader = self._following.leader
+        if leader is not None and leader.held:
+            # We do not read, so it is no wonder that we do not hear.
+            self.replica.peer_heard(self.now())
+        self.perform(self.replica.tick(self.now()))
+        if self.replica.dispossessed and not self._complained:
+            self._complained = True
+            log.critical(
+                "this data directory has no part in the pair that there is: its disk was replaced, or it holds a log "
+                "of its own; it is left out until the other node has gone on without it, or it is emptied"
+            )
+
+    def hand_over(self) -> bool:
+        """Begin to hand leadership to the follower; return whether that can be. Nothing is refused meanwhile."""
+        begun, effects = self.replica.hand_over(self.now())
+        self.perform(effects)
+        return begun
+
+    # `ILog`: submitting
+
+    def submit(self, entry: Entry) -> None:
+        """See `ILog.submit`."""
+        if not (entry.retriable and self.journal.known(entry)):
+            self._gathering.add(entry)
+
+    def _gathered(self, entries: list[Entry]) -> None:
+        if self._may_number():
+            self.journal.number(entries)
+        else:
+            self.journal.submissions.wait(entries)
+            self._following.submitted(entries)
+
+    def _may_number(self) -> bool:
+        return self.replica.role in NUMBERING and not self.replica.busy
+
+    def number_pending(self) -> None:
+        """See `leading.Node.number_pending`."""
+        if self._may_number() and (waiting := self.journal.submissions.take()):
+            self.journal.number(waiting)
+
+    def follow(self) -> None:
+        """See `leading.Node.follow`."""
+        self._following.ask(self._dialled())
+
+    def _durable(self, index: int, runs: list[Run]) -> None:
+        self._leading.durable(runs)
+        self.perform(self.replica.stored_to(index, self.now()))
+        self._following.durable(index)
+
+    # `ILog`: the rest
+
+    def had(self, epoch: int) -> bool:
+        """See `ILog.had`."""
+        return any(epoch == held for held, _ in self.journal.tail.epochs)
+
+    def tell(self, note: bytes) -> bool:
+        """See `ILog.tell`."""
+        link = self._dialled()
+        if link is not None:
+            link.say(wire.Tell(note))
+        return link is not None
+
+    def read(self, room: str, position: int, bytes_max: int, count_max: int) -> "Deferred[list[Slice]]":
+        """See `ILog.read`."""
+        return self.journal.store.read(room, position, bytes_max, count_max)
+
+    def peek(self, room: str, position: int, bytes_max: int, count_max: int) -> list[Slice]:
+        """See `ILog.peek`."""
+        return self.journal.store.peek(room, position, bytes_max, count_max)
+
+    def expired(self, before: float, bytes_max: int) -> "Deferred[dict[str, int]]":
+        """See `ILog.expired`."""
+        return self.journal.store.expired(before, bytes_max)
+
+    def snapshot(self) -> None:
+        """See `ILog.snapshot`; put off while the log may still be parted from, or is read back for a follower."""
+        replica = self.replica
+        # Without a witness, what is committed alone may yet be parted from.
+        sure = replica.commit >= self.position and (self._witness is not None or self.redundancy == "paired")
+        self._snapshot_due = replica.busy or not sure or self._leading.reading_back
+        if not self._snapshot_due:
+            self.journal.snapshot()
+
+    # What the replica wants
+
+    def perform(self, effects: list[Effect]) -> None:
+        """See `leading.Node.perform`."""
+        for effect in effects:
+            _PERFORMERS[type(effect)](self, effect)
+        self._apply()
+        self._tell_changes()
+
+    def _store(self, effect: Store) -> None:
+        configuration = effect.configuration
+        self.journal.configure(
+            configuration, effect.complete, lambda: self.perform(self.replica.stored(configuration, self.now()))
+        )
+
+    def _propose(self, effect: Propose) -> None:
+        assert self._witness is not None
+        log.debug("asking the witness for {configuration}", configuration=effect.configuration)
+        self._witness.propose(effect.configuration, lossy=effect.lossy)
+
+    def _configured(self, effect: Configured) -> None:
+        configuration = effect.configuration
+        self.journal.tail.numbering.epoch = configuration.epoch
+        self._say_state()
+        if self._witness is not None:
+            self._witness.claim(configuration)
+        if configuration.leader != self.settings.name:
+            self._leading.end()
+        leader = self._following.leader
+        if leader is not None and leader.hello is not None and leader.hello.name != configuration.leader:
+            self._following.leave()
+        self.follow()
+
+    def _say_state(self) -> None:
+        if self.replica.configuration is not None:
+            for link in self._links:
+                link.say(wire.State(self.replica.configuration))
+
+    def _became(self, effect: Became) -> None:
+        log.info(
+            "{before} → {role} in epoch {epoch}: {reason}",
+            before=effect.before.value,
+            role=effect.role.value,
+            epoch=self.epoch,
+            reason=effect.reason,
+        )
+        if effect.role in NUMBERING:
+            # Whoever asked to follow too early asks again.
+            self._say_state()
+            self.number_pending()
+        elif effect.role is not Role.HANDING:
+            self.journal.submissions.drop_forwarded()
+            self.follow()
+
+    def _apply(self) -> None:
+        """Hand on what is committed, and tell the follower."""
+        self._leading.committed()
+        if self.replica.busy or not self.journal.apply():
+            return
+        if self._snapshot_due or self.position - self.journal.snapshot_index >= journals.SNAPSHOT_ENTRIES:
+            self.snapshot()
+
+    def _tell_changes(self) -> None:
+        told = (self.epoch, self.role, self.redundancy, self.serving, self._dialled())
+        if told != self._told and not self._closed:
+            self._told = told
+            self._replayed.changed()
+
+    # `WitnessHeard`
+
+    def witness_up(self, configuration: Configuration | None) -> None:
+        """See `WitnessHeard.witness_up`."""
+        self.perform(self.replica.witness_up(configuration, self.now()))
+
+    def witness_down(self) -> None:
+        """See `WitnessHeard.witness_down`."""
+        self.perform(self.replica.witness_down(self.now()))
+
+    def witness_holds(self, configuration: Configuration) -> None:
+        """See `WitnessHeard.witness_holds`."""
+        self._denial = ""
+        self.perform(self.replica.witness_holds(configuration, self.now()))
+
+    def witness_denied(self, reason: str, configuration: Configuration | None) -> None:
+        """See `WitnessHeard.witness_denied`."""
+        if reason != self._denial:
+            self._denial = reason
+            log.info("the witness denies: {reason}", reason=reason)
+        self.perform(self.replica.witness_denied(configuration, self.now()))
+        # A takeover that waits for the witness to give the leader up is not to wait for the next look as well.
+        self._clock.callLater(ASK_AGAIN_S, self._look_once)
+
+    # `LinkHeard`
+
+    def hello(self) -> wire.Hello:
+        """See `LinkHeard.hello`."""
+        settings = self.settings
+        return wire.Hello(wire.VERSION, settings.service, settings.name, settings.founder, self.replica.configuration)
+
+    def beat(self) -> wire.Beat:
+        """See `LinkHeard.beat`."""
+        return wire.Beat(self.epoch)
+
+    def link_up(self, link: PeerLink) -> None:
+        """See `LinkHeard.link_up`."""
+        assert link.hello is not None
+        if self._closed:
+            link.abort()
+            return
+        if self._is_third(link):
+            link.abort()
+            return
+        # The other node has one process: what it dialled before is a remnant.
+        for other in [other for other in self._links if other.dialled == link.dialled]:
+            other.abort()
+            self.link_down(other)
+        self._links[link] = None
+        told, configuration = link.hello.configuration, self.replica.configuration
+        link.epoch = told.epoch if told is not None else 0
+        if configuration is not None and configuration.epoch != link.said_epoch:
+            link.say(wire.State(configuration))
+        self.perform(self.replica.peer_says(told, self.now()))
+        self.follow()
+
+    def _is_third(self, link: PeerLink) -> bool:
+        """Whether a link is of a third node, while the pair's own nodes have theirs."""
+        found = self.replica.configuration
+        members = found.members if found is not None and len(found.members) > 1 else ()
+        names = [other.hello.name for other in self._links if other.dialled == link.dialled and other.hello is not None]
+        name = link.hello.name if link.hello is not None else ""
+        if name in members or not any(other in members for other in names):
+            return False
+        if name != self._third:
+            self._third = name
+            log.warn(
+                "{name} has connected, but the pair is {members}: look at its --peer",
+                name=name,
+                members=" and ".join(members),
+            )
+        return True
+
+    def link_down(self, link: PeerLink) -> None:
+        """See `LinkHeard.link_down`."""
+        if link not in self._links:
+            return
+        del self._links[link]
+        if self._closed:
+            return
+        if self._leading.link is link:
+            self._leading.end()
+        if self._following.leader is link:
+            self._following.leave()
+            self.perform(self.replica.leader_lost(self.now()))
+        self._tell_changes()
+
+    def link_refused(self) -> None:
+        """See `LinkHeard.link_refused`."""
+        self.perform(self.replica.peer_gone(self.now()))
+
+    def link_says(self, link: PeerLink, message: wire.AnyMessage) -> None:
+        """See `LinkHeard.link_says`."""
+        if link not in self._links:
+            return
+        if link is self._following.leader or link is self._leading.link:
+            self.replica.peer_heard(self.now())
+        _STEPS[type(message)](self, link, message)
+
+    def _dialled(self) -> PeerLink | None:
+        return next((link for link in self._links if link.dialled), None)
+
+    def refuse(self, link: PeerLink, epoch: int) -> bool:
+        """See `leading.Node.refuse`."""
+        configuration = self.replica.configuration
+        if configuration is None or epoch >= configuration.epoch:
+            return False
+        link.say(wire.State(configuration))
+        return True
+
+    def _on_state(self, link: PeerLink, message: wire.State) -> None:
+        link.epoch = message.configuration.epoch
+        self._following.ask_anew()
+        self.perform(self.replica.peer_says(message.configuration, self.now()))
+        self.follow()
+
+    def _on_tell(self, link: PeerLink, message: wire.Tell) -> None:
+        self._replayed.told(message.note)
+
+    def _on_beat(self, link: PeerLink, message: wire.Beat) -> None:
+        """Having been heard is all that matters."""
+
+
+_PERFORMERS: dict[type[Any], Callable[[PairLog, Any], None]] = {
+    Store: PairLog._store,
+    Propose: PairLog._propose,
+    Configured: PairLog._configured,
+    Became: PairLog._became,
+}
+
+_STEPS: dict[type[Any], Callable[[PairLog, PeerLink, Any], None]] = {
+    wire.State: PairLog._on_state,
+    wire.Beat: PairLog._on_beat,
+    wire.Tell: PairLog._on_tell,
+    wire.Follow: lambda node, link, message: node._leading.on_follow(link, message),
+    wire.Appended: lambda node, link, message: node._leading.on_appended(link, message),
+    wire.Forward: lambda node, link, message: node._leading.on_forward(link, message),
+    **dict.fromkeys(
+        (wire.Begin, wire.Install, wire.Ids, wire.Installed, wire.Append, wire.Commit),
+        lambda node, link, message: node._following.take(link, message),
+    ),
+}
+
+_REDUNDANCY = {
+    Role.BOOT: "isolated",
+    Role.LEADER_SOLO: "alone",
+    Role.LEADER_PAIR: "paired",
+    Role.HANDING: "paired",
+    Role.FOLLOWER: "paired",
+    Role.LEARNER: "alone",
+    Role.ISOLATED: "isolated",
+}

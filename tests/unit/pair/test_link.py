@@ -1,0 +1,324 @@
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRefusedError, TimeoutError
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from chatproto.errors import WireError
+from chatproto.link import Turn
+from chatproto.pair.configuration import Configuration
+from chatproto.pair.link import RETRY_S, RETRY_SOON_S, RETRY_STRANGER_S, Dialler, PeerLink, PeerLinkFactory
+from chatproto.pair.messages import FRAME_BYTES_MAX, VERSION, AnyMessage, Beat, Hello, PeerMessage, Tell, decode, encode
+from chatproto.wire import FrameBuffer, framed
+from tests.unit.transports import Transport
+from tests.unit.turns import TurnClock
+
+OURS = Hello(VERSION, "chat", "east", True, None)
+THEIRS = Hello(VERSION, "chat", "west", False, Configuration(1, "east", ("east",)))
+BEAT_S, SUSPECT_S = 0.125, 0.5
+
+
+class Heard:
+    """`LinkHeard` that notes what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+        self.refuse: str = ""
+
+    def hello(self) -> Hello:
+        return OURS
+
+    def beat(self) -> PeerMessage:
+        return Beat(5)
+
+    def link_up(self, link: PeerLink) -> None:
+        self.heard.append("up")
+
+    def link_says(self, link: PeerLink, message: AnyMessage) -> None:
+        if self.refuse:
+            raise WireError(self.refuse)
+        self.heard.append(message)
+
+    def link_down(self, link: PeerLink) -> None:
+        self.heard.append("down")
+
+    def link_refused(self) -> None:
+        self.heard.append("refused")
+
+
+class TCPTransport(Transport):
+    no_delay = False
+
+    def setTcpNoDelay(self, wanted: bool) -> None:
+        self.no_delay = wanted
+
+
+class PeerLinkTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = TurnClock()
+        self.heard = Heard()
+        self.connect()
+
+    def connect(self, transport: Transport | None = None) -> None:
+        self.transport = transport or Transport()
+        self.link = PeerLink(self.heard, True, Turn(self.clock), self.clock, BEAT_S, SUSPECT_S)
+        self.link.makeConnection(self.transport)
+
+    def say(self, *messages: PeerMessage) -> None:
+        self.link.dataReceived(b"".join(framed(encode(message)) for message in messages))
+
+    def sent(self) -> list[AnyMessage]:
+        self.clock.turn()
+        frames = FrameBuffer(FRAME_BYTES_MAX).feed(b"".join(self.transport.writes))
+        return [decode(frame) for frame in frames]
+
+    def lose(self) -> None:
+        self.link.connectionLost(Failure(ConnectionDone()))
+
+    def test_it_begins_with_hello(self) -> None:
+        self.assertEqual(self.sent(), [OURS])
+        self.assertEqual((self.link.hello, self.link.epoch, self.heard.heard), (None, 0, []))
+
+    def test_small_messages_are_not_held_back_by_tcp(self) -> None:
+        transport = TCPTransport()
+        self.connect(transport)
+        self.assertTrue(transport.no_delay)
+
+    def test_it_is_up_with_the_others_hello_and_then_speaks(self) -> None:
+        self.say(THEIRS, Tell(b"a"), Tell(b"b"))
+        self.assertEqual((self.heard.heard, self.link.hello), (["up", Tell(b"a"), Tell(b"b")], THEIRS))
+        self.lose()
+        self.assertEqual(self.heard.heard[-1], "down")
+        self.link.say(Tell(b"late"))
+        self.assertEqual(self.transport.writes, [])
+
+    def test_one_that_never_was_up_is_never_down(self) -> None:
+        self.lose()
+        self.assertEqual(self.heard.heard, [])
+
+    def refusal(self, *messages: PeerMessage) -> str:
+        """Return why a link is aborted that begins so."""
+        self.connect()
+        with self.assertLogsOne() as logged:
+            self.say(*messages, Tell(b"more"))
+        self.assertEqual((self.transport.calls, self.link.open), (["abort"], False))
+        self.assertEqual(self.heard.heard, [])
+        return logged[0]
+
+    def assertLogsOne(self) -> Any:
+        return _Logged(self)
+
+    def test_every_reason_to_refuse_the_other_is_told(self) -> None:
+        for changes, reason in (
+            ({"version": 2}, f"version 2 of the peer link, this is {VERSION}"),
+            ({"service": "news"}, "it serves 'news', this is 'chat': look at --peer and --service"),
+            ({"name": "east"}, "it is called 'east' too: give each node its own --name"),
+            ({"founder": True}, "both nodes are started with --role=primary"),
+        ):
+            self.assertIn(reason, self.refusal(msgspec.structs.replace(THEIRS, **changes)))
+        self.assertIn("does not begin with hello", self.refusal(Beat(5)))
+
+    def test_two_secondaries_are_told_so(self) -> None:
+        self.heard.hello = lambda: msgspec.structs.replace(OURS, founder=False)  # type: ignore[method-assign]
+        self.assertIn("--role=secondary", self.refusal(THEIRS))
+
+    def test_the_first_reason_that_matters_is_told(self) -> None:
+        """Another version may mean something else by all the rest."""
+        self.assertIn("version", self.refusal(Hello(VERSION + 1, "news", "east", True, None)))
+
+    def test_garbage_ends_it(self) -> None:
+        self.say(THEIRS)
+        self.link.dataReceived(framed(b"garbage"))
+        self.assertEqual(self.transport.calls, ["abort"])
+
+    def test_what_makes_no_sense_to_the_node_ends_it(self) -> None:
+        self.say(THEIRS)
+        self.heard.refuse = "there is no entry 7"
+        self.say(Tell(b"a"), Tell(b"b"))
+        self.assertEqual((self.transport.calls, self.heard.heard), (["abort"], ["up"]))
+
+    def test_a_second_hello_ends_it(self) -> None:
+        self.say(THEIRS)
+        self.say(THEIRS)
+        self.assertEqual((self.transport.calls, self.heard.heard), (["abort"], ["up"]))
+
+    def test_it_beats_and_one_that_is_silent_is_aborted(self) -> None:
+        self.say(THEIRS)
+        self.clock.advance(BEAT_S)
+        self.assertEqual(self.sent(), [OURS, Beat(5)])
+        for _ in range(20):
+            self.say(Beat(5))
+            self.clock.advance(BEAT_S)
+        self.assertEqual(self.transport.calls, [])
+        for _ in range(4):
+            self.assertEqual(self.transport.calls, [])
+            self.clock.advance(BEAT_S)
+        self.assertEqual(self.transport.calls, ["abort"])
+
+    def test_one_that_never_says_hello_is_aborted_too(self) -> None:
+        for _ in range(5):
+            self.clock.advance(BEAT_S)
+        self.assertEqual(self.transport.calls, ["abort"])
+
+    def test_the_factory_makes_links_that_the_other_dialled(self) -> None:
+        made: list[bool] = []
+
+        def make(dialled: bool) -> PeerLink:
+            made.append(dialled)
+            return self.link
+
+        self.assertIs(PeerLinkFactory(make).buildProtocol(None), self.link)
+        self.assertEqual(made, [False])
+
+
+class _Logged:
+    """What is logged meanwhile, as text."""
+
+    def __init__(self, case: SynchronousTestCase) -> None:
+        self.lines: list[str] = []
+
+    def __enter__(self) -> list[str]:
+        from twisted.logger import formatEvent, globalLogPublisher
+
+        self._publisher = globalLogPublisher
+        self._note = lambda event: self.lines.append(formatEvent(event))
+        globalLogPublisher.addObserver(self._note)
+        return self.lines
+
+    def __exit__(self, *_: object) -> None:
+        self._publisher.removeObserver(self._note)
+
+
+@implementer(IStreamClientEndpoint)
+class Endpoint:
+    """Remembers each try; the test says how it ends."""
+
+    def __init__(self, clock: TurnClock) -> None:
+        self.clock = clock
+        self.tries: list[tuple[Any, Deferred[Any]]] = []
+        self.times: list[float] = []
+        self.at_once: Exception | None = None
+
+    def connect(self, factory: Any) -> "Deferred[Any]":
+        trying: Deferred[Any] = Deferred()
+        self.tries.append((factory, trying))
+        self.times.append(self.clock.seconds())
+        if self.at_once is not None:
+            trying.errback(self.at_once)
+        return trying
+
+    def connected(self) -> Any:
+        factory, trying = self.tries[-1]
+        link = factory.buildProtocol(None)
+        link.makeConnection(Transport())
+        trying.callback(link)
+        return link
+
+    def failed(self, error: Exception) -> None:
+        self.tries[-1][1].errback(error)
+
+
+class DiallerTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = TurnClock()
+        self.heard = Heard()
+        self.endpoint = Endpoint(self.clock)
+        self.dialler = Dialler(
+            self.endpoint, self.make, self.heard.link_refused, self.clock, random.Random(1), SUSPECT_S
+        )
+        self.dialler.start()
+
+    def make(self, dialled: bool) -> PeerLink:
+        self.assertTrue(dialled)
+        return PeerLink(self.heard, dialled, Turn(self.clock), self.clock, BEAT_S, SUSPECT_S)
+
+    def assertTriedAgain(self, within: tuple[float, float]) -> None:
+        before, now = len(self.endpoint.tries), self.clock.seconds()
+        while len(self.endpoint.tries) == before and self.clock.seconds() < now + 10:
+            self.clock.advance(0.001)
+        pause_s = self.endpoint.times[-1] - now
+        self.assertTrue(within[0] - 0.002 <= pause_s <= within[1] + 0.002, pause_s)
+
+    def test_it_dials_at_once_and_a_connection_is_kept(self) -> None:
+        self.assertEqual(self.endpoint.times, [0.0])
+        self.endpoint.connected()
+        self.clock.advance(BEAT_S)
+        self.assertEqual((len(self.endpoint.tries), self.heard.heard), (1, []))
+
+    def test_a_refused_try_is_news_and_tried_again_soon(self) -> None:
+        self.endpoint.failed(ConnectionRefusedError())
+        self.assertEqual(self.heard.heard, ["refused"])
+        self.assertTriedAgain(RETRY_S)
+        self.endpoint.failed(ConnectionRefusedError())
+        self.assertEqual(self.heard.heard, ["refused"] * 2)
+
+    def test_any_other_failure_says_nothing_of_the_other_node(self) -> None:
+        for error in (TimeoutError(), ConnectionLost(), CancelledError()):
+            self.endpoint.failed(error)
+            self.assertTriedAgain(RETRY_S)
+        self.assertEqual(self.heard.heard, [])
+
+    def test_an_endpoint_that_fails_in_the_call(self) -> None:
+        self.endpoint.at_once = ConnectionRefusedError()
+        self.endpoint.failed(ConnectionRefusedError())
+        for _ in range(3):
+            self.assertTriedAgain(RETRY_S)
+        self.assertEqual(self.heard.heard, ["refused"] * 4)
+
+    def test_a_try_that_hangs_is_given_up(self) -> None:
+        self.clock.advance(SUSPECT_S - 0.01)
+        self.assertFalse(self.endpoint.tries[0][1].called)
+        self.clock.advance(0.01)
+        self.assertTrue(self.endpoint.tries[0][1].called)
+        self.assertTriedAgain(RETRY_S)
+
+    def greeted(self, link: PeerLink) -> None:
+        link.dataReceived(framed(encode(THEIRS)))
+
+    def test_a_connection_that_is_lost_is_dialled_again(self) -> None:
+        link = self.endpoint.connected()
+        self.greeted(link)
+        link.connectionLost(Failure(ConnectionDone()))
+        self.assertTriedAgain(RETRY_SOON_S)
+
+    def test_somebody_who_never_greeted_is_dialled_again_at_leisure(self) -> None:
+        link = self.endpoint.connected()
+        link.connectionLost(Failure(ConnectionDone()))
+        self.assertTriedAgain(RETRY_STRANGER_S)
+
+    def ends(self, *prepare: Callable[[], Any]) -> None:
+        """Check that nothing is dialled after a stop."""
+        for each in prepare:
+            each()
+        tries = len(self.endpoint.tries)
+        self.dialler.stop()
+        self.clock.advance(60)
+        self.assertEqual((len(self.endpoint.tries), self.clock.getDelayedCalls()), (tries, []))
+
+    def test_stopped_while_it_tries(self) -> None:
+        self.ends()
+        self.assertTrue(self.endpoint.tries[0][1].called)
+        self.assertEqual(self.heard.heard, [])
+
+    def test_stopped_while_it_waits(self) -> None:
+        self.ends(lambda: self.endpoint.failed(ConnectionRefusedError()))
+
+    def test_stopped_while_it_is_connected(self) -> None:
+        link = self.endpoint.connected()
+        self.dialler.stop()
+        self.assertTrue(link.open)
+        link.connectionLost(Failure(ConnectionDone()))
+        self.clock.advance(60)
+        self.assertEqual((len(self.endpoint.tries), self.clock.getDelayedCalls()), (1, []))
+
+    def test_what_fails_in_hearing_of_a_refusal_is_logged_and_it_goes_on(self) -> None:
+        self.dialler._refused = lambda: {}["missing"]  # type: ignore[assignment]
+        self.endpoint.failed(ConnectionRefusedError())
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.assertTriedAgain(RETRY_S)
