@@ -1,0 +1,285 @@
+"""A node's side of its link to the registry: the witness, asked over a connection that is dialled again and again."""
+
+import random
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatproto.errors import WireError
+from chatproto.link import FrameLink, Turn
+from chatproto.pair.configuration import Configuration
+from chatproto.pair.witness import WitnessHeard
+from chatproto.registry.messages import (
+    FRAME_BYTES_MAX,
+    REFUSALS,
+    VERSION,
+    Beat,
+    Claim,
+    Denied,
+    FromRegistry,
+    Hello,
+    Holds,
+    Propose,
+    Refused,
+    Welcome,
+    decode_from_registry,
+    encode,
+)
+
+RETRY_S_MIN = 0.05
+RETRY_S_MAX = 1.0
+BACKLOG_BYTES_MAX = 64 * 1024
+
+log = Logger()
+
+_BEAT = encode(Beat())
+
+
+class WitnessLink(FrameLink):
+    """One connection to the registry.
+
+    Attributes:
+        number: of the try that made it.
+    """
+
+    def __init__(self, number: int, witness: "RegistryWitness", turn: Turn, clock: IReactorTime) -> None:
+        """Make a link that is not connected yet."""
+        super().__init__(turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX)
+        self.number = number
+        self._witness = witness
+
+    def connectionMade(self) -> None:
+        """Say hello, and begin to watch over the registry."""
+        super().connectionMade()
+        transport = self.transport
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+        self._witness.link_made(self)
+        if self.open:
+            self.start_heartbeat(self._witness.heartbeat_s, self._witness.suspect_s)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell."""
+        super().connectionLost(reason)
+        self._witness.link_lost(self, reason.getErrorMessage())
+
+    def frameReceived(self, frame: bytes) -> None:
+        """Hand a message on."""
+        self._witness.link_received(self, decode_from_registry(frame))
+
+    def ping(self) -> None:
+        """Say that this node lives."""
+        self.send(_BEAT)
+
+
+class WitnessLinkFactory(Factory):
+    """Makes the link of one try to connect."""
+
+    noisy = False
+
+    def __init__(self, number: int, witness: "RegistryWitness", turn: Turn, clock: IReactorTime) -> None:
+        """Make one for the try of this number."""
+        self._arguments = (number, witness, turn, clock)
+
+    def buildProtocol(self, addr: IAddress | None) -> WitnessLink:
+        """Make the link."""
+        return WitnessLink(*self._arguments)
+
+
+class RegistryWitness:
+    """`AskedWitness` over a registry's link.
+
+    What the registry says is handed on in order, on the reactor's thread, and nothing more once it is closed.
+
+    Attributes:
+        up: whether the registry has answered the hello of the present connection.
+        heartbeat_s: after so long each side says that it lives.
+        suspect_s: a link that is silent for so long is aborted; a try that takes so long is given up.
+    """
+
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        clock: IReactorTime,
+        dice: random.Random,
+        turn: Turn,
+        *,
+        service: str,
+        node: str,
+        heartbeat_s: float = 0.15,
+        suspect_s: float = 0.6,
+    ) -> None:
+        """Make a link that is not dialled before `open`.
+
+        Args:
+            endpoint: of the registry.
+            clock: the reactor, as far as time goes.
+            dice: spreads the waits between tries, and draws the number of this life.
+            turn: batches what is sent.
+            service: the name of the deployment.
+            node: the name of this node, which no other node of the service has.
+            heartbeat_s: as the registry has it.
+            suspect_s: as the registry has it.
+        """
+        self.up = False
+        self.heartbeat_s = heartbeat_s
+        self.suspect_s = suspect_s
+        self._endpoint = endpoint
+        self._clock = clock
+        self._dice = dice
+        self._turn = turn
+        self._service = service
+        self._node = node
+        self._life = dice.getrandbits(63)
+        self._heard: WitnessHeard | None = None
+        self._claim: Configuration | None = None
+        self._founder = False
+        self._dials = 0
+        self._trying = False
+        self._try: Deferred[Any] | None = None
+        self._link: WitnessLink | None = None
+        self._timer: IDelayedCall | None = None
+        self._failures = 0
+        self._up_since = 0.0
+        self._proposed: int | None = None
+
+    # AskedWitness
+
+    def open(self, heard: WitnessHeard, claim: Configuration | None, founder: bool) -> None:
+        """See `AskedWitness.open`."""
+        assert not self._dials, "it is opened once"
+        self._heard, self._claim, self._founder = heard, claim, founder
+        self._dial()
+
+    def claim(self, configuration: Configuration) -> None:
+        """See `AskedWitness.claim`."""
+        self._claim = configuration
+        if self._link is not None:
+            self._link.send(encode(Claim(configuration)))
+
+    def propose(self, configuration: Configuration, *, lossy: bool = False) -> None:
+        """See `AskedWitness.propose`."""
+        assert self.up and self._link is not None, "there is nobody to ask"
+        assert self._proposed is None, "one proposal at a time"
+        self._proposed = configuration.epoch
+        self._link.send(encode(Propose(configuration, lossy)))
+
+    def close(self) -> None:
+        """See `AskedWitness.close`."""
+        self.up, self._heard = False, None
+        self._cancel_timer()
+        self._cancel_try()
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    # Dialling
+
+    def _dial(self) -> None:
+        self._dials += 1
+        number = self._dials
+        self._trying = True
+        # Before the try, which may fail at once.
+        self._timer = self._clock.callLater(self.suspect_s, self._give_up)
+        try:
+            trying: Deferred[Any] = self._endpoint.connect(WitnessLinkFactory(number, self, self._turn, self._clock))
+        except Exception:
+            trying = fail()
+        self._try = trying
+        trying.addErrback(self._try_failed, number)
+        trying.addErrback(lambda failure: log.failure("hearing of a failed try failed", failure))
+
+    def _try_failed(self, failure: Failure, number: int) -> None:
+        if number == self._dials and self._trying:
+            self._trying = False
+            self._dial_again(failure.getErrorMessage())
+
+    def _give_up(self) -> None:
+        self._timer = None
+        self._cancel_try()
+        self._dial_again(f"no connection within {self.suspect_s} s")
+
+    def _cancel_try(self) -> None:
+        self._trying = False
+        if self._try is not None:
+            self._try.cancel()
+
+    def _dial_again(self, reason: str) -> None:
+        if not self._failures:
+            log.warn("no link to the registry ({reason}): trying again and again", reason=reason)
+        self._cancel_timer()
+        wait_s = min(RETRY_S_MAX, RETRY_S_MIN * 2.0 ** min(self._failures, 10))
+        self._failures += 1
+        self._timer = self._clock.callLater(wait_s * self._dice.uniform(0.5, 1.0), self._dial)
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    # From the link
+
+    def link_made(self, link: WitnessLink) -> None:
+        """Hear that a link is connected."""
+        if link.number != self._dials or not self._trying:
+            # A try that was given up has come through after all.
+            link.abort()
+            return
+        self._trying = False
+        self._cancel_timer()
+        self._link = link
+        hello = Hello(VERSION, self._service, self._node, self._founder, self._claim, self._life, link.number)
+        link.send(encode(hello))
+
+    def link_lost(self, link: WitnessLink, reason: str) -> None:
+        """Hear that a link is connected no longer."""
+        if link is not self._link:
+            return
+        was_up, self.up = self.up, False
+        self._link = self._proposed = None
+        # A link that does not last, as when two processes have one name, is not dialled as soon as one that did.
+        if was_up and self._clock.seconds() - self._up_since >= RETRY_S_MAX:
+            self._failures = 0
+        # Before it is told, for whoever hears it may close this.
+        self._dial_again(reason)
+        if was_up and self._heard is not None:
+            self._heard.witness_down()
+
+    def link_received(self, link: WitnessLink, message: FromRegistry) -> None:
+        """Hear what came.
+
+        Raises:
+            WireError: it does not belong there.
+        """
+        if isinstance(message, Beat) or self._heard is None:
+            return
+        if isinstance(message, Refused):
+            log.warn("the registry refuses this node: {why}", why=REFUSALS.get(message.reason, message.reason))
+            link.abort()
+        elif isinstance(message, Welcome) == self.up:
+            raise WireError("a welcome comes first, and only then")
+        elif isinstance(message, Welcome):
+            self.up, self._up_since = True, self._clock.seconds()
+            held = message.configuration
+            log.info("the registry is reached, and holds epoch {epoch}", epoch=held.epoch if held is not None else 0)
+            self._heard.witness_up(message.configuration)
+        elif isinstance(message, Holds):
+            self._hold(self._heard, message.configuration)
+        else:
+            self._deny(self._heard, message)
+
+    def _hold(self, heard: WitnessHeard, configuration: Configuration) -> None:
+        if self._proposed is not None and configuration.epoch >= self._proposed:
+            # Granted, or too late: another has its epoch.
+            self._proposed = None
+        heard.witness_holds(configuration)
+
+    def _deny(self, heard: WitnessHeard, denied: Denied) -> None:
+        # Where another change was told of meanwhile, that was the answer, and what is proposed now has a higher epoch.
+        if denied.epoch == self._proposed:
+            self._proposed = None
+            heard.witness_denied(denied.reason, denied.configuration)

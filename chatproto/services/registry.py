@@ -1,0 +1,135 @@
+"""The registry: the witness on its store, and the links of the nodes on the witness."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.task import deferLater
+
+from chatproto.errors import StoreCorrupt, StoreError, WireError
+from chatproto.link import Turn
+from chatproto.log.interface import IStore
+from chatproto.pair.configuration import Configuration
+from chatproto.registry.messages import decode_state
+from chatproto.registry.protocol import RegistryLinkFactory
+from chatproto.registry.witness import Witness
+from chatproto.services.listener import Listener
+from chatproto.world import World
+
+STOP_S_MAX = 1.0
+
+
+@dataclass(frozen=True)
+class RegistrySettings:
+    """What can be set of a registry. The spans are to be those of its nodes.
+
+    Attributes:
+        data: the data directory, which is not that of a node.
+        listen: server endpoint strings of the nodes' links.
+        heartbeat_s: after so long each side of a link says that it lives.
+        suspect_s: a link that is silent for so long is aborted.
+        lease_s: for so long after it was last heard a leader is not replaced by another node.
+    """
+
+    data: str
+    listen: tuple[str, ...] = ("tcp:4646",)
+    heartbeat_s: float = 0.15
+    suspect_s: float = 0.6
+    lease_s: float = 0.9
+
+
+class WitnessService(Service):
+    """Opens the store when it starts; ends links and store when it stops."""
+
+    def __init__(self, world: World, settings: RegistrySettings, factory: RegistryLinkFactory) -> None:
+        """Run the witness of a registry, whose links `factory` makes."""
+        self._world = world
+        self._settings = settings
+        self._factory = factory
+        self._store: IStore | None = None
+
+    def startService(self) -> None:
+        """Take up what the disk has, and let nodes in."""
+        super().startService()
+        try:
+            store = self._world.store(self._settings.data, self._world.fatal)
+            self._store = store
+            held = _recover(store, self._settings.data)
+        except StoreError as error:
+            self._world.fatal(str(error))
+        else:
+            witness = Witness(self._settings.lease_s, held, self._world.clock.seconds())
+            self._factory.serve(witness, store.configure)
+
+    @inlineCallbacks
+    def stopService(self) -> Generator["Deferred[Any]", Any, None]:
+        """Let nodes go, politely for a while; then finish the store."""
+        super().stopService()
+        self._factory.stop()
+        links = self._factory.links
+        waited = 0.0
+        while links and waited < STOP_S_MAX:
+            yield deferLater(self._world.clock, 0.05)
+            waited += 0.05
+        for link in list(links.values()):
+            link.abort()
+        store, self._store = self._store, None
+        if store is not None:
+            yield store.close()
+
+
+def _recover(store: IStore, directory: str) -> dict[str, Configuration]:
+    """Return what the disk has of each service.
+
+    Raises:
+        StoreError: it is no disk of a registry.
+    """
+    snapshot, runs = store.recover()
+    if snapshot is not None or next(iter(runs), None) is not None:
+        raise StoreError(f"{directory} is the data directory of a chat node: the registry needs one of its own")
+    state = store.configuration()
+    try:
+        return decode_state(state) if state is not None else {}
+    except WireError as error:
+        raise StoreCorrupt(f"{directory} has no data of a registry: {error}") from error
+
+
+class RegistryService(MultiService):
+    """The service tree of a registry.
+
+    Attributes:
+        factory: makes the links of its nodes.
+        listeners: one for each endpoint, in the order given; `ready` fires with the port.
+    """
+
+    def __init__(self, factory: RegistryLinkFactory, listeners: list[Listener]) -> None:
+        """Collect the parts; `build_registry` makes them."""
+        super().__init__()
+        self.factory = factory
+        self.listeners = listeners
+
+
+def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
+    """Build the service tree of a registry.
+
+    Args:
+        world: the outside. `world.fatal` is called when the store cannot be opened or written, or an endpoint
+            is busy: what the witness says has to be durable before, so the process has to end.
+        settings: what can be set.
+    """
+    turn = Turn(world.clock)
+    factory = RegistryLinkFactory(turn, world.clock, settings.heartbeat_s, settings.suspect_s)
+    listeners = [
+        Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
+    ]
+    registry = RegistryService(factory, listeners)
+    witness = WitnessService(world, settings, factory)
+    witness.setName("witness")
+    witness.setServiceParent(registry)
+    # Services stop in reverse order: first nobody new comes in, then those inside are let go.
+    for number, listener in enumerate(listeners, 1):
+        listener.setName(f"registry-listener-{number}")
+        listener.setServiceParent(registry)
+    return registry
