@@ -6,7 +6,7 @@ users who create one room at the same moment are two entries, and the first wins
 
 import msgspec
 
-from chatproto.chat.messages import HistoryWanted
+from chatproto.chat.messages import HistoryWanted, Resume
 
 
 class Act(msgspec.Struct, frozen=True, tag_field="act", omit_defaults=True, gc=False):
@@ -22,7 +22,7 @@ class Enter(Act, frozen=True, tag="enter"):
         identity: the name asked for; None for a guest.
         token: the hash of the session's token; None for a base client, whose session ends with its connection.
         history: what of a room's archive it gets on joining, unless it says otherwise.
-        stay: rooms to join besides MainHall, each with the first index wanted.
+        stay: where to go on in MainHall, and the rooms to join besides it.
     """
 
     session: str
@@ -30,18 +30,52 @@ class Enter(Act, frozen=True, tag="enter"):
     identity: str | None = None
     token: str | None = None
     history: HistoryWanted = None
-    stay: list[tuple[str, int]] = []
+    stay: list[Resume] = []
+
+
+class Attach(Act, frozen=True, tag="attach"):
+    """A client came to a node with a session, which that node serves from here on.
+
+    Whatever the client can have seen, on whatever node, stands before this in the log.
+
+    Attributes:
+        token: the hash of the token that the client came with.
+        node: the name of the node that it came to.
+        epoch: counts only in this epoch, so that what waited on a node that was cut off takes no session away from
+            where its client has gone since; 0: in any.
+    """
+
+    token: str
+    node: str
+    epoch: int = 0
+
+
+class Adopt(Act, frozen=True, tag="adopt"):
+    """A node expects members to come to it: its own, as it begins a life, or those of the nodes that are away.
+
+    Base clients among them are gone with their connections, lost by the server.
+
+    Attributes:
+        node: the name of the node.
+        epoch: 0: `node` begins a life, and it is about its own members. Otherwise `node` leads this epoch alone, and
+            it is about the members of all others; counts only in this epoch.
+    """
+
+    node: str
+    epoch: int = 0
 
 
 class Depart(Act, frozen=True, tag="depart"):
     """A session is over.
 
     Attributes:
+        node: the name of the node that says so; it counts only while that node serves the session.
         lost: the server went away from the client, not the client from the server: rooms keep the name of
             their owner, and wait for whoever comes back under it.
     """
 
     session: str
+    node: str
     lost: bool = False
 
 
@@ -58,6 +92,7 @@ class Move(Act, frozen=True, tag="move"):
     Attributes:
         time: Unix seconds, to be held against bans.
         index: the first index wanted of the room's archive; None for the usual history.
+        epoch: of the message before it, as the client holds it; None where it does not say.
     """
 
     session: str
@@ -66,6 +101,7 @@ class Move(Act, frozen=True, tag="move"):
     stay: bool = False
     index: int | None = None
     history: HistoryWanted = None
+    epoch: int | None = None
 
 
 class Part(Act, frozen=True, tag="part"):
@@ -106,7 +142,7 @@ class Forget(Act, frozen=True, tag="forget"):
     first: int
 
 
-AnyAct = Enter | Depart | Rename | Move | Part | Create | Destroy | Expel | Forget
+AnyAct = Enter | Attach | Adopt | Depart | Rename | Move | Part | Create | Destroy | Expel | Forget
 
 encode_act = msgspec.json.Encoder().encode
 decode_act = msgspec.json.Decoder(AnyAct).decode

@@ -15,6 +15,7 @@ from chatproto.chat.messages import (
     ContactAsked,
     Error,
     HistoryAsked,
+    PeerStatus,
     Private,
     PrivateAck,
     PrivateAsked,
@@ -23,7 +24,10 @@ from chatproto.chat.messages import (
     StatusAsked,
     encode,
 )
+from chatproto.chat.neighbour import Neighbour
+from chatproto.chat.notes import Answer, Call, Called, Heard, Question, Whisper
 from chatproto.chat.seat import Seat
+from chatproto.chat.settings import ChatSettings
 from chatproto.log.interface import ILog, Slice
 
 PAGE_BYTES_READ_MAX = 4 * 1024 * 1024
@@ -32,14 +36,16 @@ log = Logger()
 
 
 class Answers:
-    """Answers what sessions ask for with `Ask`."""
+    """Answers what sessions ask for with `Ask`, and what the other node asks of them."""
 
     def __init__(
         self,
+        settings: ChatSettings,
         hall: Hall,
         chat_log: ILog,
         hearing: Hearing,
         seats: dict[str, Seat],
+        neighbour: Neighbour,
         dice: random.Random,
         time: Callable[[], float],
         answered: Callable[[Seat], None],
@@ -47,18 +53,22 @@ class Answers:
         """Answer for a node.
 
         Args:
+            settings: what can be set.
             hall: the replayed state.
             chat_log: whose archive is read.
             hearing: knows how far clients have been brought.
             seats: the sessions that this node serves, by key.
+            neighbour: answers for those of the other node.
             dice: makes the tokens of contacts.
             time: the time of day in Unix seconds.
             answered: called with the seat whose page of history was sent.
         """
+        self._settings = settings
         self._hall = hall
         self._log = chat_log
         self._hearing = hearing
         self._seats = seats
+        self._neighbour = neighbour
         self._dice = dice
         self._time = time
         self._tell_answered = answered
@@ -118,24 +128,34 @@ class Answers:
         seat.send(line)
         self._tell_answered(seat)
 
+    # How it is
+
     def _status(self, seat: Seat, asked: StatusAsked) -> None:
         member = seat.session.member
-        if member is None:
-            return
-        rooms = [
-            RoomStatus(name, self._hall.rooms[name].last, self._hearing.transferred(seat, name))
-            for name in member.rooms
-        ]
-        status = Status(
+        if member is not None:
+            rooms = [
+                RoomStatus(name, self._hall.rooms[name].last, self._hearing.transferred(seat, name))
+                for name in member.rooms
+            ]
+            seat.send(encode(self.status(rooms)))
+
+    def status(self, rooms: list[RoomStatus]) -> Status:
+        """Return how this node is, for a client that has been brought so far in its rooms."""
+        return Status(
             rooms,
             sum(room.archived for room in rooms),
             sum(room.transferred for room in rooms),
             self._log.epoch,
             self._log.role,
             self._log.redundancy,
-            [],
+            [PeerStatus(peer.name, peer.role, peer.lag) for peer in self._log.peers],
+            self._settings.name,
+            len(self._seats),
+            self._settings.capacity,
+            self._log.serving,
         )
-        seat.send(encode(status))
+
+    # Between two clients, each of which may be on either node
 
     def _private(self, seat: Seat, asked: PrivateAsked) -> None:
         sender = seat.session.member
@@ -145,12 +165,19 @@ class Answers:
         if member is None:
             seat.send(encode(Error("no-such-identity", f"nobody is called {asked.to[:64]}", id=asked.id)))
             return
-        delivered = 0
-        other = self._seats.get(member.key)
-        if other is not None and other.link is not None and other.session.extended:
-            other.send(encode(Private(sender.identity, asked.content, asked.id, round(self._time(), 3))))
-            delivered = 1
-        seat.send(encode(PrivateAck(asked.id, asked.to, delivered)))
+        key, identity, time = member.key, sender.identity, round(self._time(), 3)
+
+        def heard(answer: Answer | None) -> None:
+            delivered = answer.delivered if isinstance(answer, Heard) else 0
+            seat.send(encode(PrivateAck(asked.id, asked.to, delivered)))
+
+        def whisper(number: int) -> Whisper:
+            return Whisper(number, key, identity, asked.content, asked.id, time)
+
+        if member.node == self._settings.name:
+            heard(self._whisper(whisper(0)))
+        else:
+            self._neighbour.ask(whisper, heard)
 
     def _contact(self, seat: Seat, asked: ContactAsked) -> None:
         sender = seat.session.member
@@ -159,14 +186,41 @@ class Answers:
         if asked.identity is None or sender is None:
             return
         member = self._hall.identities.get(asked.identity)
-        other = self._seats.get(member.key) if member is not None else None
-        if member is None or other is None:
-            text = f"nobody is called {asked.identity[:64]}"
-            seat.send(encode(Error("no-such-identity", text)))
-        elif other.address is None or other.link is None:
-            text = f"{member.identity} accepts no direct connections"
-            seat.send(encode(Error("no-address", text)))
+        if member is None:
+            seat.send(encode(Error("no-such-identity", f"nobody is called {asked.identity[:64]}")))
+            return
+        key, called_identity, identity = member.key, member.identity, sender.identity
+
+        def called(answer: Answer | None) -> None:
+            if isinstance(answer, Called) and answer.address is not None and answer.token is not None:
+                seat.send(encode(Contact(called_identity, answer.token, answer.address)))
+            else:
+                text = f"{called_identity} accepts no direct connections"
+                seat.send(encode(Error("no-address", text)))
+
+        def call(number: int) -> Call:
+            return Call(number, key, identity)
+
+        if member.node == self._settings.name:
+            called(self._call(call(0)))
         else:
-            token = f"{self._dice.getrandbits(128):032x}"
-            other.send(encode(Contact(sender.identity, token)))
-            seat.send(encode(Contact(member.identity, token, other.address)))
+            self._neighbour.ask(call, called)
+
+    def asked(self, question: Question) -> Answer:
+        """Answer a question about a session that this node serves."""
+        return self._whisper(question) if isinstance(question, Whisper) else self._call(question)
+
+    def _whisper(self, asked: Whisper) -> Heard:
+        seat = self._seats.get(asked.session)
+        if seat is None or seat.link is None or not seat.session.extended:
+            return Heard(asked.number, 0)
+        seat.send(encode(Private(asked.identity, asked.content, asked.id, asked.time)))
+        return Heard(asked.number, 1)
+
+    def _call(self, asked: Call) -> Called:
+        seat = self._seats.get(asked.session)
+        if seat is None or seat.link is None or seat.address is None:
+            return Called(asked.number, None, None)
+        token = f"{self._dice.getrandbits(128):032x}"
+        seat.send(encode(Contact(asked.identity, token)))
+        return Called(asked.number, seat.address, token)

@@ -15,6 +15,8 @@ import msgspec
 
 from chatproto.chat.acts import (
     Act,
+    Adopt,
+    Attach,
     Create,
     Depart,
     Destroy,
@@ -30,6 +32,7 @@ from chatproto.chat.messages import (
     HistoryWanted,
     Message,
     NewIdentity,
+    Resume,
     RoomChange,
     RoomContents,
     RoomCount,
@@ -119,12 +122,16 @@ class Refuse(msgspec.Struct, gc=False):
 
 
 class Entered(msgspec.Struct, gc=False):
-    """A member is in a room from here on, and wants the archive from `index`, or by `history` where that is None."""
+    """A member is in a room from here on, and wants the archive from `index`, or by `history` where that is None.
+
+    `epoch` is that of the message before `index` as the client holds it, if it said so.
+    """
 
     member: Member
     room: str
     index: int | None
     history: HistoryWanted
+    epoch: int | None
 
 
 class Left(msgspec.Struct, gc=False):
@@ -136,6 +143,26 @@ class Left(msgspec.Struct, gc=False):
 
 class Arrived(msgspec.Struct, gc=False):
     """A session is present."""
+
+    member: Member
+
+
+class Attached(msgspec.Struct, gc=False):
+    """A member's client has come to `member.node`, which serves the session from here on."""
+
+    member: Member
+
+
+class Unknown(msgspec.Struct, gc=False):
+    """A client came with a session that there is not, or no more."""
+
+
+class Overtaken(msgspec.Struct, gc=False):
+    """The act was meant for another epoch, and nothing follows from it."""
+
+
+class Expected(msgspec.Struct, gc=False):
+    """A member's client is expected at `member.node`, which serves the session from here on."""
 
     member: Member
 
@@ -152,7 +179,7 @@ class Ended(msgspec.Struct, gc=False):
     room: str
 
 
-Effect = TellRooms | Tell | Refuse | Entered | Left | Arrived | Gone | Ended
+Effect = TellRooms | Tell | Refuse | Entered | Left | Arrived | Attached | Unknown | Overtaken | Expected | Gone | Ended
 
 
 class _MemberState(msgspec.Struct, array_like=True):
@@ -193,17 +220,11 @@ class Hall:
 
     def __init__(self) -> None:
         """Start with MainHall, empty."""
-        self.members: dict[str, Member] = {}
-        self.identities: dict[str, Member] = {}
-        self.tokens: dict[str, Member] = {}
-        self.rooms: dict[str, Room] = {MAIN_HALL: Room(MAIN_HALL)}
-        # Rooms whose owner is away, by the owner's name.
-        self._waiting: dict[str, set[str]] = {}
-        # The last position of rooms that are gone, so that (room, position) never means two messages.
-        self._numbered: dict[str, int] = {}
-        self._guest = 1
+        self._clear()
         self._steps: dict[type[Act], Callable[[Any], Iterator[Effect]]] = {
             Enter: self._enter,
+            Attach: self._attach,
+            Adopt: self._adopt,
             Depart: self._depart,
             Rename: self._rename,
             Move: self._move,
@@ -213,6 +234,17 @@ class Hall:
             Expel: self._expel,
             Forget: self._forget,
         }
+
+    def _clear(self) -> None:
+        self.members: dict[str, Member] = {}
+        self.identities: dict[str, Member] = {}
+        self.tokens: dict[str, Member] = {}
+        self.rooms: dict[str, Room] = {MAIN_HALL: Room(MAIN_HALL)}
+        # Rooms whose owner is away, by the owner's name.
+        self._waiting: dict[str, set[str]] = {}
+        # The last position of rooms that are gone, so that (room, position) never means two messages.
+        self._numbered: dict[str, int] = {}
+        self._guest = 1
 
     # Questions
 
@@ -242,11 +274,13 @@ class Hall:
 
     # Changes
 
-    def apply(self, act: Act) -> list[Effect]:
-        """Take one act, in the log's order, and return what follows from it, in order.
+    def apply(self, act: Act, epoch: int) -> list[Effect]:
+        """Take one act of an epoch, in the log's order, and return what follows from it, in order.
 
         Acts of a session that is not present (any more) change nothing.
         """
+        if isinstance(act, Attach | Adopt) and act.epoch not in (0, epoch):
+            return [Overtaken()]
         return list(self._steps[type(act)](act))
 
     def said(self, name: str, last: int) -> Room | None:
@@ -259,6 +293,8 @@ class Hall:
         return room
 
     def _enter(self, act: Enter) -> Iterator[Effect]:
+        if act.session in self.members:
+            return  # Submitted again, by a node that could not know.
         wanted = act.identity
         good = wanted is not None and identity_allowed(wanted)
         taken = wanted in self.identities
@@ -278,11 +314,11 @@ class Hall:
         elif taken:
             yield Refuse(member, Error("identity-taken", f"somebody else is {wanted}"))
         self._claim(member)
-        stay = dict(act.stay)
-        yield from self._into(member, MAIN_HALL, "", stay.pop(MAIN_HALL, None), None)
-        for name, index in stay.items():
+        stay = {resume.roomid: resume for resume in act.stay}
+        yield from self._into(member, MAIN_HALL, "", None, stay.pop(MAIN_HALL, None))
+        for name, resume in stay.items():
             if name in self.rooms:
-                yield from self._into(member, name, "", index, None)
+                yield from self._into(member, name, "", None, resume)
             else:
                 yield Refuse(member, Error("no-such-room", f"there is no room {name[:64]}", roomid=name))
 
@@ -298,7 +334,7 @@ class Hall:
             member.owned |= {name}
 
     def _into(
-        self, member: Member, name: str, former: str, index: int | None, history: HistoryWanted
+        self, member: Member, name: str, former: str, history: HistoryWanted = None, resume: Resume | None = None
     ) -> Iterator[Effect]:
         """Tell of a member's coming, from `former` or from nowhere, and let it in."""
         room = self.rooms[name]
@@ -316,7 +352,8 @@ class Hall:
         if name == MAIN_HALL:
             yield Tell(member, self.listing())
             yield Tell(member, self.contents(MAIN_HALL))
-        yield Entered(member, name, index, member.history if history is None else history)
+        index, epoch = (resume.index, resume.epoch) if resume is not None else (None, None)
+        yield Entered(member, name, index, member.history if history is None else history, epoch)
 
     def _out(self, member: Member, name: str, *, lost: bool = False) -> Iterator[Effect]:
         """Let a member out of a room, which ends if nobody is left and nobody owns it; lost members may be back."""
@@ -337,21 +374,42 @@ class Hall:
             self._numbered[room.name] = room.last
         yield Ended(room.name)
 
-    def _depart(self, act: Depart) -> Iterator[Effect]:
-        member = self.members.pop(act.session, None)
+    def _attach(self, act: Attach) -> Iterator[Effect]:
+        member = self.tokens.get(act.token)
         if member is None:
-            return
+            yield Unknown()
+        else:
+            member.node = act.node
+            yield Attached(member)
+
+    def _adopt(self, act: Adopt) -> Iterator[Effect]:
+        begins = act.epoch == 0
+        for member in [member for member in self.members.values() if (member.node == act.node) == begins]:
+            if member.token is None:
+                yield from self._gone(member, lost=True)
+            else:
+                member.node = act.node
+                yield Expected(member)
+
+    def _depart(self, act: Depart) -> Iterator[Effect]:
+        member = self.members.get(act.session)
+        if member is not None and member.node == act.node:
+            yield from self._gone(member, lost=act.lost)
+
+    def _gone(self, member: Member, *, lost: bool) -> Iterator[Effect]:
+        """End a session; `lost`: see `Depart.lost`."""
+        del self.members[member.key]
         for name in member.rooms:
             yield TellRooms((name,), RoomChange(member.identity, name, ""))
         for name in member.owned:
             room = self.rooms[name]
             room.owner_key = None
-            if act.lost:
+            if lost:
                 self._waiting.setdefault(member.identity, set()).add(name)
             else:
                 room.owner = ""
         for name in member.rooms:
-            yield from self._out(member, name, lost=act.lost)
+            yield from self._out(member, name, lost=lost)
         for name in sorted(member.owned):
             if name in self.rooms:
                 yield from self._end_if_over(self.rooms[name])
@@ -407,7 +465,8 @@ class Hall:
             yield Tell(member, RoomChange(member.identity, member.room, member.room))
             yield Refuse(member, refusal)
         else:
-            yield from self._into(member, name, "" if act.stay else member.room, act.index, act.history)
+            resume = None if act.index is None else Resume(name, act.index, act.epoch)
+            yield from self._into(member, name, "" if act.stay else member.room, act.history, resume)
 
     @staticmethod
     def _is_banned(member: Member, name: str, time: float) -> bool:
@@ -426,7 +485,7 @@ class Hall:
             yield Refuse(member, Error("not-a-member", f"you are not in {act.room[:64]}", roomid=act.room))
         elif len(member.rooms) == 1:
             if act.room != MAIN_HALL:
-                yield from self._into(member, MAIN_HALL, act.room, None, None)
+                yield from self._into(member, MAIN_HALL, act.room)
             else:
                 yield Refuse(member, Error("last-room", "MainHall is where those are who are nowhere else"))
         else:
@@ -500,7 +559,7 @@ class Hall:
             yield TellRooms((name,), RoomChange(member.identity, name, ""))
             yield from self._out(member, name)
         else:
-            yield from self._into(member, MAIN_HALL, name, None, None)
+            yield from self._into(member, MAIN_HALL, name)
 
     def _forget(self, act: Forget) -> Iterator[Effect]:
         room = self.rooms.get(act.room)
@@ -532,8 +591,11 @@ class Hall:
         hall.restore(data)
         return hall
 
-    def restore(self, data: bytes) -> None:
-        """Become, from empty, what `snapshot` returned."""
+    def restore(self, data: bytes | None) -> None:
+        """Become what `snapshot` returned; empty, where there is none."""
+        self._clear()
+        if data is None:
+            return
         state = msgspec.msgpack.decode(data, type=_HallState)
         for m in state.members:
             member = Member(m.key, m.identity, m.node, m.token, m.history)

@@ -1,13 +1,15 @@
 """Who hears which room on this node, and how a newcomer is brought up from the archive before it hears the rest."""
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.chat.audience import Audience
-from chatproto.chat.hall import Hall
+from chatproto.chat.hall import Hall, Room
 from chatproto.chat.lines import base_lines, base_lines_of
 from chatproto.chat.messages import Gap, HistoryWanted, Rewind, encode
 from chatproto.chat.seat import Feed, Seat
@@ -21,6 +23,13 @@ FEED_BYTES = 128 * 1024
 """What is read of an archive in one go: enough to be fast, little enough to hold nobody up."""
 
 log = Logger()
+
+
+class _Numbered(msgspec.Struct):
+    epoch: int
+
+
+_decode_numbered = msgspec.json.Decoder(_Numbered).decode
 
 
 class Hearing:
@@ -100,21 +109,25 @@ class Hearing:
 
     # Who hears
 
-    def enter(self, seat: Seat, name: str, index: int | None, history: HistoryWanted) -> None:
-        """Have a seat hear a room: the archive first, from `index`, or as much as `history` says where that is None."""
+    def enter(self, seat: Seat, name: str, index: int | None, history: HistoryWanted, epoch: int | None = None) -> None:
+        """Have a seat hear a room: the archive first, from `index`, or as much as `history` says where that is None.
+
+        Where `epoch` is given, the client holds the message before `index` with that epoch; if this log has another
+        one there, the client comes from a fork and is taken back to where that began.
+        """
         room = self._hall.rooms[name]
         first, end = room.first, room.last + 1
         if index is None:
             wanted = self._history if history is None else history
             count = wanted if isinstance(wanted, int) else room.last if wanted == "all" else 0
             start = max(first, end - count)
-        elif index > end:
-            # Nobody else can hold what this log does not: it was lost with a disk, not delayed.
-            seat.send(encode(Rewind(name, end)))
-            start = end
         else:
-            start = max(first, index)
-            self.tell_gap(seat, name, index, start)
+            shared = self._shared(room, index, epoch)
+            if shared < index:
+                # Nobody else can hold what this log does not: it was lost, with a disk or with a fork, not delayed.
+                seat.send(encode(Rewind(name, shared)))
+            start = max(first, shared)
+            self.tell_gap(seat, name, shared, start)
         audience = self._audience(name)
         feed = Feed(seat, name, start)
         if start < end and not seat.feeds:
@@ -129,6 +142,27 @@ class Hearing:
         seat.feeds.append(feed)
         if len(seat.feeds) == 1:
             self._turn.at_end(lambda: self._read_on(feed))
+
+    def _shared(self, room: Room, index: int, epoch: int | None) -> int:
+        """Return the position, at most `index`, before which a client and this log hold the same, as far as known."""
+        wanted, index = index, min(index, room.last + 1)
+        held = index - 1
+        if epoch is None:
+            return index
+        # Epochs never fall from one position to the next, and what has the same position and epoch is the same.
+        if held < room.first:
+            # It is not kept; what comes after it can tell only that it was another.
+            falls = room.first <= room.last and self._epoch(room.name, room.first) < epoch
+            return index if index == wanted and not falls and self._log.had(epoch) else 1
+        if self._epoch(room.name, held) == epoch:
+            return index
+        kept = range(room.first, held)
+        past = room.first + bisect_right(kept, epoch, key=lambda at: self._epoch(room.name, at))
+        return past if past > room.first and self._epoch(room.name, past - 1) == epoch else 1
+
+    def _epoch(self, name: str, position: int) -> int:
+        (piece,) = self._log.peek(name, position, 1, 1)
+        return _decode_numbered(piece.lines).epoch
 
     def tell_gap(self, seat: Seat, name: str, start: int, end: int) -> None:
         """Tell an extended client that the positions from `start` up to, without, `end` will not come."""

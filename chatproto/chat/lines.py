@@ -23,9 +23,10 @@ def base_lines(lines: bytes) -> bytes:
 
 def base_lines_of(run: Run) -> bytes:
     """Return a run of messages as base clients receive it, each line with its newline."""
-    if run.entries:
-        # Submitted here: the heads are at hand, and cutting them out of the bodies again would cost more.
-        return b"}\n".join([entry.head for entry in run.entries]) + b"}\n"
+    heads = [entry.head for entry in run.entries]
+    if heads and all(heads):
+        # The heads are at hand, and cutting them out of the bodies again would cost more.
+        return b"}\n".join(heads) + b"}\n"
     return base_lines(run.body)
 
 

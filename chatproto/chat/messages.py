@@ -118,6 +118,7 @@ class JoinExtended(Message, frozen=True, tag="join", omit_defaults=True):
     stay: bool = False
     index: Number | None = msgspec.field(name="from", default=None)
     history: HistoryWanted = None
+    epoch: Number | None = None
 
 
 class Leave(Message, frozen=True, tag="leave"):
@@ -136,7 +137,7 @@ class HistoryAsked(Message, frozen=True, tag="history", omit_defaults=True):
 
 
 class StatusAsked(Message, frozen=True, tag="status"):
-    """Asks how far this client has been brought."""
+    """Asks how far this client has been brought; as the first line of a connection, how the node is."""
 
 
 class PrivateAsked(Message, frozen=True, tag="private"):
@@ -183,6 +184,9 @@ ExtendedRequest = (
     | Pong
 )
 Request = BaseRequest | ExtendedRequest
+FirstRequest = BaseRequest | StatusAsked
+Question = Hello | StatusAsked
+"""What is read on a connection that began with `status`."""
 
 
 # From the server: base
@@ -318,7 +322,7 @@ class PeerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(Message, frozen=True, tag="status"):
-    """How far this client has been brought: current when `transferred` (MT) equals `archived` (MA)."""
+    """How far this client has been brought: current when `transferred` (MT) equals `archived` (MA); how the node is."""
 
     rooms: list[RoomStatus]
     archived: int
@@ -327,6 +331,10 @@ class Status(Message, frozen=True, tag="status"):
     role: str
     redundancy: str
     peers: list[PeerStatus]
+    server: str = ""
+    clients: int = 0
+    capacity: int = 0
+    serving: bool = True
 
 
 class Private(Message, frozen=True, tag="private"):

@@ -15,10 +15,13 @@ from chatproto.chat.messages import (
     BaseRequest,
     Error,
     ExtendedRequest,
+    FirstRequest,
     Hello,
     Ping,
+    Question,
     Request,
     Said,
+    StatusAsked,
     encode,
 )
 from chatproto.chat.seat import Seat
@@ -29,6 +32,8 @@ from chatproto.wire.fields import SERVER_IDENTITY
 
 log = Logger()
 
+_first = msgspec.json.Decoder(FirstRequest)
+_question = msgspec.json.Decoder(Question)
 _base = msgspec.json.Decoder(BaseRequest)
 _extended = msgspec.json.Decoder(ExtendedRequest)
 _fields = msgspec.json.Decoder(dict[str, Any])
@@ -54,6 +59,8 @@ class ClientLink(LineLink):
         self.extended = False
         self._server = server
         self._greeted = False
+        # It began with `status`: it is no client yet, and may never be one.
+        self._asks = False
         self._bucket = TokenBucket(settings.rate_lines, settings.burst_lines)
         self._nonsense: TokenBucket | None = None
 
@@ -106,6 +113,8 @@ class ClientLink(LineLink):
         count = lines.count(b"\n")
         if not self._greeted:
             self._first_line(lines, count)
+        elif self._asks:
+            self._take_questions(lines)
         else:
             self._take(lines, count)
         wait_s = self._bucket.take(count, self.clock.seconds())
@@ -120,9 +129,14 @@ class ClientLink(LineLink):
     def _first_line(self, lines: bytes, count: int) -> None:
         first, _, rest = lines.partition(b"\n")
         try:
-            request = _base.decode(first)
+            request = _first.decode(first)
         except NONSENSE:
             request = None
+        if isinstance(request, StatusAsked):
+            self._asks = True
+            self._greeting()
+            self._take_questions(lines)
+            return
         if isinstance(request, Hello):
             self._hello(request)
             lines, count = rest, count - 1
@@ -130,6 +144,28 @@ class ClientLink(LineLink):
             self._greet()
         if count and self.seat is not None:
             self._take(lines, count)
+
+    def _take_questions(self, lines: bytes) -> None:
+        """Answer what is asked by whom there is no session for, until it says `hello`."""
+        asked = lines.split(b"\n")[:-1]
+        for following, line in enumerate(asked, 1):
+            if not self.open:
+                return
+            try:
+                question = _question.decode(line)
+            except NONSENSE:
+                self._take_nonsense()
+                continue
+            if isinstance(question, Hello):
+                self._asks = False
+                self._hello(question)
+                if rest := asked[following:]:
+                    self._take(b"\n".join(rest) + b"\n", len(rest))
+                return
+            self._server.status(self)
+        if self.open:
+            self._cancel_timer()
+            self._timer = self.clock.callLater(self._server.settings.silence_s_max, self.close)
 
     def _take(self, lines: bytes, count: int) -> None:
         if self.seat is None:
@@ -176,7 +212,7 @@ class ClientLink(LineLink):
             self._nonsense = TokenBucket(most / 60, most)
         if self._nonsense.take(1, self.clock.seconds()):
             self._drop("too-much-nonsense", f"more than {most} lines in a minute were not of the protocol")
-        elif self.extended:
+        elif self._speaks_extensions:
             self.send(encode(Error("bad-line", "that line is not of the protocol")))
 
     def lineTooLong(self) -> None:
@@ -189,7 +225,11 @@ class ClientLink(LineLink):
 
     def _drop(self, code: str, text: str) -> None:
         log.info("dropping a client: {code}", code=code, peer=str(self.transport.getPeer()))
-        self.close(encode(Error(code, text) if self.extended else Said(SERVER_IDENTITY, f"{code}: {text}")))
+        self.close(encode(Error(code, text) if self._speaks_extensions else Said(SERVER_IDENTITY, f"{code}: {text}")))
+
+    @property
+    def _speaks_extensions(self) -> bool:
+        return self.extended or self._asks
 
     # Greetings
 
@@ -215,6 +255,10 @@ class ClientLink(LineLink):
         self.extended = True
         settings = self._server.settings
         self.start_heartbeat(settings.heartbeat_s, settings.silence_s_max)
+
+    def seated(self, seat: Seat) -> None:
+        """See `Door.seated`."""
+        self.seat = seat
 
     def ping(self) -> None:
         """Ask whether the client lives."""

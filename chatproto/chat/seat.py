@@ -1,4 +1,4 @@
-"""A session's place on this node: its link while there is one, and what it is still to be fed."""
+"""Sessions' places on this node: each with its link while there is one, and what it is still to be fed."""
 
 from collections import deque
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall
 
-from chatproto.chat.session import Session
+from chatproto.chat.hall import Hall, Member
+from chatproto.chat.session import EntryMaker, Session, SessionRules
 
 
 class Door(Protocol):
@@ -23,6 +24,9 @@ class Door(Protocol):
 
     def welcomed(self) -> None:
         """Hear that the client speaks the extensions."""
+
+    def seated(self, seat: "Seat") -> None:
+        """Hear that another seat is behind it from here on."""
 
     def go_on(self) -> None:
         """Hear that few enough of the client's requests are under way to read more."""
@@ -79,3 +83,34 @@ class Seat:
             if self.grace.active():
                 self.grace.cancel()
             self.grace = None
+
+
+class Seats(dict[str, Seat]):
+    """Every session that a node serves, by key, those included whose client is away for a while."""
+
+    def __init__(self, hall: Hall, rules: SessionRules, make: EntryMaker) -> None:
+        """Begin with nobody.
+
+        Args:
+            hall: the replayed state.
+            rules: of all sessions.
+            make: makes their entries.
+        """
+        super().__init__()
+        self._hall = hall
+        self._rules = rules
+        self._make = make
+
+    def new(self, link: Door, token: str | None) -> Seat:
+        """Make the seat of a session that begins, or may begin: it is not one of these yet."""
+        return Seat(self._session(self._make.id(), extended=token is not None), link, token)
+
+    def of(self, member: Member) -> Seat:
+        """Return the seat of a member, made where there is none."""
+        seat = self.get(member.key)
+        if seat is None:
+            seat = self[member.key] = Seat(self._session(member.key, extended=member.token is not None), None)
+        return seat
+
+    def _session(self, key: str, *, extended: bool) -> Session:
+        return Session(key, self._hall, self._rules, self._make, extended=extended)

@@ -1,51 +1,52 @@
 """A node's chat: takes requests from links, submits to the log, and tells its clients what was committed.
 
-The pure parts decide (`hall`, `session`); this performs. Everything here runs on the reactor's thread.
+The pure parts decide (`hall`, `session`); this performs. Everything here runs on the reactor's thread. Chat does not
+know which engine carries its log: on two nodes the very same code runs over the same agreed log, and what
+concerns one node only (who is served where) is decided by acts that name nodes.
 """
 
-import hashlib
 import random
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from chatproto.chat import hall as effects
-from chatproto.chat.acts import Depart, Forget, decode_act
+from chatproto.chat.acts import Act, Adopt, Forget, decode_act
 from chatproto.chat.answers import Answers
+from chatproto.chat.arrivals import Arrivals
 from chatproto.chat.hall import Hall, Member
 from chatproto.chat.hearing import Hearing
 from chatproto.chat.messages import (
-    VERSION,
     Ack,
     Error,
     Hello,
-    JoinExtended,
     Message,
     Notice,
     Quit,
     Request,
-    Said,
-    Welcome,
+    Rewind,
     decode_content,
     encode,
 )
-from chatproto.chat.seat import Door, Seat
-from chatproto.chat.session import (
-    Ask,
-    Effect,
-    EntryMaker,
-    HangUp,
-    Reply,
-    Session,
-    SessionRules,
-    history_allowed,
-)
+from chatproto.chat.neighbour import Neighbour
+from chatproto.chat.partings import Partings
+from chatproto.chat.seat import Door, Seat, Seats
+from chatproto.chat.session import Ask, Effect, EntryMaker, HangUp, Reply, SessionRules
 from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
 from chatproto.log.interface import ILog
-from chatproto.wire.fields import SERVER_IDENTITY
+
+log = Logger()
+
+_REDUNDANCY = {
+    "single": "this server works on its own",
+    "paired": "two servers hold every message",
+    "alone": "this server goes on without the other one: messages are held once until that is back",
+    "isolated": "this server is cut off and confirms nothing: try the other one",
+}
 
 
 class ChatServer:
@@ -71,121 +72,133 @@ class ChatServer:
             settings: what can be set.
             chat_log: not opened yet.
             turn: of the reactor that all calls come from.
-            clock: for the grace of sessions.
+            clock: for the grace of sessions, and for what waits for the other node.
             now: the time of day in Unix seconds.
             dice: makes tokens and ids; it has to be the system's source where they must not be guessed.
         """
         self.settings = settings
         self.log = chat_log
         self.hall = Hall()
-        self.seats: dict[str, Seat] = {}
-        self._clock = clock
         self._now = now
-        self._dice = dice
         self._turn = turn
         # A node makes ids that no client can guess and no other start of a node has.
         self._make = EntryMaker(f"{dice.getrandbits(64):016x}.")
-        self._rules = SessionRules(
+        rules = SessionRules(
             settings.name,
             settings.message_chars_max,
             settings.rooms_per_owner_max,
             settings.rooms_per_session_max,
         )
-        self._hearing = Hearing(self.hall, chat_log, turn, settings.history, self._fed)
-        self._answers = Answers(self.hall, chat_log, self._hearing, self.seats, dice, self._time, self._answered)
+        self.seats = seats = Seats(self.hall, rules, self._make)
+        self._hearing = hearing = Hearing(self.hall, chat_log, turn, settings.history, self._fed)
+        self._neighbour = neighbour = Neighbour(settings, chat_log, seats, clock)
+        self._answers = Answers(
+            settings, self.hall, chat_log, hearing, seats, neighbour, dice, self._time, self._answered
+        )
+        self._partings = Partings(settings, chat_log, seats, hearing, neighbour, clock, dice, self._time)
+        self._arrivals = Arrivals(
+            settings, self.hall, chat_log, seats, hearing, neighbour, self._partings, clock, dice, self._time
+        )
+        # Seats whose requests may go on after this batch, and those whose links wait for that.
+        self._due: dict[Seat, None] = {}
         self._impatient: dict[Seat, None] = {}
         self._snapshot_due = False
-        self._stopping = False
+        self._started = self._stopping = False
+        self._life_begins = False
+        self._adopted_epoch = 0
+        self._serving = False
+        self._redundancy = ""
         self._moment: float | None = None
-        self._performers: dict[type[Any], Callable[[Any], None]] = {
+        self._performers: dict[type[Any], Callable[[Any, Seat | None], None]] = {
             effects.TellRooms: self._tell_rooms,
             effects.Tell: self._tell,
             effects.Refuse: self._refuse,
             effects.Entered: self._entered,
             effects.Left: self._left,
-            effects.Arrived: self._arrived,
+            effects.Arrived: lambda effect, _: self._arrivals.arrived(effect.member),
+            effects.Attached: self._attached,
+            effects.Unknown: lambda _, asker: self._arrivals.unknown(asker),
+            effects.Overtaken: lambda _, asker: self._arrivals.overtaken(asker),
+            effects.Expected: self._expected,
             effects.Gone: self._gone,
-            effects.Ended: self._ended,
+            effects.Ended: lambda effect, _: self._hearing.end(effect.room),
         }
 
     # Life
 
     def start(self) -> None:
         """Replay the log; whoever was here when this node stopped is expected back, or said to have left."""
-        self.log.open(self._restore, self._replay, self._commit, self._repeated, self._capture)
-        for member in list(self.hall.members.values()):
-            if member.token is None:
-                # A base client's session ended with the node; it takes nobody's seat.
-                gone = Depart(member.key, lost=True)
-                self.log.submit(self._make.act(gone, self._make.id(), self._time(), None))
-                continue
-            session = Session(member.key, self.hall, self._rules, self._make, extended=True)
-            seat = self.seats[member.key] = Seat(session, None)
-            seat.lost = True
-            self._orphaned(seat)
+        self.log.open(self)
+        self._started = True
+        self._redundancy = self.log.redundancy
+        self._life_begins = self.log.redundancy != "single" or self.settings.name in self._serving_nodes()
+        self.changed()
 
     def stop(self) -> None:
-        """Tell clients and close their links; their sessions go on when this node is back."""
+        """Tell clients and close their links; their sessions go on when this node is back, or on the other."""
         self._stopping = True
-        for seat in list(self.seats.values()):
-            seat.cancel_grace()
-            if seat.link is not None:
-                farewell = Notice("shutting-down", f"{self.settings.name} is shutting down")
-                seat.link.close(encode(farewell) if seat.session.extended else b"")
-
-    def _capture(self) -> tuple[bytes, dict[str, int]]:
-        return self.hall.snapshot(), self.hall.kept()
+        self._partings.stop([*self.seats.values(), *self._arrivals.arriving])
+        self._arrivals.clear()
+        self._neighbour.stop()
 
     def forget(self, first: dict[str, int]) -> None:
-        """Have retention drop, in each room named, what lies before a position."""
+        """Have retention drop, in each room named, what lies before a position; the leader does it for both nodes."""
+        if self.log.role != "leader":
+            return
         for name, position in first.items():
             room = self.hall.rooms.get(name)
             if room is not None and room.first < position <= room.last + 1:
-                self.log.submit(self._make.act(Forget(name, position), self._make.id(), self._time(), None))
+                self._submit(Forget(name, position))
+
+    def _submit(self, act: Act) -> None:
+        self.log.submit(self._make.act(act, self._make.id(), self._time(), None))
+
+    def _begin_life(self) -> None:
+        """Say that whoever this node served before is served no more, ahead of anybody who comes now."""
+        if self._life_begins:
+            self._life_begins = False
+            self._submit(Adopt(self.settings.name))
+
+    def _go_on_alone(self) -> None:
+        """Take on, once in an epoch, whoever the node served that is away now."""
+        if self.log.role != "leader" or self._adopted_epoch == self.log.epoch:
+            return
+        redundancy, name = self.log.redundancy, self.settings.name
+        # A node that works on its own has others' members only where it had another name, or was one of two, before.
+        if redundancy == "alone" or (redundancy == "single" and self._serving_nodes() - {name}):
+            self._adopted_epoch = self.log.epoch
+            self._submit(Adopt(name, self.log.epoch))
+
+    def _serving_nodes(self) -> set[str]:
+        return {member.node for member in self.hall.members.values()}
 
     # Requests, from links
 
     def greet(self, link: Door) -> Seat | None:
         """Give a base client a session; None if it was turned away, with the reason, and closed."""
-        if self._full():
-            link.close(encode(Said(SERVER_IDENTITY, self._full_text())))
-            return None
-        seat = self._seat(link, None)
-        self._submit(seat.session.enter(self._time(), None, None, self.settings.history))
-        return seat
+        self._begin_life()
+        return self._arrivals.greet(link)
 
     def hello(self, link: Door, hello: Hello, current: Seat | None) -> Seat | None:
         """Give an extended client a session, or its old one back; None if it was turned away and closed.
+
+        The seat of a client that comes with a session is a provisional one: `Door.seated` tells of the other.
 
         Args:
             link: the client's door.
             hello: its first line, or a later one of a client taken for a base client until now.
             current: the base session it has until now.
         """
-        refusal = self._hello_refusal(hello)
-        if refusal is not None:
-            link.close(encode(refusal))
-            return None
-        member = self.hall.tokens.get(_hash(hello.session)) if hello.session else None
-        if member is None and current is None and self._full():
-            link.close(encode(Error("full", self._full_text())))
-            return None
-        if current is not None:
-            if current in self._impatient:
-                del self._impatient[current]
-                link.go_on()
-            current.link = None
-            self._forsake(current)
-        link.welcomed()
-        if member is not None:
-            return self._return(link, hello, member)
-        seat = self._seat(link, f"{self._dice.getrandbits(128):032x}")
-        if hello.session:
-            seat.send(encode(Notice("session-unknown", "your session is over; this is a new one")))
-        history = self.settings.history if hello.history is None else hello.history
-        assert seat.token is not None
-        self._submit(seat.session.enter(self._time(), hello, _hash(seat.token), history))
+        self._begin_life()
+        seat = self._arrivals.hello(link, hello, current)
+        if seat is not None and current is not None and current in self._impatient:
+            del self._impatient[current]
+            link.go_on()
         return seat
+
+    def status(self, link: Door) -> None:
+        """Tell a client that has no session how this node is."""
+        link.send(encode(self._answers.status([])))
 
     def received(self, seat: Seat, requests: list[Request]) -> None:
         """Take a client's requests, in order."""
@@ -207,76 +220,8 @@ class ChatServer:
         self._impatient.pop(seat, None)
         member = seat.session.member
         self._hearing.forsake(seat, member.rooms if member is not None else ())
-        if not self._stopping:
-            self._orphaned(seat)
-
-    def _full(self) -> bool:
-        return len(self.seats) >= self.settings.capacity
-
-    def _full_text(self) -> str:
-        return f"{self.settings.name} is full: it takes {self.settings.capacity} clients; try again later"
-
-    def _hello_refusal(self, hello: Hello) -> Error | None:
-        if hello.version != VERSION:
-            return Error("version", f"this node speaks version {VERSION} of the extensions")
-        if not history_allowed(hello.history) or any(wanted.index < 1 for wanted in hello.resume):
-            return Error("bad-request", "history is all, none or a number; from is 1 or more")
-        if len(hello.resume) > self.settings.rooms_per_session_max:
-            return Error("too-many-rooms", f"one session is in at most {self.settings.rooms_per_session_max} rooms")
-        return None
-
-    def _seat(self, link: Door, token: str | None) -> Seat:
-        key = self._make.id()
-        session = Session(key, self.hall, self._rules, self._make, extended=token is not None)
-        seat = self.seats[key] = Seat(session, link, token)
-        return seat
-
-    def _return(self, link: Door, hello: Hello, member: Member) -> Seat:
-        seat = self.seats.get(member.key)
-        if seat is None:
-            session = Session(member.key, self.hall, self._rules, self._make, extended=True)
-            seat = self.seats[member.key] = Seat(session, None)
-        seat.cancel_grace()
-        seat.token = hello.session
-        seat.lost = seat.leaving = False
-        older, seat.link = seat.link, link
-        if older is not None:
-            self._hearing.forsake(seat, member.rooms)
-            older.close(encode(Error("session-moved", "a newer connection has this session")))
-        self._welcome(seat, member)
-        wanted = {resume.roomid: resume.index for resume in hello.resume}
-        for name in member.rooms:
-            seat.send(encode(self.hall.contents(name)))
-        for name in member.rooms:
-            self._hearing.enter(seat, name, wanted.pop(name, None), hello.history)
-        if wanted:
-            self.received(seat, [JoinExtended(name, stay=True, index=at) for name, at in wanted.items()])
-        return seat
-
-    def _welcome(self, seat: Seat, member: Member) -> None:
-        assert seat.token is not None
-        welcome = Welcome(
-            VERSION,
-            self.settings.name,
-            seat.token,
-            member.identity,
-            self.log.epoch,
-            self.log.role,
-            self.log.redundancy,
-            self.settings.servers,
-        )
-        seat.send(encode(welcome))
-
-    def _orphaned(self, seat: Seat) -> None:
-        """Give a session without a connection its grace, which is none for a base client's."""
-        if not seat.session.extended:
-            self._forsake(seat)
-        elif seat.session.member is not None:
-            seat.grace = self._clock.callLater(self.settings.session_grace_s, self._forsake, seat)
-
-    def _forsake(self, seat: Seat) -> None:
-        seat.grace = None
-        self._submit(seat.session.depart(self._time(), lost=seat.lost))
+        if not self._arrivals.lost(seat) and not self._stopping:
+            self._partings.orphaned(seat)
 
     def _time(self) -> float:
         """Return the time of day, the same all through one reactor turn."""
@@ -287,9 +232,6 @@ class ChatServer:
 
     def _turn_ended(self) -> None:
         self._moment = None
-
-    def _submit(self, entry: Entry) -> None:
-        self.log.submit(entry)
 
     def _perform(self, seat: Seat, doings: list[Effect]) -> None:
         for doing in doings:
@@ -321,42 +263,104 @@ class ChatServer:
             if seat.link is not None:
                 seat.link.go_on()
 
-    # Commits, from the log
+    # `Replayed`: what the log says
 
-    def _restore(self, state: bytes) -> None:
+    def rewound(self, first: dict[str, int]) -> None:
+        """See `Replayed.rewound`."""
+        for seat in self.seats.values():
+            member = seat.session.member
+            if member is None or seat.link is None or not seat.session.extended:
+                continue
+            for name in member.rooms:
+                if name in first and self._hearing.transferred(seat, name) >= first[name]:
+                    seat.send(encode(Rewind(name, first[name])))
+
+    def restore(self, state: bytes | None) -> None:
+        """See `Replayed.restore`."""
+        if self._started:
+            for seat in [*self.seats.values(), *self._arrivals.arriving]:
+                self._partings.drop(seat, self._partings.farewell("isolated", extended=seat.session.extended))
+            self._arrivals.clear()
+            self._impatient.clear()
+            self._life_begins = True
         self.hall.restore(state)
 
-    def _replay(self, run: Run) -> None:
+    def capture(self) -> tuple[bytes, dict[str, int]]:
+        """See `Replayed.capture`."""
+        return self.hall.snapshot(), self.hall.kept()
+
+    def changed(self) -> None:
+        """See `Replayed.changed`."""
+        if not self._started:
+            return  # The log is still being opened.
+        self._begin_life()
+        self._go_on_alone()
+        if self.log.redundancy != self._redundancy:
+            self._redundancy = self.log.redundancy
+            self._tell_redundancy()
+        self._arrivals.changed()
+        if self._serving and not self.log.serving:
+            self._partings.send_away([*self.seats.values(), *self._arrivals.arriving])
+        self._serving = self.log.serving
+        self._neighbour.changed()
+
+    def _tell_redundancy(self) -> None:
+        state = self._redundancy
+        meaning = _REDUNDANCY.get(state, "")
+        if state in ("alone", "isolated"):
+            log.warn(
+                "redundancy lost: {state}; look at the other node, the witness and what connects them", state=state
+            )
+        else:
+            log.info("redundancy: {state}", state=state)
+        line = encode(Notice("redundancy", f"{state}: {meaning}"))
+        for seat in self.seats.values():
+            if seat.session.extended and seat.session.member is not None:
+                seat.send(line)
+
+    def told(self, note: bytes) -> None:
+        """See `Replayed.told`."""
+        self._neighbour.told(note, self._answers.asked)
+
+    def replay(self, run: Run) -> None:
+        """See `Replayed.replay`."""
         if run.kind == MESSAGE:
             self.hall.said(run.room, run.position + len(run.ids) - 1)
         else:
             for line in run.lines():
-                self.hall.apply(decode_act(line))
+                self.hall.apply(decode_act(line), run.epoch)
 
-    def _commit(self, runs: list[Run]) -> None:
-        waiting: dict[Seat, None] = {}
+    def commit(self, runs: list[Run]) -> None:
+        """See `Replayed.commit`."""
         for run in runs:
             if run.kind == MESSAGE:
-                self._said(run, waiting)
+                self._said(run)
             else:
-                self._acted(run, waiting)
+                self._acted(run)
         self._hearing.spill()
-        for seat in waiting:
-            self._perform(seat, seat.session.go_on(self._time()))
+        if self._due:
+            due, self._due = self._due, {}
+            for seat in due:
+                self._perform(seat, seat.session.go_on(self._time()))
         for seat in list(self._impatient):
             self._appease(seat)
+        self._neighbour.counted()
 
-    def _said(self, run: Run, waiting: dict[Seat, None]) -> None:
+    def _said(self, run: Run) -> None:
         room = self.hall.said(run.room, run.position + len(run.ids) - 1)
         self._hearing.said(run)
         for entry in run.entries:
-            seat: Seat = entry.origin
+            seat: Seat | None = entry.origin
+            if seat is None:
+                continue  # Somebody's on the other node.
             session = seat.session
             session.unconfirmed -= 1
             if session.waiting and session.may_go_on:
-                waiting[seat] = None
+                self._due[seat] = None
         for offset in run.retriable if run.entries else ():
-            self._acknowledge(run.entries[offset].origin, run, offset, gone=room is None)
+            seat = run.entries[offset].origin
+            if seat is not None:
+                self._acknowledge(seat, run, offset, gone=room is None)
 
     def _acknowledge(self, seat: Seat, run: Run, offset: int, *, gone: bool) -> None:
         id = run.ids[offset]
@@ -365,8 +369,11 @@ class ChatServer:
         else:
             seat.send(encode(Ack(id, run.room, run.position + offset, run.epoch, self.log.durable)))
 
-    def _repeated(self, entry: Entry, run: Run | None, offset: int) -> None:
-        seat: Seat = entry.origin
+    def repeated(self, entry: Entry, run: Run | None, offset: int) -> None:
+        """See `Replayed.repeated`."""
+        seat: Seat | None = entry.origin
+        if seat is None:
+            return
         seat.session.unconfirmed -= 1
         if run is None:
             seat.send(encode(Error("forgotten", "it was said once; retention has dropped it", id=entry.id)))
@@ -376,20 +383,20 @@ class ChatServer:
             self._acknowledge(seat, run, offset, gone=False)
         self._go_on(seat)
 
-    def _acted(self, run: Run, waiting: dict[Seat, None]) -> None:
+    def _acted(self, run: Run) -> None:
         for at, line in enumerate(run.lines()):
             act = decode_act(line)
-            for effect in self.hall.apply(act):
-                self._performers[type(effect)](effect)
+            asker: Seat | None = run.entries[at].origin if run.entries else None
+            for effect in self.hall.apply(act, run.epoch):
+                self._performers[type(effect)](effect, asker)
             if isinstance(act, Forget) and not self._snapshot_due:
                 self._snapshot_due = True
                 self._turn.at_end(self._snapshot)
-            seat: Seat | None = run.entries[at].origin if run.entries else None
-            if seat is not None:
-                seat.session.acted()
+            if asker is not None:
+                asker.session.acted()
                 # Not at once: what waited may be answered only after what the rooms heard.
-                if seat.session.may_go_on:
-                    waiting[seat] = None
+                if asker.session.may_go_on:
+                    self._due[asker] = None
 
     def _snapshot(self) -> None:
         # Purging what retention has dropped follows from a snapshot that says so.
@@ -398,13 +405,13 @@ class ChatServer:
 
     # Effects
 
-    def _tell_rooms(self, effect: effects.TellRooms) -> None:
+    def _tell_rooms(self, effect: effects.TellRooms, asker: Seat | None) -> None:
         self._hearing.tell(effect.rooms, encode(effect.line))
 
-    def _tell(self, effect: effects.Tell) -> None:
+    def _tell(self, effect: effects.Tell, asker: Seat | None) -> None:
         self._say_to(effect.member, effect.line)
 
-    def _refuse(self, effect: effects.Refuse) -> None:
+    def _refuse(self, effect: effects.Refuse, asker: Seat | None) -> None:
         if effect.member.token is not None:
             self._say_to(effect.member, effect.error)
 
@@ -413,41 +420,38 @@ class ChatServer:
         if seat is not None and seat.link is not None:
             self._hearing.tell_one(seat, member.rooms, encode(line))
 
-    def _entered(self, effect: effects.Entered) -> None:
+    def _entered(self, effect: effects.Entered, asker: Seat | None) -> None:
         seat = self.seats.get(effect.member.key)
         if seat is not None and seat.link is not None:
-            self._hearing.enter(seat, effect.room, effect.index, effect.history)
+            self._hearing.enter(seat, effect.room, effect.index, effect.history, effect.epoch)
 
-    def _left(self, effect: effects.Left) -> None:
+    def _left(self, effect: effects.Left, asker: Seat | None) -> None:
         seat = self.seats.get(effect.member.key)
         if seat is not None:
             self._hearing.leave(seat, effect.room)
 
-    def _arrived(self, effect: effects.Arrived) -> None:
+    def _attached(self, effect: effects.Attached, asker: Seat | None) -> None:
+        seat = self._arrivals.attached(effect.member, asker)
+        if seat is None:
+            return
+        self._due[seat] = None
+        if asker in self._impatient:
+            del self._impatient[asker]
+            self._impatient[seat] = None
+
+    def _expected(self, effect: effects.Expected, asker: Seat | None) -> None:
+        if effect.member.node == self.settings.name:
+            self._partings.expect(effect.member)
+        elif effect.member.key in self.seats:
+            farewell = self._partings.farewell("isolated", extended=True)
+            self._partings.drop(self.seats[effect.member.key], farewell)
+
+    def _gone(self, effect: effects.Gone, asker: Seat | None) -> None:
         seat = self.seats.get(effect.member.key)
-        if seat is None:
-            return
-        seat.session.member = effect.member
-        if seat.session.extended:
-            if seat.link is None:
-                self._orphaned(seat)
-            else:
-                self._welcome(seat, effect.member)
+        if seat is not None:
+            self._partings.drop(seat)
 
-    def _gone(self, effect: effects.Gone) -> None:
-        seat = self.seats.pop(effect.member.key, None)
-        if seat is None:
-            return
-        seat.cancel_grace()
-        seat.session.member = None
-        if seat.link is not None:
-            link, seat.link = seat.link, None
-            link.close()
-
-    def _ended(self, effect: effects.Ended) -> None:
-        self._hearing.end(effect.room)
-
-    # Partings
+    # Clients that send no more
 
     def _fed(self, seat: Seat) -> None:
         if seat.leaving:
@@ -464,8 +468,3 @@ class ChatServer:
             self.received(seat, [Quit()])
         elif seat.link is not None:
             seat.link.close()
-
-
-def _hash(token: str) -> str:
-    """Return what the log keeps of a session's token, so that reading the log lets nobody in."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

@@ -6,12 +6,12 @@ A session never knows its door, and outlives its connection.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-from chatproto.chat.acts import Act, Create, Depart, Destroy, Enter, Expel, Move, Part, Rename, encode_act
+from chatproto.chat.acts import Act, Attach, Create, Depart, Destroy, Enter, Expel, Move, Part, Rename, encode_act
 from chatproto.chat.hall import Hall, Member
 from chatproto.chat.messages import (
     ContactAsked,
@@ -113,8 +113,10 @@ class SessionRules(msgspec.Struct, frozen=True):
 
 
 _encode_str: Callable[[str], bytes] = msgspec.json.Encoder().encode
-# These depend on nothing that this session submitted, and a heartbeat must not wait for a disk.
-_AT_ONCE = frozenset({Ping, Pong, PrivateAsked, ContactAsked})
+# A heartbeat must not wait for a disk.
+_HEARTBEATS = frozenset({Ping, Pong})
+# These depend on nothing that this session submitted, but for its being there.
+_ASIDE = frozenset({PrivateAsked, ContactAsked})
 
 
 class Session:
@@ -168,14 +170,22 @@ class Session:
 
     def enter(self, now: float, hello: Hello | None, token: str | None, history: HistoryWanted) -> Entry:
         """Ask for presence; `token` is the hash of the session's token, for an extended client."""
-        stay = [(wanted.roomid, wanted.index) for wanted in hello.resume] if hello else []
+        stay = hello.resume if hello else []
         identity = hello.identity if hello else None
         return self._act(Enter(self.key, self._rules.node, identity, token, history, stay), now)
+
+    def attach(self, now: float, token: str, epoch: int) -> Entry:
+        """Ask, by the hash of a token, for the session that the client had, for as long as the epoch is this one."""
+        return self._act(Attach(token, self._rules.node, epoch), now)
 
     def depart(self, now: float, *, lost: bool = False) -> Entry:
         """End: whatever still waits is dropped."""
         self.waiting = None
-        return self._act(Depart(self.key, lost), now)
+        return self._act(Depart(self.key, self._rules.node, lost), now)
+
+    def over(self) -> None:
+        """Hear that it has ended, or goes on elsewhere."""
+        self.member = self.waiting = None
 
     def received(self, requests: Sequence[Request | HangUp], now: float) -> list[Effect]:
         """Take requests in the order they came; `now` is the time of day in Unix seconds."""
@@ -184,13 +194,21 @@ class Session:
             kind = type(request)
             if kind in _SAYINGS and not self.waiting and not self._acting:
                 _SAYINGS[kind](self, request, now, effects)
-            elif kind in _AT_ONCE or not (self.waiting or self._acting or self.unconfirmed):
+            elif (
+                not (self.waiting or self._acting or self.unconfirmed)
+                or kind in _HEARTBEATS
+                or (kind in _ASIDE and self.member is not None)
+            ):
                 _STEPS[kind](self, request, now, effects)
             else:
-                if self.waiting is None:
-                    self.waiting = deque()
-                self.waiting.append(request)
+                self.await_turn([request])
         return effects
+
+    def await_turn(self, requests: Iterable[Request | HangUp]) -> None:
+        """Have requests wait until `go_on`."""
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.extend(requests)
 
     def hang_up(self, now: float) -> list[Effect]:
         """Hear that the client sends no more: it is let go when all is answered."""
@@ -266,7 +284,7 @@ class Session:
             most = self._rules.rooms_per_session_max
             effects.append(Reply(Error("too-many-rooms", f"one session is in at most {most} rooms")))
         else:
-            act = Move(self.key, request.roomid, now, request.stay, request.index, request.history)
+            act = Move(self.key, request.roomid, now, request.stay, request.index, request.history, request.epoch)
             effects.append(self._act(act, now))
 
     def _leave(self, request: Leave, now: float, effects: list[Effect]) -> None:

@@ -55,7 +55,7 @@ def archive(directory: str, room: str | None, write: Callable[[str], None]) -> N
                 hall.said(run.room, run.position + len(run.ids) - 1)
             else:
                 for line in run.lines():
-                    hall.apply(decode_act(line))
+                    hall.apply(decode_act(line), run.epoch)
         for name in hall.rooms if room is None else (room,):
             if name in hall.rooms:
                 position = hall.rooms[name].first

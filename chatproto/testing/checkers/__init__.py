@@ -12,17 +12,26 @@ A program with a log of its own can use them as well: all they need are runs of 
 | who is where, as a client was told, is what the hall says | `Presence` |
 | the hall is sound, and what replaying the log from scratch gives | `check_hall`, `Replay` |
 | a client has been brought to the end of each of its rooms | `behind` |
+| two nodes: what is durable where, and that what is committed is durable wherever it has to be | `Logs`, `Agreement` |
+| two nodes without a witness: nobody is told of two sides of a partition as if they were one | `Forks` |
 """
 
 from chatproto.testing.checkers.chronicle import Acknowledgements, Chronicle, Record, Violation
+from chatproto.testing.checkers.forks import Forks
 from chatproto.testing.checkers.halls import Replay, check_hall
+from chatproto.testing.checkers.pair import WITNESS, Agreement, Copy, Logs
 from chatproto.testing.checkers.presence import Presence
 from chatproto.testing.checkers.views import BaseView, RoomView, behind
 
 __all__ = [
+    "WITNESS",
     "Acknowledgements",
+    "Agreement",
     "BaseView",
     "Chronicle",
+    "Copy",
+    "Forks",
+    "Logs",
     "Presence",
     "Record",
     "Replay",

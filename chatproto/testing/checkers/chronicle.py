@@ -1,6 +1,7 @@
 """What was committed, and what was said to be. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -8,6 +9,9 @@ from chatproto.chat.acts import decode_act
 from chatproto.chat.hall import Hall
 from chatproto.chat.messages import Ack, SaidExtended
 from chatproto.log.entry import MESSAGE, Run
+
+if TYPE_CHECKING:
+    from chatproto.testing.checkers.forks import Forks
 
 _message = msgspec.json.Decoder(SaidExtended)
 
@@ -63,14 +67,15 @@ class Chronicle:
         Raises:
             Violation: an index or a position is left out or given twice, or an id is.
         """
-        lines = run.lines()
-        if len(lines) != len(run.ids):
-            raise Violation(f"the run at entry {run.index} has {len(run.ids)} ids and {len(lines)} lines")
-        for at, (id, line) in enumerate(zip(run.ids, lines, strict=True)):
-            position = run.position + at if run.kind == MESSAGE else run.position
-            self._take(Record(run.index + at, run.epoch, run.kind, run.room, position, id, line))
+        for record in records_of(run):
+            self.take(record)
 
-    def _take(self, record: Record) -> None:
+    def take(self, record: Record) -> None:
+        """Take an entry that was committed, perhaps again.
+
+        Raises:
+            Violation: see `add`.
+        """
         if record.index <= len(self.records):
             held = self.records[record.index - 1]
             if record != held:
@@ -95,7 +100,7 @@ class Chronicle:
         expected = self._last.get(record.room, 0) + 1
         if record.position != expected:
             raise Violation(f"in {record.room} position {expected} comes next, not that of {record}")
-        message = _message.decode(record.line)
+        message = message_of(record)
         if (message.roomid, message.index, message.epoch, message.id) != (
             record.room,
             record.position,
@@ -107,9 +112,14 @@ class Chronicle:
         self._messages[record.room, record.position] = message
         self._contents.setdefault(message.content, []).append(message)
 
-    def message(self, room: str, position: int) -> SaidExtended | None:
-        """Return what was said at a position of a room; None if nothing was yet."""
+    def message(self, room: str, position: int, epoch: int | None = None) -> SaidExtended | None:
+        """Return what was said at a position of a room; None if nothing was yet. There is one, in whatever epoch."""
         return self._messages.get((room, position))
+
+    def epoch_before(self, room: str, position: int, epoch: int) -> int:
+        """Return the epoch of the message before the one at a position; 0 if there is none."""
+        before = self._messages.get((room, position - 1))
+        return 0 if before is None else before.epoch
 
     def said(self, content: str) -> list[SaidExtended]:
         """Return every message of this content, in any room."""
@@ -119,10 +129,35 @@ class Chronicle:
         """Return the last position given out in a room."""
         return self._last.get(room, 0)
 
+    def last_ever(self, room: str) -> int:
+        """Return the same: nothing is ever taken back."""
+        return self.last(room)
+
     def first(self, room: str) -> int:
         """Return the first position that has to be kept: lower ones were dropped, or their room was deleted."""
         held = self.hall.rooms.get(room)
         return held.first if held is not None else self.last(room) + 1
+
+
+def records_of(run: Run) -> list[Record]:
+    """Return the entries of a run.
+
+    Raises:
+        Violation: its parts contradict each other.
+    """
+    lines = run.lines()
+    if len(lines) != len(run.ids):
+        raise Violation(f"the run at entry {run.index} has {len(run.ids)} ids and {len(lines)} lines")
+    step = 1 if run.kind == MESSAGE else 0
+    return [
+        Record(run.index + at, run.epoch, run.kind, run.room, run.position + at * step, id, line)
+        for at, (id, line) in enumerate(zip(run.ids, lines, strict=True))
+    ]
+
+
+def message_of(record: Record) -> SaidExtended:
+    """Return what clients are told of an entry that is a message."""
+    return _message.decode(record.line)
 
 
 def apply(hall: Hall, record: Record) -> None:
@@ -130,13 +165,13 @@ def apply(hall: Hall, record: Record) -> None:
     if record.kind == MESSAGE:
         hall.said(record.room, record.position)
     else:
-        hall.apply(decode_act(record.line))
+        hall.apply(decode_act(record.line), record.epoch)
 
 
 class Acknowledgements:
     """What clients were told is kept."""
 
-    def __init__(self, chronicle: Chronicle) -> None:
+    def __init__(self, chronicle: "Chronicle | Forks") -> None:
         """Start with nothing acknowledged."""
         self._chronicle = chronicle
         self._acks: dict[str, Ack] = {}
@@ -144,13 +179,18 @@ class Acknowledgements:
     def __len__(self) -> int:
         return len(self._acks)
 
+    @property
+    def ids(self) -> list[str]:
+        """The ids of what was acknowledged."""
+        return list(self._acks)
+
     def heard(self, ack: Ack, content: str) -> None:
         """Take that a client heard an acknowledgement of a message of this content.
 
         Raises:
             Violation: it is not committed, or elsewhere, or something else is.
         """
-        message = self._chronicle.message(ack.roomid, ack.index)
+        message = self._chronicle.message(ack.roomid, ack.index, ack.epoch)
         if message is None:
             raise Violation(f"acknowledged and not committed: {ack}")
         if (message.id, message.content, message.epoch) != (ack.id, content, ack.epoch):
@@ -174,7 +214,7 @@ class Acknowledgements:
                 place = (run.room, run.position + at)
                 if place in archive or id in ids:
                     raise Violation(f"the archive has {id} at {place}, and has that id or that place twice")
-                held = self._chronicle.message(*place)
+                held = self._chronicle.message(*place, run.epoch)
                 if held is None or _message.decode(line) != held:
                     raise Violation(f"the archive has {line!r} where {held} was committed")
                 archive[place] = id

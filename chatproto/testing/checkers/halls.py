@@ -4,10 +4,11 @@ from collections.abc import Collection
 
 import msgspec
 
-from chatproto.chat.acts import Depart, decode_act
+from chatproto.chat.acts import Adopt, Depart, decode_act
 from chatproto.chat.hall import Hall, Member, Room
 from chatproto.log.entry import MESSAGE
 from chatproto.testing.checkers.chronicle import Chronicle, Record, Violation, apply
+from chatproto.testing.checkers.pair import Copy
 from chatproto.wire import MAIN_HALL, identity_allowed, room_allowed
 
 
@@ -71,16 +72,17 @@ class Replay:
 
     Attributes:
         hall: the state.
+        position: the index of the last entry replayed.
         forsaken: rooms without an owner whose last members were lost by the server, not the server by them: these
             wait, until somebody comes and goes.
     """
 
-    def __init__(self, chronicle: Chronicle) -> None:
-        """Start before the first entry of a chronicle."""
+    def __init__(self, log: Chronicle | Copy) -> None:
+        """Start before the first entry of a log."""
         self.hall = Hall()
+        self.position = 0
         self.forsaken: set[str] = set()
-        self._chronicle = chronicle
-        self._position = 0
+        self._log = log
 
     def check(self, hall: Hall, position: int) -> None:
         """Compare with a hall that is said to be the one after `position`, which may only grow from call to call.
@@ -88,13 +90,11 @@ class Replay:
         Raises:
             Violation: it is another; or it is not sound; or entries up to there are not committed.
         """
-        if not self._position <= position <= self._chronicle.position:
-            raise Violation(
-                f"a hall goes from entry {self._position} to {position}, committed are {self._chronicle.position}"
-            )
-        for record in self._chronicle.records[self._position : position]:
+        if not self.position <= position <= self._log.position:
+            raise Violation(f"a hall goes from entry {self.position} to {position}, committed are {self._log.position}")
+        for record in self._log.records[self.position : position]:
             self._apply(record)
-        self._position = position
+        self.position = position
         check_hall(hall, self.forsaken)
         replayed, live = self.hall.snapshot(), hall.snapshot()
         if replayed != live:
@@ -107,9 +107,10 @@ class Replay:
 
     def _apply(self, record: Record) -> None:
         act = decode_act(record.line) if record.kind != MESSAGE else None
-        member = self.hall.members.get(act.session) if isinstance(act, Depart) and act.lost else None
-        left = member.rooms if member is not None else ()
+        loses = isinstance(act, Adopt) or (isinstance(act, Depart) and act.lost)
+        before = {key: member.rooms for key, member in self.hall.members.items()} if loses else {}
         apply(self.hall, record)
-        self.forsaken.update(name for name in left if not self.hall.rooms[name].owner)
-        rooms = self.hall.rooms
+        members, rooms = self.hall.members, self.hall.rooms
+        left = {name for key, names in before.items() if key not in members for name in names}
+        self.forsaken.update(name for name in left if not rooms[name].owner)
         self.forsaken = {name for name in self.forsaken if name in rooms and not rooms[name].members}

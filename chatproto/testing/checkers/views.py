@@ -1,7 +1,8 @@
 """What clients were told of rooms. Pure."""
 
-from chatproto.chat.messages import Gap, History, HistoryWanted, SaidExtended, Status
+from chatproto.chat.messages import Gap, History, HistoryWanted, Rewind, SaidExtended, Status
 from chatproto.testing.checkers.chronicle import Chronicle, Violation
+from chatproto.testing.checkers.forks import Forks
 
 
 class RoomView:
@@ -9,11 +10,12 @@ class RoomView:
 
     Attributes:
         next: the index that has to come next; None while any may that is not too late.
+        epochs: of what is held, by index.
     """
 
     def __init__(
         self,
-        chronicle: Chronicle,
+        chronicle: Chronicle | Forks,
         room: str,
         who: str,
         history: HistoryWanted,
@@ -30,6 +32,7 @@ class RoomView:
                 surely has, set `next`.
         """
         self.next: int | None = None
+        self.epochs: dict[int, int] = {}
         self._chronicle = chronicle
         self._room = room
         self._who = who
@@ -49,10 +52,30 @@ class RoomView:
             raise Violation(f"{self._who} is told {index} of {self._room}, {kind}: {self.next} comes next")
         if self.next is None and index > self._start_max and index != self._wanted:
             raise Violation(f"{self._who} is told {self._room} from {index} on: it begins at {self._start_max}")
+        before = self.epochs.get(index - 1)
+        if before not in (None, self._chronicle.epoch_before(self._room, index, message.epoch)):
+            raise Violation(f"{self._who} is told {message} after {index - 1} of epoch {before}, of another log")
+        self.epochs[index] = message.epoch
         self.next = index + 1
 
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of the message held last, for resuming; None if there is none."""
+        return None if self.next is None else self.epochs.get(self.next - 1)
+
+    def rewind(self, rewind: Rewind) -> None:
+        """Take that what is held from an index on holds no more, which is so only without a witness.
+
+        Raises:
+            Violation: nothing is held there.
+        """
+        if self.next is not None and rewind.index >= self.next:
+            raise Violation(f"{self._who} holds {self._room} up to {self.next}, without, and is told {rewind}")
+        self.next = rewind.index
+        self.epochs = {index: epoch for index, epoch in self.epochs.items() if index < rewind.index}
+
     def _compare(self, message: SaidExtended) -> None:
-        held = self._chronicle.message(self._room, message.index)
+        held = self._chronicle.message(self._room, message.index, message.epoch)
         if held is None:
             raise Violation(f"{self._who} is told what is not committed: {message}")
         if message != held:
@@ -101,7 +124,7 @@ class RoomView:
 class BaseView:
     """What a base client was told in the room it is in. It gets no index, so the contents say where it is."""
 
-    def __init__(self, chronicle: Chronicle, room: str, who: str, history: HistoryWanted) -> None:
+    def __init__(self, chronicle: Chronicle | Forks, room: str, who: str, history: HistoryWanted) -> None:
         """Start with `who` having entered, which gets so much of the archive."""
         self._chronicle = chronicle
         self._room = room
@@ -143,15 +166,15 @@ class BaseView:
         return any(place == at + 1 or at < place <= self._chronicle.first(self._room) for at in self._at)
 
 
-def start_max(chronicle: Chronicle, room: str, history: HistoryWanted) -> int:
+def start_max(chronicle: Chronicle | Forks, room: str, history: HistoryWanted) -> int:
     """Return where an archive may start at the latest for somebody who is in the room already."""
-    first, end = chronicle.first(room), chronicle.last(room) + 1
+    first, end = chronicle.first(room), chronicle.last_ever(room) + 1
     if history == "all":
         return first
     return max(first, end - history) if isinstance(history, int) else end
 
 
-def behind(status: Status, chronicle: Chronicle) -> list[str]:
+def behind(status: Status, chronicle: Chronicle | Forks) -> list[str]:
     """Return what a client's `status` says is not current, compared with all that is committed; nothing if all is."""
     found = []
     for room in status.rooms:

@@ -15,7 +15,7 @@ from chatproto.chat.server import ChatServer
 from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Numbering, Run
-from chatproto.log.interface import ILog, Slice
+from chatproto.log.interface import ILog, Peer, Slice
 from tests.unit.turns import TurnClock
 
 NOW = 1700000000.0
@@ -26,6 +26,7 @@ class MemoryLog:
     """What is submitted is sealed (durable, so that it can be read), then committed, when a test says so.
 
     Attributes:
+        linked: whether there is a link to another node; what it is told is in `notes`.
         submitted: not sealed yet.
         sealed: batches not committed yet.
         readings: questions to the archive that are not answered yet: what answers each.
@@ -35,11 +36,16 @@ class MemoryLog:
     epoch = 1
     role = "leader"
     redundancy = "single"
+    serving = True
     durable = 1
     position = 0
 
     def __init__(self, state: bytes | None = None, runs: list[Run] | None = None) -> None:
         self.runs = runs or []
+        self.peers: list[Peer] = []
+        self.linked = False
+        self.strange_epochs: set[int] = set()
+        self.notes: list[bytes] = []
         self.submitted: list[Entry] = []
         self.sealed: list[list[Run]] = []
         self.readings: list[Callable[[], None]] = []
@@ -50,16 +56,24 @@ class MemoryLog:
         self._held: dict[str, tuple[Run, int]] = {}
         self._again: dict[str, list[Entry]] = {}
 
-    def open(self, restore: Any, replay: Any, commit: Any, repeated: Any, capture: Any) -> None:
+    def open(self, replayed: Any) -> None:
+        self._replayed = replayed
         if self._state is not None:
-            restore(self._state)
+            replayed.restore(self._state)
         for run in self.runs:
-            replay(run)
+            replayed.replay(run)
             self._keep(run)
             self.numbering.index = run.index + len(run.ids) - 1
             if run.position:
                 self.numbering.positions[run.room] = run.position + len(run.ids) - 1
-        self._commit, self._repeated, self._capture = commit, repeated, capture
+
+    def had(self, epoch: int) -> bool:
+        return epoch not in self.strange_epochs
+
+    def tell(self, note: bytes) -> bool:
+        if self.linked:
+            self.notes.append(note)
+        return self.linked
 
     def _keep(self, run: Run) -> None:
         if run.kind == MESSAGE:
@@ -74,7 +88,7 @@ class MemoryLog:
             if entry.id in self._held:
                 run, at = self._held[entry.id]
                 kept = run if run.position + at in self.archives[run.room] else None
-                self.readings.append(lambda: self._repeated(entry, kept, at))
+                self.readings.append(lambda: self._replayed.repeated(entry, kept, at))
                 return
             self._again[entry.id] = []
         self.submitted.append(entry)
@@ -96,11 +110,11 @@ class MemoryLog:
         runs = self.sealed.pop(0)
         self.runs += runs
         self.position = runs[-1].index + len(runs[-1].ids) - 1
-        self._commit(runs)
+        self._replayed.commit(runs)
         for run in runs:
             for at in run.retriable:
                 for entry in self._again.pop(run.ids[at], ()):
-                    self._repeated(entry, run, at)
+                    self._replayed.repeated(entry, run, at)
         return runs
 
     def purge(self, room: str, first: int) -> None:
@@ -145,7 +159,7 @@ class MemoryLog:
         raise NotImplementedError
 
     def snapshot(self) -> None:
-        self.snapshots.append(self._capture())
+        self.snapshots.append(self._replayed.capture())
 
     def close(self) -> "Deferred[None]":
         raise NotImplementedError
@@ -159,6 +173,7 @@ class FakeDoor:
         self.closed = False
         self.extended = False
         self.released = 0
+        self.seat: Seat | None = None
         self.when: Callable[[], None] | None = None
         self._taken = 0
 
@@ -182,6 +197,9 @@ class FakeDoor:
 
     def welcomed(self) -> None:
         self.extended = True
+
+    def seated(self, seat: Seat) -> None:
+        self.seat = seat
 
     def go_on(self) -> None:
         self.released += 1
@@ -268,12 +286,12 @@ class ChatTestCase(SynchronousTestCase):
     def hello(
         self, *, door: FakeDoor | None = None, current: Seat | None = None, **fields: Any
     ) -> tuple[FakeDoor, Any]:
-        """Let an extended client say hello."""
+        """Let an extended client say hello; return its seat, that of its old session where it has one."""
         door = door or FakeDoor()
         resume = [Resume(room, index) for room, index in fields.pop("resume", {}).items()]
         seat = self.server.hello(door, Hello(fields.pop("version", 1), resume=resume, **fields), current)
         self.commit()
-        return door, seat
+        return door, door.seat or seat
 
     def ask(self, seat: Seat, *requests: Any) -> None:
         self.server.received(seat, list(requests))

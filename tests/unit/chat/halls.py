@@ -7,6 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.chat import hall as effects
 from chatproto.chat.acts import (
     Act,
+    Adopt,
+    Attach,
     Create,
     Depart,
     Destroy,
@@ -20,6 +22,7 @@ from chatproto.chat.acts import (
     encode_act,
 )
 from chatproto.chat.hall import Effect, Hall, Member
+from chatproto.chat.messages import Resume
 
 
 def shown(effect: Effect) -> tuple[Any, ...]:
@@ -31,11 +34,20 @@ def shown(effect: Effect) -> tuple[Any, ...]:
     if isinstance(effect, effects.Refuse):
         return ("refuse", effect.member.key, effect.error.code, effect.error.roomid)
     if isinstance(effect, effects.Entered):
-        return ("entered", effect.member.key, effect.room, effect.index, effect.history)
+        row = ("entered", effect.member.key, effect.room, effect.index, effect.history)
+        return row if effect.epoch is None else (*row, effect.epoch)
     if isinstance(effect, effects.Left):
         return ("left", effect.member.key, effect.room)
     if isinstance(effect, effects.Arrived):
         return ("arrived", effect.member.key)
+    if isinstance(effect, effects.Attached):
+        return ("attached", effect.member.key, effect.member.node)
+    if isinstance(effect, effects.Expected):
+        return ("expected", effect.member.key, effect.member.node)
+    if isinstance(effect, effects.Unknown):
+        return ("unknown",)
+    if isinstance(effect, effects.Overtaken):
+        return ("overtaken",)
     if isinstance(effect, effects.Gone):
         return ("gone", effect.member.key)
     assert isinstance(effect, effects.Ended)
@@ -46,17 +58,24 @@ class HallTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.hall = Hall()
 
-    def apply(self, act: Act) -> list[tuple[Any, ...]]:
+    def apply(self, act: Act, epoch: int = 1) -> list[tuple[Any, ...]]:
         """Have an act applied, as the log hands it out, and check that the hall still agrees with itself."""
-        rows = [shown(effect) for effect in self.hall.apply(decode_act(encode_act(act)))]
+        rows = [shown(effect) for effect in self.hall.apply(decode_act(encode_act(act)), epoch)]
         check(self.hall)
         return rows
 
-    def enter(self, key: str, identity: str | None = None, **more: Any) -> list[tuple[Any, ...]]:
-        return self.apply(Enter(key, "primary", identity, **more))
+    def enter(self, key: str, identity: str | None = None, node: str = "primary", **more: Any) -> list[tuple[Any, ...]]:
+        stay = [Resume(*at) for at in more.pop("stay", ())]
+        return self.apply(Enter(key, node, identity, stay=stay, **more))
 
-    def depart(self, key: str, *, lost: bool = False) -> list[tuple[Any, ...]]:
-        return self.apply(Depart(key, lost))
+    def attach(self, token: str, node: str = "primary", epoch: int = 0) -> list[tuple[Any, ...]]:
+        return self.apply(Attach(token, node, epoch))
+
+    def adopt(self, node: str = "primary", epoch: int = 0) -> list[tuple[Any, ...]]:
+        return self.apply(Adopt(node, epoch))
+
+    def depart(self, key: str, node: str = "primary", *, lost: bool = False) -> list[tuple[Any, ...]]:
+        return self.apply(Depart(key, node, lost))
 
     def rename(self, key: str, identity: str) -> list[tuple[Any, ...]]:
         return self.apply(Rename(key, identity))

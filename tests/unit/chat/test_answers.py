@@ -1,7 +1,7 @@
 from typing import Any
 
 from chatproto.chat import answers
-from chatproto.chat.acts import Destroy, encode_act
+from chatproto.chat.acts import Attach, Destroy, encode_act
 from chatproto.chat.lines import HISTORY_BYTES_MAX, HISTORY_LIMIT_MAX
 from chatproto.chat.messages import (
     ContactAsked,
@@ -198,6 +198,10 @@ class StatusTests(AnswersTestCase):
                     "role": "leader",
                     "redundancy": "single",
                     "peers": [],
+                    "server": "primary",
+                    "clients": 1,
+                    "capacity": 20,
+                    "serving": True,
                 }
             ],
         )
@@ -241,11 +245,16 @@ class PrivateTests(AnswersTestCase):
         self.ask(self.seat, PrivateAsked("beth", "psst", "p1"), PrivateAsked("guest1", "psst", "p2"))
         self.assertEqual([(line["id"], line["delivered"]) for line in self.door.lines()], [("p1", 0), ("p2", 0)])
 
-    def test_a_member_whose_node_is_another(self) -> None:
-        del self.server.seats[self.other_seat.session.key]
+    def test_a_member_whose_node_is_another_which_is_away(self) -> None:
+        self.log.submit(Entry(ACT, "", "x.1", NOW, encode_act(Attach(self.hash_of(self.other_seat), "secondary"))))
+        self.commit()
         self.ask(self.seat, PrivateAsked("beth", "psst", "p1"), ContactAsked(identity="beth"))
         ack, error = self.door.lines()
-        self.assertEqual((ack["delivered"], error["code"]), (0, "no-such-identity"))
+        self.assertEqual((ack["delivered"], error["code"]), (0, "no-address"))
+
+    def hash_of(self, seat: Seat) -> str:
+        (token,) = (token for token, member in self.hall.tokens.items() if member is seat.session.member)
+        return token
 
     def test_a_session_that_is_over_says_nothing(self) -> None:
         self.seat.session.member = None

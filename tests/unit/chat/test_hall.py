@@ -2,6 +2,8 @@ import random
 
 from chatproto.chat.acts import (
     Act,
+    Adopt,
+    Attach,
     Create,
     Depart,
     Destroy,
@@ -14,7 +16,7 @@ from chatproto.chat.acts import (
     encode_act,
 )
 from chatproto.chat.hall import Hall
-from chatproto.chat.messages import NewIdentity, RoomChange, RoomContents, RoomCount, RoomList
+from chatproto.chat.messages import NewIdentity, Resume, RoomChange, RoomContents, RoomCount, RoomList
 from tests.unit.chat.halls import HallTestCase, check, shown
 
 
@@ -542,13 +544,89 @@ class DepartTests(HallTestCase):
         self.assertEqual(self.listed(), {"MainHall": 1})
 
 
+class MovingNodesTests(HallTestCase):
+    """Sessions, and the nodes that serve them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.enter("a", "adel", "east", token="ta")
+        self.enter("b", "beth", "west", token="tb")
+        self.enter("c", "cleo", "east")
+        self.enter("d", "dora", "west")
+
+    def nodes(self) -> dict[str, str]:
+        return {key: member.node for key, member in self.hall.members.items()}
+
+    def test_a_session_is_attached_to_the_node_that_its_client_came_to(self) -> None:
+        for node in ("west", "west", "east"):
+            self.assertEqual(self.attach("ta", node), [("attached", "a", node)])
+            self.assertEqual(self.nodes(), {"a": node, "b": "west", "c": "east", "d": "west"})
+        self.assertEqual(Hall.restored(self.hall.snapshot()).members["a"].node, "east")
+
+    def test_a_session_that_nobody_knows(self) -> None:
+        before = self.hall.snapshot()
+        self.assertEqual(self.attach("tx"), [("unknown",)])
+        self.depart("a", "east")
+        self.assertEqual(self.attach("ta"), [("unknown",)])
+        self.assertNotEqual(self.hall.snapshot(), before)
+
+    def test_in_another_epoch_nothing_follows(self) -> None:
+        before = self.hall.snapshot()
+        for epoch in (1, 3):
+            self.assertEqual(self.apply(Attach("ta", "west", 2), epoch), [("overtaken",)])
+            self.assertEqual(self.apply(Adopt("west", 2), epoch), [("overtaken",)])
+        self.assertEqual(self.hall.snapshot(), before)
+        self.assertEqual(self.apply(Attach("ta", "west", 2), 2), [("attached", "a", "west")])
+
+    def test_only_the_node_that_serves_a_session_says_that_it_is_over(self) -> None:
+        self.assertEqual(self.depart("a", "west"), [])
+        self.attach("ta", "west")
+        self.assertEqual(self.depart("a", "east"), [])
+        self.assertIn("a", self.hall.members)
+        self.assertEqual(self.depart("a", "west")[-1], ("gone", "a"))
+
+    def test_a_node_that_begins_a_life_expects_its_extended_clients_back(self) -> None:
+        self.create("c", "attic")
+        rows = self.adopt("east")
+        self.assertEqual(
+            rows,
+            [
+                ("expected", "a", "east"),
+                ("rooms", ("MainHall",), RoomChange("cleo", "MainHall", "")),
+                ("left", "c", "MainHall"),
+                ("gone", "c"),
+            ],
+        )
+        self.assertEqual(self.nodes(), {"a": "east", "b": "west", "d": "west"})
+        self.assertEqual(self.owner("attic"), "cleo", "the server was lost, not she")
+
+    def test_a_node_that_goes_on_alone_expects_everybody_elses(self) -> None:
+        rows = self.apply(Adopt("west", 4), 4)
+        self.assertEqual(
+            [row for row in rows if row[0] in ("expected", "gone")], [("expected", "a", "west"), ("gone", "c")]
+        )
+        self.assertEqual(self.nodes(), {"a": "west", "b": "west", "d": "west"})
+
+    def test_who_is_there_already_does_not_enter_again(self) -> None:
+        before = self.hall.snapshot()
+        self.assertEqual(self.enter("a", "other", "west", token="tz"), [])
+        self.assertEqual(self.hall.snapshot(), before)
+
+    def test_the_epoch_that_a_client_holds_goes_with_its_position(self) -> None:
+        self.create("a", "jokes")
+        rows = self.enter("e", "erin", stay=[("MainHall", 7, 3), ("jokes", 2, 1)])
+        self.assertIn(("entered", "e", "MainHall", 7, None, 3), rows)
+        self.assertIn(("entered", "e", "jokes", 2, None, 1), rows)
+        self.assertEqual(self.move("a", "jokes", index=2, epoch=5)[-1], ("entered", "a", "jokes", 2, None, 5))
+
+
 class AbsentTests(HallTestCase):
     def test_acts_of_a_session_that_is_not_present_change_nothing(self) -> None:
         self.enter("a", "adel")
         self.create("a", "jokes")
         before = self.hall.snapshot()
         for act in (
-            Depart("x"),
+            Depart("x", "primary"),
             Rename("x", "beth"),
             Move("x", "jokes", 1000.0),
             Part("x", "MainHall"),
@@ -677,12 +755,12 @@ class SnapshotTests(HallTestCase):
                     twin = Hall.restored(twin.snapshot())
                     self.assertEqual(twin.snapshot(), story.hall.snapshot(), (seed, step))
                 act = story.next()
-                check_lost = check_lost or (isinstance(act, Depart) and act.lost)
+                check_lost = check_lost or isinstance(act, Adopt) or (isinstance(act, Depart) and act.lost)
                 if isinstance(act, tuple):
                     self.assertEqual(twin.said(*act) is None, story.hall.said(*act) is None, (seed, step))
                 else:
-                    told = [shown(effect) for effect in story.hall.apply(act)]
-                    self.assertEqual([shown(effect) for effect in twin.apply(act)], told, (seed, step, act))
+                    told = [shown(effect) for effect in story.hall.apply(act, 1)]
+                    self.assertEqual([shown(effect) for effect in twin.apply(act, 1)], told, (seed, step, act))
                 check(story.hall, lost=check_lost)
             self.assertEqual(twin.snapshot(), story.hall.snapshot(), seed)
             self.assertEqual(twin.kept(), story.hall.kept(), seed)
@@ -712,20 +790,24 @@ class Story:
     def _next(self) -> "Act | tuple[str, int]":
         dice = self.dice
         key = dice.choice([*self.hall.members, "nobody"])
-        room, name = dice.choice(self.ROOMS), dice.choice(self.NAMES)
+        room, name, node = dice.choice(self.ROOMS), dice.choice(self.NAMES), dice.choice(("primary", "secondary"))
         time = 1000.0 + self._count
         self._count += 1
         kind = dice.choices(
-            (Enter, Depart, Rename, Move, Part, Create, Destroy, Expel, Forget, tuple),
-            (6, 2, 3, 10, 3, 4, 1, 3, 2, 8),
+            (Enter, Attach, Adopt, Depart, Rename, Move, Part, Create, Destroy, Expel, Forget, tuple),
+            (6, 2, 1 if self._losses else 0, 2, 3, 10, 3, 4, 1, 3, 2, 8),
         )[0]
         if kind is Enter:
-            stay = [(dice.choice(self.ROOMS), dice.randrange(1, 9)) for _ in range(dice.randrange(3))]
+            stay = [Resume(dice.choice(self.ROOMS), dice.randrange(1, 9)) for _ in range(dice.randrange(3))]
             token = f"t{self._count}" if dice.random() < 0.5 else None
             wanted = name if dice.random() < 0.7 else None
-            return Enter(f"s{self._count}", "primary", wanted, token, dice.choice((None, "all", 3)), stay)
+            return Enter(f"s{self._count}", node, wanted, token, dice.choice((None, "all", 3)), stay)
         if kind is Depart:
-            return Depart(key, self._losses and dice.random() < 0.5)
+            return Depart(key, node, self._losses and dice.random() < 0.5)
+        if kind is Attach:
+            return Attach(dice.choice([*self.hall.tokens, "nobody"]), node, dice.choice((0, 1, 2)))
+        if kind is Adopt:
+            return Adopt(node, dice.choice((0, 1, 2)))
         if kind is Rename:
             return Rename(key, name)
         if kind is Move:
@@ -749,12 +831,15 @@ class ActTests(HallTestCase):
         for act, line in (
             (Enter("p.1", "primary"), b'{"act":"enter","session":"p.1","node":"primary"}'),
             (
-                Enter("p.1", "primary", "adel", "hash", "all", [("jokes", 3)]),
+                Enter("p.1", "primary", "adel", "hash", "all", [Resume("jokes", 3)]),
                 b'{"act":"enter","session":"p.1","node":"primary","identity":"adel","token":"hash","history":"all",'
-                b'"stay":[["jokes",3]]}',
+                b'"stay":[{"roomid":"jokes","from":3}]}',
             ),
-            (Depart("p.1"), b'{"act":"depart","session":"p.1"}'),
-            (Depart("p.1", True), b'{"act":"depart","session":"p.1","lost":true}'),
+            (Attach("hash", "west", 7), b'{"act":"attach","token":"hash","node":"west","epoch":7}'),
+            (Adopt("west"), b'{"act":"adopt","node":"west"}'),
+            (Adopt("west", 7), b'{"act":"adopt","node":"west","epoch":7}'),
+            (Depart("p.1", "west"), b'{"act":"depart","session":"p.1","node":"west"}'),
+            (Depart("p.1", "west", True), b'{"act":"depart","session":"p.1","node":"west","lost":true}'),
             (Rename("p.1", "adel"), b'{"act":"rename","session":"p.1","identity":"adel"}'),
             (Move("p.1", "jokes", 1.5), b'{"act":"move","session":"p.1","room":"jokes","time":1.5}'),
             (Part("p.1", "jokes"), b'{"act":"part","session":"p.1","room":"jokes"}'),

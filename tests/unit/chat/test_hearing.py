@@ -193,6 +193,7 @@ class FeedingTests(FeedingTestCase):
         self.server.lost(seat, door)
         again = FakeDoor()
         self.server.hello(again, Hello(1, session=seat.token, resume=[Resume("jokes", 7)]), None)
+        self.log.commit()
         self.clock.turn()
         self.log.answer()
         self.assertEqual(self.numbers(door)[-1:] < [20], True)
@@ -203,6 +204,7 @@ class FeedingTests(FeedingTestCase):
         door, seat = self.join()
         again = FakeDoor()
         self.server.hello(again, Hello(1, session=seat.token, resume=[Resume("jokes", 7)]), None)
+        self.log.commit()
         self.clock.turn()
         self.feed_all(again)
         self.assertEqual(self.numbers(again), list(range(7, 21)))
@@ -438,12 +440,20 @@ class Client:
     """A client of the storm, and what it has to have heard."""
 
     def __init__(self, door: FakeDoor, seat: Seat) -> None:
-        self.door = door
-        self.seat = seat
+        self.come(door, seat)
+        self.token: str | None = None
         self.next: dict[str, int] = {}
         self.resumed: dict[str, int] = {}
         self.fresh: set[str] = set()
         self.identity = ""
+
+    def come(self, door: FakeDoor, seat: Seat) -> None:
+        self.door = door
+        self._provisional = seat
+
+    @property
+    def seat(self) -> Seat:
+        return self.door.seat or self._provisional
 
 
 class Storm:
@@ -535,7 +545,8 @@ class Storm:
         server = self.case.server
         server.lost(client.seat, client.door)
         self.clients.remove(client)
-        if client.seat.session.extended and client.seat.session.member is not None:
+        returning = client.seat in server._arrivals.arriving
+        if client.seat.session.extended and (client.seat.session.member is not None or returning):
             self.look_at(client)
             self.away.append(client)
 
@@ -544,12 +555,12 @@ class Storm:
         if not self.away:
             return
         client = self.away.pop(self.dice.randrange(len(self.away)))
-        client.resumed, client.next = client.next, {}
+        client.resumed, client.next = {**client.resumed, **client.next}, {}
         resume = [Resume(room, following) for room, following in client.resumed.items()]
-        client.door = FakeDoor()
-        assert client.seat.token is not None
-        seat = self.case.server.hello(client.door, Hello(1, session=client.seat.token, resume=resume), None)
-        self.case.assertIs(seat, client.seat)
+        door = FakeDoor()
+        seat = self.case.server.hello(door, Hello(1, session=client.token, resume=resume), None)
+        assert seat is not None
+        client.come(door, seat)
         self.clients.append(client)
 
     # What moves on
@@ -587,7 +598,10 @@ class Storm:
     def take(self, client: Client, line: dict[str, Any]) -> None:
         case = self.case
         kind = line["type"]
-        if kind == "newidentity" and not line["former"]:
+        if kind == "welcome":
+            case.assertIn(client.token, (None, line["session"]), self.name)
+            client.token = line["session"]
+        elif kind == "newidentity" and not line["former"]:
             client.identity = line["identity"]
         elif kind == "roomchange" and line["identity"] == client.identity and line["former"] != line["roomid"]:
             if line["former"]:

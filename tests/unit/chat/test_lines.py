@@ -36,6 +36,9 @@ class BaseLinesTests(SynchronousTestCase):
         wanted = b"".join(encode(Said("adel", content)) for content in said)
         self.assertEqual(base_lines(run.body), wanted)
         self.assertEqual(base_lines_of(run), wanted)
+        # A follower has only its own entries at hand.
+        run.entries[0] = Entry("", "", "", 0.0, b"")
+        self.assertEqual(base_lines_of(run), wanted)
         run.entries = []
         self.assertEqual(base_lines_of(run), wanted)
 

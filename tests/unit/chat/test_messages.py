@@ -217,10 +217,15 @@ class BytesTests(SynchronousTestCase):
                     "leader",
                     "paired",
                     [PeerStatus("secondary", "follower", 3)],
+                    "primary",
+                    7,
+                    100,
+                    False,
                 ),
                 b'{"type":"status","rooms":[{"roomid":"jokes","archived":12,"transferred":11}],"archived":12,'
                 b'"transferred":11,"epoch":1,"role":"leader","redundancy":"paired",'
-                b'"peers":[{"name":"secondary","role":"follower","lag":3}]}',
+                b'"peers":[{"name":"secondary","role":"follower","lag":3}],"server":"primary","clients":7,"capacity":100,'
+                b'"serving":false}',
             ),
             (
                 Private("adel", "Hi", "f81d", 1700000000.125),

@@ -1,6 +1,6 @@
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
@@ -185,7 +185,8 @@ class GreetingTests(ProtocolTestCase):
         self.assertEqual((transport.no_delay, transport.keep_alive), (True, True))
 
     def test_a_full_node_says_so(self) -> None:
-        self.server.settings = replace(self.settings, capacity=1)
+        self.settings = replace(self.settings, capacity=1)
+        self.start()
         self.greet()
         link = self.connect()
         self.say(link, {"type": "message", "content": "Hi"})
@@ -198,6 +199,110 @@ class GreetingTests(ProtocolTestCase):
         link = self.connect()
         self.lose_link(link)
         self.assertEqual((self.clock.getDelayedCalls(), self.server.seats), ([], {}))
+
+
+class AskingTests(ProtocolTestCase):
+    """Operators' tools: a connection that begins with `status`."""
+
+    STATUS: ClassVar[dict[str, Any]] = {"type": "status"}
+
+    def ask(self) -> ClientLink:  # type: ignore[override]
+        link = self.connect()
+        self.say(link, self.STATUS)
+        return link
+
+    def test_it_is_answered_without_a_session(self) -> None:
+        self.greet()
+        link = self.ask()
+        (status,) = [json.loads(data) for data in b"".join(self.transport.writes).split(b"\n")[:-1]]
+        self.assertEqual(
+            status,
+            {
+                "type": "status",
+                "rooms": [],
+                "archived": 0,
+                "transferred": 0,
+                "epoch": 1,
+                "role": "leader",
+                "redundancy": "single",
+                "peers": [],
+                "server": "primary",
+                "clients": 1,
+                "capacity": 100,
+                "serving": True,
+            },
+        )
+        self.heard()
+        self.clock.advance(1)
+        self.commit()
+        self.assertEqual((self.heard(), link.seat, len(self.server.seats)), ([], None, 1), "nobody is greeted")
+        self.lose_link(link)
+        self.assertEqual((len(self.factory.links), self.factory._ungreeted), (1, set()))
+
+    def test_it_is_answered_again(self) -> None:
+        link = self.ask()
+        self.say(link, self.STATUS, self.STATUS)
+        self.assertEqual(self.heard(), ["status"] * 3)
+
+    def test_a_node_that_is_full_or_cut_off_answers(self) -> None:
+        self.settings = replace(self.settings, capacity=1)
+        self.start()
+        self.greet()
+        self.log.serving = False
+        self.server.changed()
+        self.ask()
+        self.assertEqual((self.heard(), self.transport.calls), (["status"], []))
+
+    def test_hello_begins_a_session(self) -> None:
+        link = self.ask()
+        self.say(link, self.STATUS, {"type": "hello", "version": 1, "identity": "adel"}, {"type": "list"}, self.STATUS)
+        heard = self.heard()
+        self.assertEqual((heard[:3], heard[-2:]), (["status", "status", "welcome"], ["list MainHall:1", "status"]))
+        self.clock.advance(20)
+        self.commit()
+        self.assertIn("ping", self.heard())
+
+    def test_a_hello_that_is_refused_ends_it(self) -> None:
+        link = self.ask()
+        self.say(link, {"type": "hello", "version": 2}, self.STATUS)
+        self.assertEqual((self.heard(), self.transport.calls), (["status", "error version"], ["lose"]))
+        self.lose_link(link)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_anything_else_is_nonsense(self) -> None:
+        link = self.ask()
+        self.say(link, {"type": "list"}, b"null", self.STATUS)
+        self.assertEqual(self.heard(), ["status", "error bad-line", "error bad-line", "status"])
+        self.say(link, *[b"null"] * 5, self.STATUS)
+        self.assertEqual(self.heard(), ["error bad-line"] * 3 + ["error too-much-nonsense"])
+        self.assertEqual(self.transport.calls, ["lose"])
+
+    def test_what_follows_its_end_is_not_read(self) -> None:
+        link = self.ask()
+        self.say(link, *[b"null"] * 6, {"type": "hello", "version": 1})
+        self.assertEqual((self.heard()[-1], self.server.seats), ("error too-much-nonsense", {}))
+
+    def test_it_is_read_more_slowly_when_it_asks_too_fast(self) -> None:
+        link = self.ask()
+        self.say(link, *[self.STATUS] * 60)
+        self.assertEqual(self.transport.calls, ["pause"])
+
+    def test_its_silence_ends_it(self) -> None:
+        link = self.ask()
+        self.clock.advance(44)
+        self.say(link, self.STATUS)
+        self.clock.advance(44.9)
+        self.assertEqual(self.transport.calls, [])
+        self.clock.advance(0.2)
+        self.clock.turn()
+        self.assertEqual(self.transport.calls, ["lose"])
+
+    def test_who_asks_and_sends_no_more_is_answered(self) -> None:
+        link = self.connect()
+        link.dataReceived(b'{"type":"status"}\n')
+        link.readConnectionLost()
+        self.commit()
+        self.assertEqual((self.heard(), self.transport.calls), (["status"], ["lose"]))
 
 
 class HandshakeTests(ProtocolTestCase):

@@ -1,9 +1,10 @@
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 from zope.interface.verify import verifyObject
 
-from chatproto.chat.acts import Depart, Enter, encode_act
+from chatproto.chat.acts import Adopt, Depart, Enter, decode_act, encode_act
 from chatproto.chat.messages import (
     CreateRoom,
     Delete,
@@ -134,7 +135,12 @@ class FullTests(ChatTestCase):
 
     def test_an_extended_client_is_turned_away_with_an_error(self) -> None:
         door, seat = self.hello(identity="beth", session="unknown")
+        self.assertEqual((seat in self.server.seats.values(), door.closed), (False, True))
+        self.assertEqual(door.brief(), ["error full"])
+        self.lose(seat, door)
+        door, seat = self.hello(identity="beth")
         self.assertEqual((seat, door.closed, door.brief()), (None, True, ["error full"]))
+        self.assertEqual(list(self.hall.identities), ["guest1", "adel"])
 
     def test_who_is_inside_may_say_hello_late_or_come_back(self) -> None:
         self.assertIsNotNone(self.hello(door=self.first, current=self.base)[1])
@@ -531,13 +537,12 @@ class ReturnTests(ChatTestCase):
         self.assertEqual(door.brief(), ["ack f81d MainHall/1"])
         self.assertEqual(self.watch.brief(), ["adel: Hi"])
 
-    def test_a_session_whose_departure_is_under_way_is_let_go_and_comes_as_a_new_one(self) -> None:
+    def test_a_session_whose_departure_is_under_way_comes_as_a_new_one(self) -> None:
         self.lose(self.seat, self.door)
         self.clock.advance(15.1)
         door, _ = self.hello(session=self.seat.token)
-        self.assertTrue(door.closed)
-        door, _ = self.hello(session=self.seat.token)
         self.assertEqual(door.brief()[:2], ["notice session-unknown", "welcome"])
+        self.assertFalse(door.closed)
 
 
 class RestartTests(ChatTestCase):
@@ -580,6 +585,7 @@ class RestartTests(ChatTestCase):
 
     def test_who_does_not_come_back_was_lost_by_the_server(self) -> None:
         self.restart(snapshot=False)
+        self.commit()
         self.clock.advance(15.1)
         self.commit()
         self.assertEqual((self.server.seats, self.hall.members), ({}, {}))
@@ -595,6 +601,32 @@ class RestartTests(ChatTestCase):
         self.clock.advance(15.1)
         self.commit()
         self.assertNotIn("jokes", self.hall.rooms)
+
+    def test_a_fresh_node_writes_nothing(self) -> None:
+        self.log = MemoryLog()
+        self.start()
+        self.assertEqual(self.log.submitted, [])
+
+    def test_a_node_under_another_name_expects_its_clients_too(self) -> None:
+        self.settings = replace(self.settings, name="renamed")
+        self.restart(snapshot=False)
+        self.commit()
+        self.assertEqual(self.hall.contents("MainHall").identities, ["adel"])
+        self.clock.advance(15.1)
+        self.commit()
+        self.assertEqual((self.server.seats, self.hall.members), ({}, {}))
+
+    def test_what_the_log_says_while_it_is_opened_is_not_heard(self) -> None:
+        class Early(MemoryLog):
+            def open(self, replayed: Any) -> None:
+                replayed.changed()
+                super().open(replayed)
+
+        self.log = Early(None, self.log.runs)
+        self.log.redundancy = "alone"
+        self.start()
+        acts = [decode_act(entry.head) for entry in self.log.submitted]
+        self.assertEqual(acts, [Adopt("primary"), Adopt("primary", 1)])
 
     def test_ids_of_two_starts_differ(self) -> None:
         before = {id for run in self.log.runs for id in run.ids}
@@ -613,7 +645,7 @@ class RestartTests(ChatTestCase):
     def test_what_other_nodes_clients_do_is_heard_here(self) -> None:
         watch, _ = self.come()
         watch.lines()
-        for act in (Enter("z.1", "other", "zoe"), Depart("z.1")):
+        for act in (Enter("z.1", "other", "zoe"), Depart("z.1", "other")):
             (run,) = self.log.numbering.seal([Entry(ACT, "", "z.1", NOW, encode_act(act))])
             run.entries = []
             self.log.sealed.append([run])
@@ -785,6 +817,6 @@ class StateTests(ChatTestCase):
         _door, seat = self.hello(identity="adel")
         watch.lines()
         del self.server.seats[seat.session.key]
-        self.server._submit(self.server._make.act(Depart(seat.session.key), "x.1", NOW, None))
+        self.server._submit(Depart(seat.session.key, "primary"))
         self.commit()
         self.assertEqual(watch.brief(), ["adel MainHall>"])

@@ -4,6 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.acts import (
     Act,
+    Attach,
     Create,
     Depart,
     Destroy,
@@ -87,8 +88,8 @@ class EntryMakerTests(SynchronousTestCase):
 
     def test_an_act(self) -> None:
         self.assertEqual(
-            self.make.act(Depart("k"), "id", NOW, "origin"),
-            Entry(ACT, "", "id", NOW, b'{"act":"depart","session":"k"}', origin="origin"),
+            self.make.act(Depart("k", "primary"), "id", NOW, "origin"),
+            Entry(ACT, "", "id", NOW, b'{"act":"depart","session":"k","node":"primary"}', origin="origin"),
         )
 
 
@@ -100,7 +101,7 @@ class SessionTestCase(SynchronousTestCase):
         self.make = EntryMaker("a0.")
         self.rules = SessionRules("primary", message_chars_max=20, rooms_per_owner_max=3, rooms_per_session_max=2)
         self.enter_hall("owner", "olga")
-        self.hall.apply(Create("owner", "jokes"))
+        self.hall.apply(Create("owner", "jokes"), 1)
         self.session = self.new("k")
         self.enter_hall("k", "adel")
 
@@ -108,7 +109,7 @@ class SessionTestCase(SynchronousTestCase):
         return Session(key, self.hall, self.rules, self.make, extended=self.extended, origin="seat")
 
     def enter_hall(self, key: str, identity: str) -> None:
-        self.hall.apply(Enter(key, "primary", identity))
+        self.hall.apply(Enter(key, "primary", identity), 1)
         if key == "k":
             self.session.member = self.hall.members[key]
 
@@ -146,7 +147,7 @@ class BaseSessionTests(SessionTestCase):
         self.check_act(CreateRoom("news"), Create("k", "news", 3))
         self.check_act(Delete("jokes"), Destroy("k", "jokes"))
         self.check_act(Kick("jokes", "beth", 60), Expel("k", "jokes", "beth", NOW + 60))
-        self.check_act(Quit(), Depart("k"))
+        self.check_act(Quit(), Depart("k", "primary"))
 
     def test_a_kick_for_ever_is_a_kick_for_long(self) -> None:
         self.check_act(Kick("jokes", "beth", 2**60), Expel("k", "jokes", "beth", NOW + KICK_S_MAX))
@@ -166,7 +167,7 @@ class BaseSessionTests(SessionTestCase):
         )
 
     def test_a_message_goes_to_the_room_joined_last(self) -> None:
-        self.hall.apply(Move("k", "jokes", NOW))
+        self.hall.apply(Move("k", "jokes", NOW), 1)
         self.assertEqual(
             self.ask(Say('Hi "all"')),
             [
@@ -192,7 +193,7 @@ class BaseSessionTests(SessionTestCase):
 
     def test_a_message_is_said_under_the_name_of_the_moment(self) -> None:
         self.ask(Say("one"))
-        self.hall.apply(Rename("k", "aaron"))
+        self.hall.apply(Rename("k", "aaron"), 1)
         (entry,) = self.ask(Say("two"))
         self.assertIn(b'"identity":"aaron"', entry.head)
 
@@ -225,7 +226,7 @@ class BaseSessionTests(SessionTestCase):
         self.session = self.new("n")
         self.session.enter(NOW, None, None, None)
         self.assertEqual(self.ask(Say("one"), Who("MainHall")), [])
-        self.hall.apply(Enter("n", "primary"))
+        self.hall.apply(Enter("n", "primary"), 1)
         self.session.member = self.hall.members["n"]
         self.session.acted()
         (entry,) = self.go_on()
@@ -247,12 +248,12 @@ class BaseSessionTests(SessionTestCase):
         self.ask(Say("one"), List())
         self.assertEqual(self.session.in_flight, 2)
         entry = self.session.depart(NOW)
-        self.assertEqual(decode_act(entry.head), Depart("k"))
+        self.assertEqual(decode_act(entry.head), Depart("k", "primary"))
         self.assertEqual(self.session.in_flight, 2, "the message and the departure")
         self.assertEqual(self.go_on(), [])
 
     def test_a_session_whose_server_was_lost_departs_otherwise(self) -> None:
-        self.assertEqual(decode_act(self.session.depart(NOW, lost=True).head), Depart("k", True))
+        self.assertEqual(decode_act(self.session.depart(NOW, lost=True).head), Depart("k", "primary", True))
 
     def test_another_hello_is_refused(self) -> None:
         self.assertEqual(self.ask(Hello(1)), [Error("already-welcome", "a connection says hello once")])
@@ -278,7 +279,7 @@ class OrderTests(SessionTestCase):
         (act,) = self.ask(Join("jokes"), Say("here I am"), List())
         self.assertEqual(act, Move("k", "jokes", NOW))
         self.assertEqual((self.session.in_flight, self.session.may_go_on), (3, False))
-        self.hall.apply(act)
+        self.hall.apply(act, 1)
         self.session.acted()
         self.assertTrue(self.session.may_go_on)
         (said,) = self.go_on()
@@ -301,7 +302,7 @@ class OrderTests(SessionTestCase):
     def test_acts_go_one_by_one(self) -> None:
         acts = self.ask(CreateRoom("news"), Join("news"), IdentityChange("aaron"))
         for _ in range(2):
-            self.hall.apply(acts[-1])
+            self.hall.apply(acts[-1], 1)
             self.session.acted()
             acts += self.go_on()
         self.assertEqual(acts, [Create("k", "news", 3), Move("k", "news", NOW), Rename("k", "aaron")])
@@ -311,6 +312,38 @@ class OrderTests(SessionTestCase):
         self.ask(Say("one"))
         self.session.unconfirmed -= 1
         self.assertFalse(self.session.may_go_on)
+
+    def test_before_it_is_present_all_but_a_heartbeat_waits(self) -> None:
+        self.extended = True
+        for begin in (lambda: self.session.enter(NOW, None, None, None), lambda: self.session.attach(NOW, "hash", 3)):
+            self.session = self.new("n")
+            begin()
+            asked = [PrivateAsked("olga", "Hi", "x"), ContactAsked(identity="olga"), SayExtended("one"), StatusAsked()]
+            self.assertEqual(self.ask(*asked, Ping()), [Pong()])
+            self.assertEqual(self.session.in_flight, 5)
+            assert self.session.waiting is not None
+            self.assertEqual(list(self.session.waiting), asked)
+
+    def test_what_is_to_wait_waits_behind_what_does(self) -> None:
+        self.ask(Say("one"), List())
+        self.session.await_turn([Who("jokes")])
+        self.session.unconfirmed -= 1
+        listed, contents = self.go_on()
+        self.assertIsInstance(listed, RoomList)
+        self.assertEqual(contents, RoomContents("jokes", [], "olga"))
+
+    def test_what_waits_for_a_session_that_is_over_is_dropped(self) -> None:
+        self.ask(Say("one"), List())
+        self.session.over()
+        self.assertEqual((self.session.member, self.session.may_go_on, self.go_on()), (None, False, []))
+
+    def test_attaching(self) -> None:
+        session = self.new("n")
+        entry = session.attach(NOW, "hash", 3)
+        self.assertEqual((entry.kind, entry.time, entry.origin), (ACT, NOW, "seat"))
+        self.assertNotEqual(entry.id, "n")
+        self.assertEqual(decode_act(entry.head), Attach("hash", "primary", 3))
+        self.assertEqual(session.in_flight, 1)
 
     def test_a_heartbeat_waits_for_nothing(self) -> None:
         self.extended = True
@@ -338,7 +371,7 @@ class ExtendedSessionTests(SessionTestCase):
         entry = session.enter(NOW, hello, "hash", 7)
         self.assertEqual(
             decode_act(entry.head),
-            Enter("n", "primary", "beth", "hash", 7, [("jokes", 3), ("news", 1)]),
+            Enter("n", "primary", "beth", "hash", 7, hello.resume),
         )
 
     def test_a_message_with_an_id_can_be_sent_again(self) -> None:
@@ -348,7 +381,7 @@ class ExtendedSessionTests(SessionTestCase):
         self.assertEqual((entry.id, entry.retriable), ("a0.1", False))
 
     def test_a_message_goes_to_any_room_it_is_in(self) -> None:
-        self.hall.apply(Move("k", "jokes", NOW, True))
+        self.hall.apply(Move("k", "jokes", NOW, True), 1)
         entries = self.ask(SayExtended("Hi", "1"), SayExtended("Hi", "2", "MainHall"), SayExtended("Hi", "3", "jokes"))
         self.assertEqual([entry.room for entry in entries], ["jokes", "MainHall", "jokes"])
 
@@ -386,7 +419,7 @@ class ExtendedSessionTests(SessionTestCase):
         self.assertEqual(self.ask(JoinExtended("jokes", index=1)), [Move("k", "jokes", NOW, index=1)])
 
     def test_a_session_is_in_so_many_rooms(self) -> None:
-        self.hall.apply(Move("k", "jokes", NOW, True))
+        self.hall.apply(Move("k", "jokes", NOW, True), 1)
         self.assertEqual(self.code(JoinExtended("news", True))[0], "too-many-rooms")
         self.assertEqual(self.ask(JoinExtended("news")), [Move("k", "news", NOW)])
 

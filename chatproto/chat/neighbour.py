@@ -1,0 +1,133 @@
+"""The other node, as far as chat knows it: how it is, and what it is asked."""
+
+from collections.abc import Callable, Sized
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from chatproto.chat.notes import Answer, Called, Heard, Here, Note, Question, decode_note, encode_note
+from chatproto.chat.settings import ChatSettings
+from chatproto.errors import WireError
+from chatproto.log.interface import ILog
+
+HERE_INTERVAL_S = 0.1
+"""A node tells no more often how many sessions it serves."""
+ANSWER_S_MAX = 2.0
+"""How long an answer is waited for."""
+QUESTIONS_MAX = 1000
+"""Questions without an answer at once; beyond it they are not asked."""
+
+log = Logger()
+
+
+class Neighbour:
+    """Tells the other node how this one is, and knows what that one told."""
+
+    def __init__(
+        self,
+        settings: ChatSettings,
+        chat_log: ILog,
+        seats: Sized,
+        clock: IReactorTime,
+    ) -> None:
+        """Know nothing of it yet.
+
+        Args:
+            settings: of this node.
+            chat_log: carries the notes.
+            seats: of the sessions that this node serves.
+            clock: for how long answers are waited for.
+        """
+        self._settings = settings
+        self._log = chat_log
+        self._seats = seats
+        self._clock = clock
+        self._here: Here | None = None
+        self._servers: list[str] = []
+        self._sent = 0
+        self._told = 0
+        self._telling: IDelayedCall | None = None
+        self._number = 0
+        self._questions: dict[int, tuple[Callable[[Answer | None], None], IDelayedCall]] = {}
+
+    # How it is
+
+    @property
+    def servers(self) -> list[str]:
+        """Its `HOST:PORT`s, as it told last; it need not be there any more."""
+        return self._servers
+
+    @property
+    def serving(self) -> bool:
+        """Whether it is heard, and serves."""
+        return self._here is not None and self._here.serving
+
+    def takes_one(self) -> bool:
+        """Whether it has room for a client that is sent there; if so, that one is counted."""
+        here = self._here
+        if here is None or not here.serving or here.sessions + self._sent >= here.capacity:
+            return False
+        self._sent += 1
+        return True
+
+    def changed(self) -> None:
+        """Hear that the log has changed: it may be away, or back, or has to know."""
+        if not any(peer.role for peer in self._log.peers):
+            self._here = None
+        self._tell()
+
+    def counted(self) -> None:
+        """Hear that this node may serve more or fewer sessions than before."""
+        if self._telling is None and len(self._seats) != self._told and self._log.peers:
+            self._telling = self._clock.callLater(HERE_INTERVAL_S, self._tell)
+
+    def stop(self) -> None:
+        """Tell and ask no more."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        for number in list(self._questions):
+            self._answered(number, None)
+
+    def _tell(self) -> None:
+        if self._telling is not None and self._telling.active():
+            self._telling.cancel()
+        self._telling = None
+        self._told = len(self._seats)
+        settings = self._settings
+        self._send(Here(settings.servers, self._told, settings.capacity, self._log.serving))
+
+    def _send(self, note: Note) -> bool:
+        return self._log.tell(encode_note(note))
+
+    # What it is asked
+
+    def ask(self, make: Callable[[int], Question], answered: Callable[[Answer | None], None]) -> None:
+        """Ask it what `make` makes of a number; `answered` is called once, with None where no answer comes."""
+        self._number += 1
+        if len(self._questions) >= QUESTIONS_MAX or not self._send(make(self._number)):
+            answered(None)
+        else:
+            waiting = self._clock.callLater(ANSWER_S_MAX, self._answered, self._number, None)
+            self._questions[self._number] = answered, waiting
+
+    def _answered(self, number: int, answer: Answer | None) -> None:
+        if number in self._questions:
+            answered, waiting = self._questions.pop(number)
+            if waiting.active():
+                waiting.cancel()
+            answered(answer)
+
+    def told(self, note: bytes, asked: Callable[[Question], Answer]) -> None:
+        """Take a note; if it is a question, have it answered by `asked`. One that is none is logged and ignored."""
+        try:
+            said = decode_note(note)
+        except WireError as error:
+            log.warn("ignoring a note from the other node: {error}; do both run one version?", error=str(error))
+            return
+        if isinstance(said, Here):
+            self._here, self._servers, self._sent = said, said.servers, 0
+        elif isinstance(said, Heard | Called):
+            self._answered(said.number, said)
+        else:
+            self._send(asked(said))
