@@ -2,7 +2,8 @@
 
     python examples/echo_bot.py tcp:localhost:4444 Echo MainHall Tea
 
-It stays through crashes and restarts of the servers, and answers what was said meanwhile, once.
+It stays through crashes and restarts of the servers, and answers what was said meanwhile, once. Where there are two
+servers, the one named tells it of the other.
 """
 
 import sys
@@ -31,7 +32,8 @@ class EchoBot:
             case PrivateSaid(identity=identity, content=content) if identity != self.client.identity:
                 self.finish(self.client.private(identity, content))
             case StateChanged():
-                log.info("{state} {server} {reason}", state=event.state, server=event.server, reason=event.reason)
+                where = f"{event.server} ({event.redundancy})" if event.server else event.reason
+                log.info("{state} {where}", state=event.state, where=where)
             case Refusal():
                 log.warn("refused: {code}", code=event.code)
 

@@ -23,6 +23,15 @@ _OUT_OF_IT = frozenset({"no-such-room", "banned"})
 """What a server answers that does not let us back into a room."""
 
 
+_WORRYING = ("alone", "isolated")
+_SENDS_US_ON = {
+    "full": "is full",
+    "isolated": "is cut off and cannot serve",
+    "draining": "is shutting down",
+    "migrating": "hands over",
+}
+
+
 class Tone(Enum):
     """How a note is meant."""
 
@@ -206,6 +215,7 @@ class Conversation:
         server: where it leads.
         redundancy: how many servers hold what is said.
         reason: why there is no connection.
+        lost: the server that was lost, why, and when, until there is one again.
     """
 
     identity: str = ""
@@ -216,6 +226,7 @@ class Conversation:
     server: str = ""
     redundancy: str = ""
     reason: str = ""
+    lost: tuple[str, str, float] | None = None
     _early: deque[Note] = field(default_factory=lambda: deque(maxlen=EARLY_NOTES_MAX))
 
     @property
@@ -301,9 +312,7 @@ class Conversation:
         """Show what an event says."""
         match event:
             case events.StateChanged():
-                self.state, self.server, self.redundancy = event.state, event.server, event.redundancy
-                # A new try does not make it untrue why the last one failed.
-                self.reason = event.reason or (self.reason if event.state == "connecting" else "")
+                self._state_changed(event, now)
             case events.Welcomed():
                 self.identity = event.identity
             case events.Said():
@@ -325,13 +334,25 @@ class Conversation:
                 if event.room in self.rooms:
                     self.rooms[event.room].rewound(event.index, now)
             case events.Noticed():
-                self.note(event.content, now)
+                worrying = event.code == "redundancy" and event.content.startswith(_WORRYING)
+                self.note(event.content, now, Tone.WRONG if worrying else Tone.QUIET)
             case events.Refusal():
                 if event.code in _OUT_OF_IT and event.room is not None:
                     self._left(event.room)
                 self.note(f"Refused: {event.message or event.code}", now, Tone.WRONG)
             case events.Redirected():
-                self.note(f"Sent on to {' or '.join(event.servers)} ({event.reason}).", now)
+                self.note(_sent_on(self.server, event), now)
+
+    def _state_changed(self, event: events.StateChanged, now: float) -> None:
+        if self.state == "online" and event.state == "waiting":
+            self.lost = self.server, event.reason, now
+        elif self.lost is not None and event.state == "online":
+            former, reason, at = self.lost
+            self.lost = None
+            self.note(_failed_over(former, reason, event.server, now - at), now)
+        self.state, self.server, self.redundancy = event.state, event.server, event.redundancy
+        # A new try does not make it untrue why the last one failed.
+        self.reason = event.reason or (self.reason if event.state == "connecting" else "")
 
     def members(self, name: str, identities: Iterable[str], owner: str) -> None:
         """Take who is in a room."""
@@ -407,6 +428,22 @@ class Conversation:
         if self.shown == name:
             self.shown = ""
             self.show(next(iter(self.rooms), ""))
+
+
+def _sent_on(server: str, redirect: events.Redirected) -> str:
+    """Return what a redirect means; `server` is empty where we were not let in yet."""
+    why = _SENDS_US_ON.get(redirect.reason, f"sends us on ({redirect.reason})")
+    return f"{server or 'The server'} {why}; going to {' or '.join(redirect.servers) or 'another one'}."
+
+
+def _failed_over(former: str, reason: str, server: str, seconds: float) -> str:
+    """Return what happened to the connection: `former` was lost, and after some seconds we are on `server`."""
+    took = f"within {seconds:.0f} s" if seconds >= 10 else f"within {max(0.1, seconds):.1f} s"
+    if reason.startswith("redirected"):
+        return f"On {server} {took}."
+    if server == former:
+        return f"The connection to {server} was lost ({reason}); back {took}."
+    return f"{former} is gone ({reason}); on {server} {took}."
 
 
 def _names(content: str, identity: str) -> bool:

@@ -22,6 +22,7 @@ from chatproto.client.events import Event, Sent
 
 FORMAT = """\
 state STATE SERVER REDUNDANCY REASON
+failover FORMER SERVER SECONDS REASON
 identity NAME
 message ROOM INDEX TIME NAME TEXT
 private TIME NAME TEXT
@@ -95,6 +96,9 @@ class PlainChat:
         self._first_refusal = ""
         self._state = "stopped"
         self._state_told: Event | None = None
+        # The server that was lost, why, and when, until there is one again.
+        self._server = ""
+        self._lost: tuple[str, str, float] | None = None
         self._reason = ""
         self._timer: IDelayedCall | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -266,7 +270,14 @@ class PlainChat:
         if not again and event != self._state_told:
             self._state_told = event
             self._out("state", event.state, event.server, event.redundancy, text=event.reason)
-        self._state, self._reason = event.state, event.reason or self._reason
+        now = self._clock.seconds()
+        if self._state == "online" and event.state == "waiting":
+            self._lost = self._server, event.reason, now
+        elif self._lost is not None and event.state == "online":
+            former, reason, at = self._lost
+            self._lost = None
+            self._out("failover", former, event.server, f"{now - at:.2f}", text=reason)
+        self._state, self._server, self._reason = event.state, event.server, event.reason or self._reason
         if event.state == "stopped":
             self.leave(f"the connection has ended: {event.reason}")
 

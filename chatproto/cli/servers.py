@@ -5,6 +5,7 @@ from typing import Any
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 
+from chatproto.client.service import ATTEMPT_DELAY_S
 from chatproto.errors import ChatprotoError
 
 DEFAULT_PORT = 4444
@@ -55,7 +56,7 @@ def endpoint(reactor: Any, server: str, *, tls: bool = False, ca: str | None = N
             # Each parser of endpoints raises what it likes, and says little that helps.
             raise Misuse(f"{server!r} is neither HOST:PORT nor a Twisted client endpoint like tls:HOST:PORT") from None
     host, port = address
-    plain: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port)
+    plain: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, attemptDelay=ATTEMPT_DELAY_S)
     if tls:
         plain = wrapClientTLS(_tls(host, ca), plain)
     return plain

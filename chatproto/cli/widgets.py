@@ -130,9 +130,8 @@ class StatusLine(Static):
         why = f": {conversation.reason}" if conversation.state != "online" and conversation.reason else ""
         parts = [(0, Text.assemble((f"{sign} ", colour), harmless(f"{conversation.state}{where}{why}")))]
         if conversation.redundancy:
-            worrying = conversation.redundancy in ("alone", "isolated")
             text = Text(harmless(conversation.redundancy), _REDUNDANCY.get(conversation.redundancy, _BAD))
-            parts.append((1 if worrying else 6, text))
+            parts.append((1, text))
         if conversation.shown:
             parts.append((5, Text(harmless(f"{conversation.identity} in {conversation.shown}"))))
         if conversation.unacknowledged:

@@ -6,6 +6,8 @@ and `ClientStopped` are in `chatproto.errors`.
 
 from chatproto.chat.messages import Status
 from chatproto.client.events import (
+    ContactExpected,
+    ContactFound,
     Event,
     HistoryPage,
     Members,
@@ -30,6 +32,8 @@ from chatproto.client.settings import ClientSettings
 __all__ = [
     "ChatClient",
     "ClientSettings",
+    "ContactExpected",
+    "ContactFound",
     "Event",
     "HistoryPage",
     "Members",

@@ -132,6 +132,24 @@ class Redirected(Event, frozen=True):
     reason: str
 
 
+class ContactExpected(Event, frozen=True):
+    """Somebody was told the address given to `accept_contacts`, and is to show this token there, once.
+
+    Whoever shows no token expected for `identity`, or one shown before, is not who they say.
+    """
+
+    identity: str
+    token: str
+
+
+class ContactFound(msgspec.Struct, frozen=True):
+    """Where `identity` accepts direct connections, and the token to show there, which that side was told, too."""
+
+    identity: str
+    address: str
+    token: str
+
+
 class Sent(msgspec.Struct, frozen=True):
     """Where a message of one's own is: durable, at `index` of its room."""
 

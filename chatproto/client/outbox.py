@@ -55,6 +55,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._queue) + len(self._sent) + (self.under_way is not None)
 
+    @property
+    def awaits(self) -> bool:
+        """Whether anything that was sent waits for its answer."""
+        return bool(self._sent) or self.under_way is not None
+
     # In
 
     def add(self, item: Speech | Request) -> None:
@@ -146,10 +151,17 @@ class Outbox:
         """Whether a room is a fence, perhaps an old one."""
         return room.startswith(self._fence)
 
-    def fenced(self, room: str) -> Done | None:
-        """Take a fence's answer: what did not answer the request under way by now will not; return its end."""
+    def fenced(self, room: str) -> None:
+        """Take a fence's answer: what did not answer the request under way by now will not, unless it may be late."""
+        if self.under_way is not None and room == f"{self._fence}{self._fences}":
+            self.under_way.fenced = True
+
+    def ended(self) -> Done | None:
+        """Return the end of the request under way, if it has come; its key is empty where nobody waits for it."""
         request = self.under_way
-        if request is None or room != f"{self._fence}{self._fences}":
+        if request is None or not request.fenced:
+            return None
+        if request.late and request.answer is None and request.refusal is None:
             return None
         self.under_way = None
         self._bytes -= len(request.line) if request.key else 0
@@ -163,6 +175,11 @@ class Outbox:
     def longest(self) -> str | None:
         """Return the key of the longest line that waits for its acknowledgement."""
         return max(self._sent, key=lambda key: len(self._sent[key].line), default=None)
+
+    @property
+    def line_bytes_max(self) -> int:
+        """The length of the longest line that waits for its acknowledgement; 0 where none does."""
+        return max((len(speech.line) for speech in self._sent.values()), default=0)
 
     # Ends
 

@@ -1,8 +1,12 @@
 """How far a client has read each room: what makes its view a prefix of the room, without gap or repeat. Pure."""
 
 import enum
+from bisect import bisect_right
 
 from chatproto.chat.messages import Resume, SaidExtended
+
+EPOCHS_MAX = 100
+"""Changes of the epoch that are remembered of a room; each was a takeover, a return or a handover of servers."""
 
 
 class Verdict(enum.Enum):
@@ -14,12 +18,17 @@ class Verdict(enum.Enum):
 
 
 class Positions:
-    """The next index wanted in each room, and the epoch of the last message read there."""
+    """The next index wanted in each room, and the epochs of what was read there.
+
+    From the epoch of the last message held a server without a witness sees whether that is of its own history; so
+    after a rewind that of a message read long ago is wanted.
+    """
 
     def __init__(self) -> None:
         """Start with nothing read anywhere."""
         self._next: dict[str, int] = {}
-        self._epoch: dict[str, int] = {}
+        # Of each room from which index on which epoch held, in order.
+        self._epochs: dict[str, list[tuple[int, int]]] = {}
 
     def __contains__(self, room: object) -> bool:
         return room in self._next
@@ -30,7 +39,10 @@ class Positions:
         if said.index != expected:
             return Verdict.KNOWN if said.index < expected else Verdict.HOLE
         self._next[said.roomid] = said.index + 1
-        self._epoch[said.roomid] = said.epoch
+        epochs = self._epochs.setdefault(said.roomid, [])
+        if not epochs or epochs[-1][1] != said.epoch:
+            epochs.append((said.index, said.epoch))
+            del epochs[:-EPOCHS_MAX]
         return Verdict.NEXT
 
     def start(self, room: str, index: int) -> None:
@@ -53,14 +65,14 @@ class Positions:
         if index >= self._next.get(room, index):
             return False
         self._next[room] = index
-        # That of the message before the index is not kept.
-        self._epoch.pop(room, None)
+        epochs = self._epochs.get(room, [])
+        del epochs[bisect_right(epochs, index - 1, key=_first) :]
         return True
 
     def forget(self, room: str) -> None:
         """Take that a room was left: entering it again begins anew."""
         self._next.pop(room, None)
-        self._epoch.pop(room, None)
+        self._epochs.pop(room, None)
 
     def keep(self, rooms: tuple[str, ...]) -> None:
         """Forget all rooms but these."""
@@ -69,4 +81,13 @@ class Positions:
 
     def resume(self, rooms: tuple[str, ...]) -> list[Resume]:
         """Return what `hello` says of these rooms, as far as anything is known of them."""
-        return [Resume(room, self._next[room], self._epoch.get(room)) for room in rooms if room in self._next]
+        return [Resume(room, self._next[room], self._epoch(room)) for room in rooms if room in self._next]
+
+    def _epoch(self, room: str) -> int | None:
+        """Return the epoch of the last message held, if it is known; a rewind has cut off what was read after it."""
+        epochs = self._epochs.get(room)
+        return epochs[-1][1] if epochs else None
+
+
+def _first(mark: tuple[int, int]) -> int:
+    return mark[0]

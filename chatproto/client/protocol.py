@@ -3,12 +3,13 @@
 from typing import Any, Protocol
 
 import msgspec
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatproto.chat.messages import Message, Ping, decode_server_line, encode
+from chatproto.chat.messages import Message, Ping, decode_server_line
 from chatproto.client.settings import ClientSettings
 from chatproto.errors import WireError
 from chatproto.link import LineLink, Turn
@@ -16,7 +17,7 @@ from chatproto.link import LineLink, Turn
 log = Logger()
 
 _fields = msgspec.json.Decoder(dict[str, Any])
-_PING = encode(Ping())
+_ENDS = {ConnectionDone: "it closed the connection", ConnectionLost: "the connection broke"}
 
 
 class Listens(Protocol):
@@ -27,6 +28,9 @@ class Listens(Protocol):
 
     def link_lost(self, link: "ServerLink", reason: str) -> None:
         """Hear that it is connected no longer."""
+
+    def link_heard(self) -> None:
+        """Hear that something came, be it part of a line."""
 
     def link_received(self, messages: list[Message]) -> None:
         """Hear what came, in order."""
@@ -49,19 +53,23 @@ class ServerLink(LineLink):
         self._settings = settings
 
     def connectionMade(self) -> None:
-        """Say hello, and begin to watch over the server."""
+        """Tell; hello is said by whoever hears it."""
         super().connectionMade()
         transport = self.transport
         if hasattr(transport, "setTcpNoDelay"):
             transport.setTcpNoDelay(True)
         self._listens.link_made(self)
-        if self.open:
-            self.start_heartbeat(self._settings.heartbeat_s, self._settings.silence_s_max)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell."""
         super().connectionLost(reason)
-        self._listens.link_lost(self, reason.getErrorMessage())
+        words = next((words for kind, words in _ENDS.items() if reason.check(kind)), "")
+        self._listens.link_lost(self, words or reason.getErrorMessage())
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take what came: a long line is heard long before it is there."""
+        self._listens.link_heard()
+        super().dataReceived(data)
 
     def linesReceived(self, lines: bytes) -> None:
         """Take whole lines; what is not known of a newer protocol is passed over."""
@@ -85,10 +93,6 @@ class ServerLink(LineLink):
             most=self._settings.server_line_bytes_max,
         )
         self.abort()
-
-    def ping(self) -> None:
-        """Ask whether the server lives."""
-        self.send(_PING)
 
 
 class ServerLinkFactory(Factory):

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from chatproto.chat.messages import (
+    Contact,
+    ContactAsked,
     CreateRoom,
     Delete,
     Error,
@@ -35,11 +37,14 @@ from chatproto.chat.messages import (
     Who,
     encode,
 )
-from chatproto.client.events import HistoryPage, Members, said_from
+from chatproto.client.events import ContactFound, HistoryPage, Members, said_from
 from chatproto.errors import ClientError
 
 NEWEST = 2**53 - 1
 """An index that no room reaches."""
+
+ADDRESS_CHARS_MAX = 256
+"""Servers cut what is longer."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -68,6 +73,8 @@ class Request(msgspec.Struct):
     Attributes:
         key: by which its caller knows it.
         room: the room it is about; a refusal that names another one is not for it.
+        late: whether its answer may come after its fence's.
+        fenced: whether its fence's has come.
         hears: returns what a line answers to it, if the line does; also gets the client's identity before it.
         answer: what answered it so far.
         refusal: what refused it so far.
@@ -77,6 +84,8 @@ class Request(msgspec.Struct):
     line: bytes
     hears: Callable[[Message, str], Answer | None]
     room: str | None = None
+    late: bool = False
+    fenced: bool = False
     answer: Answer | None = None
     refusal: Error | None = None
 
@@ -204,13 +213,31 @@ def history_page(
     return Request(key, _line(HistoryAsked(room, start, before, limit)), hears, room)
 
 
-def survey(first: list[Message]) -> Request:
+def accept_contacts(address: str) -> bytes:
+    """Offer an address for direct connections; nothing is answered."""
+    if not 1 <= len(address) <= ADDRESS_CHARS_MAX:
+        raise ClientError(f"an address has 1 to {ADDRESS_CHARS_MAX} characters")
+    return _line(ContactAsked(address=address))
+
+
+def contact(key: str, identity: str) -> Request:
+    """Ask for somebody's address."""
+
+    def hears(message: Message, me: str) -> Answer | None:
+        if isinstance(message, Contact) and message.address is not None and message.identity == identity:
+            return Answer(ContactFound(identity, message.address, message.token))
+        return None
+
+    return Request(key, _line(ContactAsked(identity=identity)), hears, late=True)
+
+
+def survey(first: bytes) -> Request:
     """Have the server say how things are, so that what comes later can be understood; nobody waits for it.
 
-    `status` tells from where on each room is heard, even where nothing was said yet.
+    `status` tells from where on each room is heard, even where nothing was said yet. `first` are lines before it.
     """
     asking = status("")
-    asking.line = b"".join(_line(message) for message in first) + asking.line
+    asking.line = first + asking.line
     return asking
 
 

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from chatproto.chat.messages import Message, Status
 from chatproto.client import requests
 from chatproto.client.effects import Connect, Effect, HangUp, Send, Sleep, Tell, Wake
-from chatproto.client.events import Event, HistoryPage, Members, Sent
+from chatproto.client.events import ContactFound, Event, HistoryPage, Members, Sent
 from chatproto.client.outbox import Done
 from chatproto.client.phases import Phase
 from chatproto.client.places import Place, Places, host_and_port
@@ -29,6 +29,9 @@ from chatproto.wire import MAIN_HALL
 
 log = Logger()
 
+ATTEMPT_DELAY_S = 0.1
+"""Between the addresses of one name; also what a refusal of the only one takes to be noticed, by default 0.3 s."""
+
 Listener = Callable[[Event], None]
 
 
@@ -36,7 +39,8 @@ class ChatClient(Service):
     """A chat client for programs.
 
     It connects to one of the endpoints it was given, and to another when that fails, goes on with its session
-    where it was, and sends what was not acknowledged again under the same id. So a message said is in its room
+    where it was, and sends what was not acknowledged again under the same id. A server that is silent for
+    `answer_s_max` while it owes an answer is left, too. So a message said is in its room
     once; and a room is heard in order, without gap or repeat, as long as the session lasts.
 
     All that is asked is asked in order, and waits while there is no connection. A Deferred fails with `Refused`
@@ -226,6 +230,27 @@ class ChatClient(Service):
         key = self._new_id()
         return self._ask(key, lambda: requests.status(key))
 
+    # Direct connections
+
+    def accept_contacts(self, address: str) -> None:
+        """Offer an address, of whatever form, to those who want to connect directly; later servers are told it too.
+
+        For everybody who is told it there is a `ContactExpected` with the token that they are to show; they may be
+        there a moment before it.
+
+        Raises:
+            ClientError: it is empty, longer than 256 characters, or not encodable.
+        """
+        self._do(self._machine.accept_contacts(address, self._clock.seconds()))
+
+    def contact(self, identity: str) -> "Deferred[ContactFound]":
+        """Ask for somebody's address, and a token to show there, which is good for one connection.
+
+        Refused with `no-such-identity`, and with `no-address` where they accept no direct connections or are away.
+        """
+        key = self._new_id()
+        return self._ask(key, lambda: requests.contact(key, identity))
+
     def _new_id(self) -> str:
         return f"{self._dice.getrandbits(128):032x}"
 
@@ -233,7 +258,7 @@ class ChatClient(Service):
         waiting: Deferred[Any] = Deferred(lambda _: self._cancelled(key))
         self._waiting[key] = waiting
         try:
-            doings = self._machine.ask(make())
+            doings = self._machine.ask(make(), self._clock.seconds())
         except ClientError:
             del self._waiting[key]
             return fail()
@@ -250,12 +275,12 @@ class ChatClient(Service):
         """Begin to connect, and stay connected until `stopService`."""
         super().startService()
         if self._machine.phase in (Phase.FRESH, Phase.STOPPED):
-            self._do(self._machine.start())
+            self._do(self._machine.start(self._clock.seconds()))
 
     def stopService(self) -> "Deferred[None]":
         """Take leave of the server, or hang up on it if it takes long; called back when the connection is gone."""
         super().stopService()
-        self._do(self._machine.stop())
+        self._do(self._machine.stop(self._clock.seconds()))
         if self._machine.phase is Phase.STOPPED:
             return succeed(None)
         stopped: Deferred[None] = Deferred()
@@ -272,7 +297,11 @@ class ChatClient(Service):
             return
         self._trying = False
         self._link = link
-        self._do(self._machine.connected())
+        self._do(self._machine.connected(self._clock.seconds()))
+
+    def link_heard(self) -> None:
+        """See `Listens.link_heard`."""
+        self._machine.heard(self._clock.seconds())
 
     def link_received(self, messages: list[Message]) -> None:
         """See `Listens.link_received`."""
@@ -332,12 +361,12 @@ class ChatClient(Service):
     def _endpoint_of(self, address: str) -> IStreamClientEndpoint:
         where = host_and_port(address)
         assert where is not None
-        return HostnameEndpoint(self._clock, *where)
+        return HostnameEndpoint(self._clock, *where, attemptDelay=ATTEMPT_DELAY_S)
 
     def _try_failed(self, failure: Failure, number: int) -> None:
         if number == self._tries and self._trying:
             self._trying = False
-            self._do(self._machine.failed(failure.getErrorMessage()))
+            self._do(self._machine.failed(failure.getErrorMessage(), self._clock.seconds()))
 
     def _hang_up(self, doing: HangUp) -> None:
         if self._link is not None:
@@ -366,7 +395,7 @@ class ChatClient(Service):
 
     def _due(self) -> None:
         self._timer = None
-        self._do(self._machine.due())
+        self._do(self._machine.due(self._clock.seconds()))
 
     def _tell(self, doing: Tell) -> None:
         for listener in list(self._listeners):

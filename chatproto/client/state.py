@@ -1,16 +1,18 @@
 """A client's conversation with one server after another, as a state machine. Pure.
 
 What happened comes in by a method and its effects go out as values, in the order in which they are to be
-performed. Time comes in as `now`, in seconds of any clock that only goes forward; a deadline goes out as `Wake`.
-The transitions and their reasons are in `phases`.
+performed. Time comes in as `now`, in seconds of any clock that only goes forward; the next deadline goes out as
+`Wake`, and there is only one at a time. The transitions and their reasons are in `phases`.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from chatproto.chat.messages import (
     VERSION,
     Ack,
+    Contact,
     Error,
     Gap,
     Hello,
@@ -19,6 +21,7 @@ from chatproto.chat.messages import (
     Message,
     NewIdentity,
     Notice,
+    Ping,
     Private,
     PrivateAck,
     Quit,
@@ -35,6 +38,7 @@ from chatproto.chat.messages import (
 from chatproto.client import requests
 from chatproto.client.effects import Connect, Effect, HangUp, Send, Sleep, Tell, Wake
 from chatproto.client.events import (
+    ContactExpected,
     Event,
     Missing,
     Moved,
@@ -56,6 +60,7 @@ from chatproto.client.places import Places
 from chatproto.client.positions import Positions, Verdict
 from chatproto.client.requests import Request, Speech
 from chatproto.client.settings import ClientSettings
+from chatproto.client.watch import EARLY_S, Finding, Watch
 from chatproto.errors import ClientStopped, Refused
 from chatproto.wire.fields import MAIN_HALL
 
@@ -63,6 +68,8 @@ from chatproto.wire.fields import MAIN_HALL
 _LAST_WORDS = frozenset({"backlog", "full", "line-too-long", "session-moved", "too-much-nonsense", "version"})
 # What a survey's wishes may well be answered with, where a session was resumed that has them fulfilled.
 _NO_NEWS = frozenset({"already-there", "last-room"})
+_ON_A_LINK = frozenset({Phase.GREETING, Phase.ONLINE})
+_PING = encode(Ping())
 
 
 class ClientState:
@@ -95,6 +102,7 @@ class ClientState:
         self._settings = settings
         self._places = places
         self._outbox = Outbox(settings, fence)
+        self._watch = Watch(settings.answer_s_max, settings.heartbeat_s, settings.silence_s_max)
         self._wanted_identity = settings.identity
         self._own: dict[str, None] = {}
         # Rooms the session is in; after a welcome, those it is known to be in so far, and those it was in before.
@@ -103,13 +111,18 @@ class ClientState:
         self._rooms_to_enter = settings.rooms
         self._main_hall_unwanted = False
         self._survey_due = False
-        self._redirected = False
+        self._address_line = b""
+        self._redirect: Redirect | None = None
+        self._leave_at = math.inf
         self._deaf = False
+        self._silent = False
         # A connection of ours that was lost may yet be heard, by a server that stood still, and take the session.
         self._haunted = False
         self._moved = False
         self._why = ""
-        self._online_at = 0.0
+        self._now = self._online_at = self._connected_at = -math.inf
+        # When `due` is called next, where that may be sooner if need be.
+        self._wake_at = math.inf
         self._effects: list[Effect] = []
 
     @property
@@ -128,14 +141,16 @@ class ClientState:
 
     # From the program
 
-    def start(self) -> list[Effect]:
+    def start(self, now: float) -> list[Effect]:
         """Begin."""
+        self._now = now
         self._go(Cue.START)
         self._connect()
         return self._take()
 
-    def stop(self) -> list[Effect]:
+    def stop(self, now: float) -> list[Effect]:
         """End: politely where there is a connection, and then heard of by `lost`."""
+        self._now = now
         phase = self.phase
         self._go(Cue.STOP, "asked to")
         if self.phase is Phase.STOPPED:
@@ -144,7 +159,7 @@ class ClientState:
             self._end()
         elif phase is not Phase.STOPPING:
             self._fail(self._outbox.give_up_queued())
-            self._do(Wake(self._settings.stop_s_max, self._settings.stop_s_max))
+            self._wake(self._settings.stop_s_max)
             if self._settings.quit_on_stop:
                 self.session = None
                 self._do(Send(encode(Quit())))
@@ -152,12 +167,13 @@ class ClientState:
                 self._hang_up(polite=True)
         return self._take()
 
-    def ask(self, item: Speech | Request) -> list[Effect]:
+    def ask(self, item: Speech | Request, now: float) -> list[Effect]:
         """Queue something.
 
         Raises:
             ClientError: it cannot be: the client is stopped, or the item or the queue is too long.
         """
+        self._now = now
         if self.phase in (Phase.STOPPED, Phase.STOPPING):
             raise ClientStopped("the client is stopped")
         self._outbox.add(item)
@@ -172,10 +188,24 @@ class ClientState:
         """Forget what was not sent yet; nobody waits for what was."""
         self._outbox.withdraw(key)
 
+    def accept_contacts(self, address: str, now: float) -> list[Effect]:
+        """Offer an address for direct connections, to this server and to all that follow.
+
+        Raises:
+            ClientError: it is no address.
+        """
+        self._now = now
+        self._address_line = requests.accept_contacts(address)
+        if self.phase is Phase.ONLINE and not self._deaf:
+            self._do(Send(self._address_line))
+        return self._take()
+
     # From the connection
 
-    def due(self) -> list[Effect]:
+    def due(self, now: float) -> list[Effect]:
         """Hear that the time of `Wake` has come."""
+        self._now = now
+        self._wake_at = math.inf
         phase = self.phase
         self._go(Cue.DUE, "no connection in time" if phase is Phase.CONNECTING else "")
         if phase is Phase.WAITING:
@@ -183,28 +213,33 @@ class ClientState:
         elif phase is Phase.CONNECTING:
             self._do(HangUp())
             self._wait()
-        else:
-            if phase is Phase.GREETING and not self._redirected:
-                self._why = "no welcome in time"
+        elif phase is Phase.STOPPING:
             self._hang_up()
+        elif not self._deaf:
+            self._look()
         return self._take()
 
-    def failed(self, reason: str) -> list[Effect]:
+    def failed(self, reason: str, now: float) -> list[Effect]:
         """Hear that a try to connect has failed."""
+        self._now = now
         self._go(Cue.FAILED, reason)
         self._wait()
         return self._take()
 
-    def connected(self) -> list[Effect]:
+    def connected(self, now: float) -> list[Effect]:
         """Hear that there is a connection."""
+        self._now = self._connected_at = now
         self._go(Cue.CONNECTED)
+        self._watch.begin(now, self._patience_s())
+        self._wake_at = math.inf
         resume = self.positions.resume(self.rooms)
         hello = Hello(VERSION, self._wanted_identity, self.session, resume, self._settings.history)
-        self._do(Send(encode(hello)), Wake(self._settings.welcome_s_max, self._settings.welcome_s_max))
+        self._do(Send(encode(hello)))
         return self._take()
 
     def lost(self, reason: str, now: float) -> list[Effect]:
         """Hear that the connection is gone."""
+        self._now = now
         phase = self.phase
         self._go(Cue.LOST, self._why or reason)
         self._haunted, self._moved = not self._moved, False
@@ -216,19 +251,23 @@ class ClientState:
         else:
             self._do(*self._outbox.lost())
             if phase is Phase.ONLINE:
-                self._places.lost(now - self._online_at)
-            if not self._redirected:
-                self._wait()
-            elif self._deaf:
-                self._do(Wake(0, 0))
+                # It was a good place for as long as it was heard.
+                self._places.lost((self._watch.heard_at if self._silent else now) - self._online_at)
+            self._wait()
         return self._take()
+
+    def heard(self, now: float) -> None:
+        """Hear that something came, be it part of a line."""
+        self._watch.heard(now)
 
     def received(self, messages: list[Message], now: float) -> list[Effect]:
         """Take what the server says, in order."""
+        self._now = now
+        self._watch.heard(now)
         for message in messages:
             if self._deaf:
                 break
-            self._hear(message, now)
+            self._hear(message)
         self._send_due()
         return self._take()
 
@@ -243,15 +282,25 @@ class ClientState:
             self._tell(StateChanged(self.state, self.server, self.redundancy, reason))
 
     def _connect(self) -> None:
-        self._redirected = self._deaf = self._main_hall_unwanted = self._survey_due = False
+        self._deaf = self._silent = self._main_hall_unwanted = self._survey_due = False
+        self._redirect = None
+        self._leave_at = math.inf
         self._why = ""
-        most_s = self._settings.connect_s_max
-        self._do(Wake(most_s, most_s), Connect(self._places.next()))
+        self._wake(min(self._patience_s(), self._settings.connect_s_max))
+        self._do(Connect(self._places.next()))
+
+    def _patience_s(self) -> float:
+        """How long the next server may be silent: when all have failed, it may be we who are slow or far away."""
+        return float(
+            min(self._settings.answer_s_max * 2.0 ** min(self._places.rounds, 64), self._settings.silence_s_max)
+        )
 
     def _wait(self) -> None:
         wait_s_max = self._places.wait_s_max()
+        # A redirect's time is waited for even if the connection did not last so long: it spreads the clients.
+        after_s = max(0.0, self._leave_at - self._now) if self._redirect is not None else 0.0
         # Half of it at least, so that many clients that lost one server do not all come at one moment.
-        self._do(Wake(wait_s_max / 2, wait_s_max))
+        self._do(Wake(max(wait_s_max / 2, after_s), max(wait_s_max, after_s)))
 
     def _hang_up(self, *, polite: bool = False) -> None:
         self._deaf = True
@@ -261,7 +310,7 @@ class ClientState:
         self.session = None
         self._go(Cue.DISMISSED, "session-moved")
         self._fail(self._outbox.give_up())
-        self._do(Wake(self._settings.stop_s_max, self._settings.stop_s_max))
+        self._wake(self._settings.stop_s_max)
         self._hang_up(polite=True)
 
     def _end(self) -> None:
@@ -271,6 +320,40 @@ class ClientState:
     def _fail(self, keys: list[str]) -> None:
         self._do(*[Done(key, error=ClientStopped("stopped before the server answered")) for key in keys])
 
+    # Time
+
+    def _wake(self, after_s: float) -> None:
+        self._do(Wake(after_s, after_s))
+
+    def _set_alarm(self) -> None:
+        """Be woken in time, but no sooner for having been heard meanwhile: that is seen then."""
+        greeting = self.phase is Phase.GREETING
+        self._watch.awaits(greeting or self._outbox.awaits, self._now)
+        at = min(self._watch.due_at, self._leave_at)
+        if greeting:
+            at = min(at, self._connected_at + self._settings.welcome_s_max)
+        if at < self._wake_at:
+            self._wake_at = at
+            self._wake(max(0.0, at - self._now))
+
+    def _look(self) -> None:
+        """See what the time has come for, on a connection."""
+        soon = self._now + EARLY_S
+        if soon >= self._leave_at:
+            self._hang_up()
+            return
+        if self.phase is Phase.GREETING and soon >= self._connected_at + self._settings.welcome_s_max:
+            self._why = self._why or "no welcome in time"
+            self._hang_up()
+            return
+        finding = self._watch.due(self._now, self._outbox.line_bytes_max)
+        if finding is Finding.ASK:
+            self._do(Send(_PING))
+        elif finding is Finding.SILENT:
+            self._silent = True
+            self._why = f"no answer within {self._now - self._watch.quiet_since:.1f} s"
+            self._hang_up()
+
     # What is sent
 
     def _send_due(self) -> None:
@@ -278,22 +361,22 @@ class ClientState:
             return
         lines = b""
         if self._survey_due and self._outbox.under_way is None:
-            lines = self._survey([])
+            lines = self._survey(b"")
         # A request that is under way while the client moves on could not be told done from not done.
-        lines += self._outbox.due(requests=not self._redirected)
+        lines += self._outbox.due(requests=self._redirect is None)
         if lines:
             self._do(Send(lines))
 
-    def _survey(self, first: list[Message]) -> bytes:
+    def _survey(self, first: bytes) -> bytes:
         self._survey_due = False
         return self._outbox.begin(requests.survey(first))
 
     # What is heard
 
-    def _hear(self, message: Message, now: float) -> None:
+    def _hear(self, message: Message) -> None:
         if self.phase is Phase.GREETING:
             if isinstance(message, Welcome):
-                self._welcome(message, now)
+                self._welcome(message)
                 return
             if not isinstance(message, Error | Notice | Redirect):
                 return
@@ -301,8 +384,13 @@ class ClientState:
         hears = _HEARS.get(type(message))
         if hears is not None:
             hears(self, message)
+        done = self._outbox.ended()
+        if done is not None and done.key:
+            self._do(done)
+        elif done is not None:
+            self._surveyed()
 
-    def _welcome(self, welcome: Welcome, now: float) -> None:
+    def _welcome(self, welcome: Welcome) -> None:
         resumed = welcome.session == self.session
         if resumed and self.identity not in ("", welcome.identity):
             # A change of name has come through after its connection broke.
@@ -310,12 +398,12 @@ class ClientState:
         before = self.rooms
         self.session, self.identity = welcome.session, welcome.identity
         self.server, self.redundancy = welcome.server, welcome.redundancy
-        self._online_at = now
-        self._places.welcomed(welcome.servers)
+        self._online_at = self._now
+        self._watch.welcomed(self._now)
+        self._places.welcomed(welcome.server, welcome.servers)
         self._go(Cue.WELCOMED)
-        if not self._redirected:
+        if self._redirect is None:
             self._places.prefer([])
-            self._do(Sleep())
         self._tell(Welcomed(welcome.identity, resumed))
         self._rooms_before, self._rooms = before, ()
         # A room in which nothing was read yet has no position that `hello` could have named.
@@ -328,7 +416,7 @@ class ClientState:
             # Every session begins there, this one does not want to be there.
             self._main_hall_unwanted = True
             wishes.append(Leave(MAIN_HALL))
-        self._do(Send(self._survey(wishes)))
+        self._do(Send(self._survey(self._address_line + b"".join(map(encode, wishes)))))
 
     def _surveyed(self) -> None:
         if self._rooms_before is not None:
@@ -433,11 +521,7 @@ class ClientState:
 
     def _hear_room_contents(self, contents: RoomContents) -> None:
         if self._outbox.is_fence(contents.roomid):
-            done = self._outbox.fenced(contents.roomid)
-            if done is not None and done.key:
-                self._do(done)
-            elif done is not None:
-                self._surveyed()
+            self._outbox.fenced(contents.roomid)
             return
         if self._rooms_before is not None and self.identity in contents.identities:
             # The rooms of a resumed session are told in this way only.
@@ -463,15 +547,20 @@ class ClientState:
         self._survey_due = self.phase is Phase.ONLINE
         self._tell(Noticed(notice.code, notice.content))
 
+    def _hear_contact(self, contact: Contact) -> None:
+        if contact.address is None:
+            self._tell(ContactExpected(contact.identity, contact.token))
+
     def _hear_redirect(self, redirect: Redirect) -> None:
         if self.phase is Phase.STOPPING:
             return
-        self._redirected = True
+        former, self._redirect = self._redirect, redirect
         self._why = f"redirected: {redirect.reason}"
         self._places.prefer(redirect.servers)
-        after_s = max(0, redirect.after) / 1000
-        self._do(Wake(after_s, after_s))
-        self._tell(Redirected(tuple(redirect.servers), redirect.reason))
+        # Said again, it is no reason to stay longer.
+        self._leave_at = min(self._leave_at, self._now + max(0, redirect.after) / 1000)
+        if former is None or (former.servers, former.reason) != (redirect.servers, redirect.reason):
+            self._tell(Redirected(tuple(redirect.servers), redirect.reason))
 
     # Effects
 
@@ -482,12 +571,15 @@ class ClientState:
         self._effects.append(Tell(event))
 
     def _take(self) -> list[Effect]:
+        if self.phase in _ON_A_LINK and not self._deaf:
+            self._set_alarm()
         effects, self._effects = self._effects, []
         return effects
 
 
 _HEARS: dict[type[Any], Callable[[ClientState, Any], None]] = {
     Ack: ClientState._hear_ack,
+    Contact: ClientState._hear_contact,
     Error: ClientState._hear_error,
     Gap: ClientState._hear_gap,
     NewIdentity: ClientState._hear_new_identity,

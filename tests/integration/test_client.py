@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from chatproto import ChatClient, ChatSettings, NodeService, NodeSettings, Refused, build_node
-from chatproto.client import Event, Moved, Said, Sent, StateChanged, Welcomed
+from chatproto.client import ContactExpected, ContactFound, Event, Moved, Said, Sent, StateChanged, Welcomed
 from chatproto.tap import real_world
 from tests.integration.nodes import WAIT_S_MAX, Node, free_port
 
@@ -205,9 +206,9 @@ async def test_a_node_that_is_killed(start_node: Callable[..., Node], clients: M
 
 @pytest_twisted.ensureDeferred
 async def test_a_node_that_stands_still(start_node: Callable[..., Node], clients: Make) -> None:
-    """A stopped process keeps its connections; silence tells. The other server is tried, and then this one again."""
+    """A stopped process keeps its connections; silence tells, where an answer is owed."""
     node = start_node()
-    ada = await clients(node.port, identity="ada", heartbeat_s=0.2, silence_s_max=0.6, welcome_s_max=1.0).come()
+    ada = await clients(node.port, identity="ada").come()
     os.kill(node.pid, signal.SIGSTOP)
     try:
         sent = ada.send("hello")
@@ -217,6 +218,106 @@ async def test_a_node_that_stands_still(start_node: Callable[..., Node], clients
         os.kill(node.pid, signal.SIGCONT)
     assert await sent == Sent(HALL, 1, 1)
     assert ada.heard(Welcomed)[-1] == Welcomed("ada", True)
+
+
+class Pair:
+    """Two nodes and their witness, each a child."""
+
+    def __init__(self, make_node: Callable[..., Node]) -> None:
+        ports = {name: (free_port(), free_port()) for name in ("primary", "secondary")}
+        witness = f"tcp:127.0.0.1:{(witness_port := free_port())}"
+        self.registry = make_node(
+            "--role=registry", f"--registry-listen=tcp:{witness_port}:interface=127.0.0.1", name="registry", listen=None
+        ).start()
+        self.nodes: dict[str, Node] = {}
+        for name, other in (("primary", "secondary"), ("secondary", "primary")):
+            port, peer_port = ports[name]
+            self.nodes[name] = make_node(
+                f"--role={name}",
+                f"--peer=tcp:127.0.0.1:{ports[other][1]}",
+                f"--peer-listen=tcp:{peer_port}:interface=127.0.0.1",
+                f"--registry={witness}",
+                f"--advertise=127.0.0.1:{port}",
+                name=name,
+                listen=f"tcp:{port}:interface=127.0.0.1",
+            ).start()
+        self.ports = [ports["primary"][0], ports["secondary"][0]]
+
+
+@pytest.fixture
+def pair(make_node: Callable[..., Node]) -> Pair:
+    return Pair(make_node)
+
+
+async def speak_over(trouble: Callable[[], None], ada: Listening) -> float:
+    """Say something every 20 ms while trouble comes; return the longest time without an acknowledgement."""
+    times: list[float] = []
+    sent: list[Deferred[Any]] = []
+    for number in range(250):
+        if number == 50:
+            await until(lambda: len(times) == len(sent), "all is acknowledged")
+            trouble()
+        sent.append(ada.send(f"{number}", HALL).addCallback(lambda sent: times.append(reactor.seconds()) or sent))
+        await deferLater(reactor, 0.02)
+    acked = await gatherResults(sent)
+    assert [sent.index for sent in acked] == list(range(1, 251)), "each once, in order"
+    await until(lambda: len(ada.view) == 250, "all is heard")
+    assert ada.view == [f"{number}" for number in range(250)]
+    assert [welcome.resumed for welcome in ada.heard(Welcomed)] == [False, True]
+    return max(later - sooner for sooner, later in pairwise(times))
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_of_two_is_killed(pair: Pair, clients: Make) -> None:
+    """On the other one at once: it needs as long as it needs to lead."""
+    ada = await clients(*pair.ports, identity="ada", history="none").come()
+    await until(lambda: ada.redundancy == "paired", "both are there")
+    longest = await speak_over(lambda: pair.nodes[ada.server].kill(), ada)
+    assert (ada.server, ada.redundancy) == ("secondary", "alone")
+    assert longest < 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_of_two_stands_still(pair: Pair, clients: Make) -> None:
+    """Its silence is noticed within a second, whether the others have noticed yet or not."""
+    ada = await clients(*pair.ports, identity="ada", history="none").come()
+    await until(lambda: ada.redundancy == "paired", "both are there")
+    primary = pair.nodes["primary"]
+    try:
+        longest = await speak_over(lambda: os.kill(primary.pid, signal.SIGSTOP), ada)
+    finally:
+        os.kill(primary.pid, signal.SIGCONT)
+    assert ada.server == "secondary"
+    assert 0.5 < longest < 2.5
+    await until(lambda: ada.redundancy == "paired", "and when it goes on it is told")
+
+
+@pytest_twisted.ensureDeferred
+async def test_contacts_between_two_nodes(pair: Pair, clients: Make) -> None:
+    """Whoever is on one node is told the address of whoever is on the other, and both the token."""
+    ada = await clients(*pair.ports, identity="ada").come()
+    await until(lambda: ada.redundancy == "paired", "both are there")
+    eve = await clients(pair.ports[1], identity="eve").come()
+    eve.accept_contacts("eve.example:7000")
+    await eve.status()
+
+    async def found_by_ada() -> ContactFound:
+        # Two nodes that have just met may not have both of their links yet, and one is asked over the asker's own.
+        end = reactor.seconds() + WAIT_S_MAX
+        while True:
+            try:
+                return await ada.contact("eve")
+            except Refused:
+                assert reactor.seconds() < end
+                await deferLater(reactor, 0.05)
+
+    found = await found_by_ada()
+    assert (found.identity, found.address) == ("eve", "eve.example:7000")
+    await until(lambda: eve.heard(ContactExpected) == [ContactExpected("ada", found.token)], "eve expects it")
+    pair.nodes["secondary"].kill()
+    await until(lambda: eve.server == "primary", "eve is on the other one")
+    await eve.status()
+    assert (await ada.contact("eve")).address == "eve.example:7000"
 
 
 @pytest_twisted.ensureDeferred

@@ -43,12 +43,14 @@ class PlainChat:
             text=True,
         )
         self.lines: list[str] = []
+        self.times: list[float] = []
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            self.times.append(time.monotonic())
             self.lines.append(line.rstrip("\n"))
 
     def type(self, *lines: str) -> None:
@@ -304,6 +306,46 @@ def test_a_server_that_is_killed_and_comes_back_makes_no_difference(make_node: S
     node.start()
     assert chat.ended() == (0, "")
     assert contents(node, "MainHall") == [("alice", "one"), ("alice", "two"), ("alice", "three")]
+
+
+def test_one_of_two_servers_is_dead(node: Node, chats: list[Any]) -> None:
+    chat = PlainChat(f"127.0.0.1:{free_port()}", f"127.0.0.1:{node.port}", "--name", "alice")
+    chats.append(chat)
+    chat.wrote("state online primary single")
+    at = {line.split()[1]: when for line, when in zip(chat.lines, chat.times, strict=False) if line[:5] == "state"}
+    assert at["online"] - at["connecting"] < 1
+    chat.type("hello")
+    chat.wrote("sent MainHall 1")
+
+
+def test_one_of_two_servers_stands_still(start_node: StartNode, chats: list[Any]) -> None:
+    """It takes connections and says nothing: the next one is asked."""
+    still, west = start_node("--name=east"), start_node("--name=west")
+    os.kill(still.pid, signal.SIGSTOP)
+    try:
+        chat = PlainChat(f"127.0.0.1:{still.port}", f"127.0.0.1:{west.port}")
+        chats.append(chat)
+        chat.wrote("state online west single")
+        at = {line.split()[1]: when for line, when in zip(chat.lines, chat.times, strict=False) if line[:5] == "state"}
+        assert at["online"] - at["connecting"] < 2
+    finally:
+        os.kill(still.pid, signal.SIGCONT)
+
+
+def test_the_first_of_two_servers_dies(start_node: StartNode, chats: list[Any]) -> None:
+    east, west = start_node("--name=east"), start_node("--name=west")
+    where = [f"127.0.0.1:{node.port}" for node in (east, west)]
+    plain, screen = PlainChat(*where, "--name", "alice"), TerminalChat(*where, "--name", "bob")
+    chats += [plain, screen]
+    plain.wrote("state online east single")
+    screen.shows("online at east │ single │ bob in MainHall")
+    east.kill()
+    found = plain.wrote("failover east west ")
+    assert re.fullmatch(r"failover east west 0\.\d\d (the connection broke|it closed the connection)", found), found
+    screen.shows("east is gone")
+    screen.shows("online at west │ single")
+    plain.type("still here")
+    screen.shows("still here")
 
 
 def test_a_server_that_does_not_come_back_is_given_up(node: Node, plain: Callable[..., PlainChat]) -> None:

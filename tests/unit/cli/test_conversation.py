@@ -278,6 +278,47 @@ class News(ConversationTestCase):
         self.hear(events.StateChanged("online", "west", "alone", ""))
         self.assertEqual((conversation.state, conversation.reason, conversation.server), ("online", "", "west"))
 
+    def test_failover(self) -> None:
+        """One line, when it is over: the state tells of it meanwhile."""
+        online, waiting = events.StateChanged("online", "east", "paired", ""), ("waiting", "", "")
+        self.hear(online)
+        self.hear(events.StateChanged(*waiting, "the connection broke"), now=NOON + 1)
+        self.hear(events.StateChanged("connecting", "", "", ""), now=NOON + 1)
+        self.shows()
+        self.hear(events.StateChanged("online", "west", "alone", ""), now=NOON + 1.34)
+        self.shows("* east is gone (the connection broke); on west within 0.3 s.")
+        self.hear(events.StateChanged(*waiting, "no answer within 1.0 s"), now=NOON + 2)
+        self.hear(events.StateChanged(*waiting, "refused"), now=NOON + 3)
+        self.hear(events.StateChanged("online", "west", "alone", ""), now=NOON + 64)
+        self.shows(
+            "* east is gone (the connection broke); on west within 0.3 s.",
+            "* The connection to west was lost (no answer within 1.0 s); back within 62 s.",
+        )
+        self.hear(events.StateChanged("online", "west", "paired", "the server says so"), now=NOON + 65)
+        self.assertEqual((len(texts(self.conversation)), self.conversation.redundancy), (2, "paired"))
+
+    def test_redirect(self) -> None:
+        self.hear(events.StateChanged("online", "east", "paired", ""), events.Redirected((), "isolated"))
+        self.hear(events.StateChanged("waiting", "", "", "redirected: isolated"))
+        self.hear(events.Redirected(("b:2",), "elsewhere"))
+        self.hear(events.StateChanged("online", "west", "alone", ""))
+        self.shows(
+            "* east is cut off and cannot serve; going to another one.",
+            "* The server sends us on (elsewhere); going to b:2.",
+            "* On west within 0.1 s.",
+        )
+
+    def test_the_end_is_no_failover(self) -> None:
+        self.hear(events.StateChanged("online", "east", "paired", ""))
+        self.hear(events.StateChanged("stopped", "", "", "asked to"), events.StateChanged("online", "east", "x", ""))
+        self.shows()
+
+    def test_redundancy(self) -> None:
+        """What is said from now on has one copy: that is worth a colour."""
+        self.hear(events.Noticed("redundancy", "alone: x"), events.Noticed("redundancy", "paired: y"))
+        tones = [item.tone for item in self.conversation.rooms["MainHall"].items if isinstance(item, Note)]
+        self.assertEqual(tones, [Tone.WRONG, Tone.QUIET])
+
     def test_what_the_server_has_to_say(self) -> None:
         self.hear(
             events.Noticed("alone", "one server is away"),
@@ -288,7 +329,7 @@ class News(ConversationTestCase):
         self.conversation.private("bob", "what?", NOON, own=True)
         self.shows(
             "* one server is away",
-            "* Sent on to a:1 or b:2 (draining).",
+            "* The server is shutting down; going to a:1 or b:2.",
             "* Refused: bad-line",
             "from bob: psst",
             "to bob: what?",

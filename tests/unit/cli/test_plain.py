@@ -96,6 +96,30 @@ class Events(PlainTestCase):
         self.client.tell(events.StateChanged("online", "east", "paired", ""), waiting)
         self.wrote("state waiting - - it hangs", "state online east paired -", "state waiting - - it died")
 
+    def test_the_first_server_is_no_failover(self) -> None:
+        self.client.tell(events.StateChanged("waiting", "", "", "it died"))
+        self.client.tell(events.StateChanged("online", "east", "paired", ""))
+        self.wrote("state waiting - - it died", "state online east paired -")
+
+    def test_failover(self) -> None:
+        """How long it took, from the loss to the next welcome."""
+        self.client.tell(events.StateChanged("online", "east", "paired", ""))
+        self.client.tell(events.StateChanged("waiting", "", "", "the connection broke"))
+        self.clock.advance(0.25)
+        self.client.tell(events.StateChanged("connecting", "", "", ""))
+        self.client.tell(events.StateChanged("waiting", "", "", "refused"))
+        self.clock.advance(0.125)
+        self.client.tell(events.StateChanged("online", "west", "alone", ""))
+        self.client.tell(events.StateChanged("online", "west", "paired", "the server says so"))
+        self.wrote(
+            "state online east paired -",
+            "state waiting - - the connection broke",
+            "state waiting - - refused",
+            "state online west alone -",
+            "failover east west 0.38 the connection broke",
+            "state online west paired the server says so",
+        )
+
     def test_no_name_makes_a_field_more_or_less(self) -> None:
         self.client.tell(events.Renamed("a b\nc", ""))
         self.wrote("renamed a_b␊c -")

@@ -485,6 +485,26 @@ class Scrolling(ScreenTestCase):
 
         self.play(play, NARROW)
 
+    def test_failover(self) -> None:
+        """Where we are and how many servers hold what is said is always there, however narrow the terminal."""
+
+        async def play(scene: Scene) -> None:
+            scene.client.come_online()
+            scene.client.tell(events.StateChanged("waiting", "", "", "no answer within 1.0 s"))
+            scene.client.tell(events.StateChanged("connecting", "", "", ""))
+            await scene.settled()
+            self.assertTrue(scene.status.startswith("◌ connecting: no answer"), scene.status)
+            scene.client.tell(events.StateChanged("online", "west", "alone", ""))
+            await scene.settled()
+            self.assertIn("east is gone (no answer within 1.0 s); on west within 0.1 s.", " ".join(scene.lines()))
+            for redundancy in ("alone", "paired", "single", "isolated"):
+                scene.client.tell(events.StateChanged("online", "west", redundancy, "the server says so"))
+                await scene.settled()
+                self.assertTrue(scene.status.startswith(f"● online at west │ {redundancy}"), scene.status)
+
+        for size in (WIDE, NARROW, (36, 20)):
+            self.play(play, size)
+
     def test_another_width_wraps_anew(self) -> None:
         async def play(scene: Scene) -> None:
             scene.client.come_online()

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.cli.servers import DEFAULT_PORT, Misuse, endpoint, host_and_port
@@ -39,6 +42,16 @@ class Endpoints(SynchronousTestCase):
 
     def test_a_host_is_looked_up(self) -> None:
         self.assertIsInstance(endpoint(self.reactor, "localhost:5555"), HostnameEndpoint)
+
+    def test_a_refusal_is_noticed_soon(self) -> None:
+        """Twisted notices it when the next address would be tried, even where there is none."""
+        reactor = MemoryReactorClock()
+        trying = endpoint(reactor, "127.0.0.1:5555").connect(Factory.forProtocol(Protocol))
+        reactor.connectors[0].stopConnecting()
+        reactor.tcpClients[0][2].clientConnectionFailed(reactor.connectors[0], Failure(ConnectionRefusedError()))
+        self.assertNoResult(trying)
+        reactor.advance(0.1)
+        self.failureResultOf(trying)
 
     def test_a_description_is_taken_as_it_is(self) -> None:
         self.assertIsInstance(endpoint(self.reactor, "unix:/run/chat.sock"), UNIXClientEndpoint)

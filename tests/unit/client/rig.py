@@ -83,17 +83,25 @@ class Listening(ChatClient):
 
 
 class Played(LineOnlyReceiver):
-    """A node's side of a connection, played by the test."""
+    """A node's side of a connection, played by the test; it answers pings unless it is `silent`."""
 
     delimiter = b"\n"
     MAX_LENGTH = 1 << 20
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Any]] = []
+        self.pings = 0
+        self.silent = False
         self.lost = 0
 
     def lineReceived(self, line: bytes) -> None:
-        self.lines.append(json.loads(line))
+        fields = json.loads(line)
+        if fields["type"] != "ping":
+            self.lines.append(fields)
+            return
+        self.pings += 1
+        if not self.silent:
+            self.say("pong")
 
     def connectionLost(self, reason: Failure = None) -> None:  # type: ignore[assignment]
         self.lost += 1

@@ -4,8 +4,9 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.chat.messages import Error, Notice, RoomList
+from chatproto.chat.messages import Contact, Error, Notice, RoomList
 from chatproto.client import requests
+from chatproto.client.events import ContactFound
 from chatproto.client.outbox import Done, Outbox, QueueFull, Uncertain
 from chatproto.client.settings import ClientSettings
 from chatproto.errors import ClientError, Refused
@@ -33,6 +34,10 @@ class OutboxTests(SynchronousTestCase):
     def due(self, requests: bool = True) -> list[str]:
         return told(self.outbox.due(requests=requests))
 
+    def fenced(self, room: str) -> Done | None:
+        self.outbox.fenced(room)
+        return self.outbox.ended()
+
     def test_in_order(self) -> None:
         """Messages pass a request under way; a second request, and all behind it, waits."""
         self.make()
@@ -44,7 +49,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.due(), ["a", "join", "b"])
         self.assertEqual(self.due(), [])
         self.assertEqual(len(self.outbox), 5)
-        self.outbox.fenced("?f.1")
+        self.fenced("?f.1")
         self.assertEqual(self.due(), ["list", "c"])
 
     def test_requests_held(self) -> None:
@@ -104,7 +109,7 @@ class OutboxTests(SynchronousTestCase):
         self.outbox.acknowledge("a")
         self.say("c")
         self.assertRaises(QueueFull, self.say, "d")
-        self.outbox.fenced("?f.1")
+        self.fenced("?f.1")
         self.say("d")
         self.assertRaises(QueueFull, self.say, "e")
 
@@ -122,12 +127,12 @@ class OutboxTests(SynchronousTestCase):
             self.assertRaises(QueueFull, self.say, "c")
 
         fill()
-        self.outbox.begin(requests.survey([]))
-        self.outbox.fenced("?f.1")
+        self.outbox.begin(requests.survey(b""))
+        self.fenced("?f.1")
         self.due()
         self.outbox.acknowledge("a")
         self.outbox.acknowledge("p")
-        self.outbox.fenced("?f.2")
+        self.fenced("?f.2")
         self.outbox.acknowledge("b")
         fill()
         for key in ("p", "unknown", "a", "b", "l"):
@@ -171,10 +176,10 @@ class OutboxTests(SynchronousTestCase):
     def test_lost_survey(self) -> None:
         """Nobody waits for a survey, and it is not made again by itself."""
         self.make()
-        self.outbox.begin(requests.survey([]))
+        self.outbox.begin(requests.survey(b""))
         self.assertEqual(self.outbox.lost(), [])
         self.assertEqual(self.due(), [])
-        self.outbox.begin(requests.survey([]))
+        self.outbox.begin(requests.survey(b""))
         self.assertEqual(self.outbox.give_up(), [])
 
     def test_give_up(self) -> None:
@@ -196,6 +201,27 @@ class OutboxTests(SynchronousTestCase):
         self.assertIsNone(self.outbox.longest(), "not sent yet")
         self.due()
         self.assertEqual(self.outbox.longest(), "b")
+        self.assertEqual(self.outbox.line_bytes_max, len(requests.say("b", "xxx", None).line))
+        for key in "abc":
+            self.outbox.acknowledge(key)
+        self.assertEqual(self.outbox.line_bytes_max, 0)
+
+    def test_awaits(self) -> None:
+        """What was sent and not answered, be it acknowledged by its id or by its fence."""
+        self.make()
+        self.say("a")
+        self.outbox.add(requests.list_rooms("l"))
+        self.assertFalse(self.outbox.awaits, "not sent yet")
+        self.due()
+        self.outbox.acknowledge("a")
+        self.assertTrue(self.outbox.awaits)
+        self.fenced("?f.1")
+        self.assertFalse(self.outbox.awaits)
+        self.say("b")
+        self.due()
+        self.assertTrue(self.outbox.awaits)
+        self.outbox.lost()
+        self.assertFalse(self.outbox.awaits)
 
     # Requests
 
@@ -208,10 +234,10 @@ class OutboxTests(SynchronousTestCase):
         self.outbox.lost()
         self.due()
         for room in ("?f.1", "?f.3", "?g.2"):
-            self.assertIsNone(self.outbox.fenced(room))
+            self.assertIsNone(self.fenced(room))
         self.outbox.hear(RoomList([]), "ada")
-        self.assertEqual(self.outbox.fenced("?f.2"), Done("m", {}))
-        self.assertIsNone(self.outbox.fenced("?f.2"))
+        self.assertEqual(self.fenced("?f.2"), Done("m", {}))
+        self.assertIsNone(self.fenced("?f.2"))
         self.assertTrue(self.outbox.is_fence("?f.1"))
         self.assertFalse(self.outbox.is_fence("Tea"))
 
@@ -220,9 +246,38 @@ class OutboxTests(SynchronousTestCase):
         self.outbox.add(requests.list_rooms("l"))
         self.due()
         self.outbox.hear(Notice("x", "y"), "ada")
-        done = self.outbox.fenced("?f.1")
+        done = self.fenced("?f.1")
         assert done is not None
         self.assertIs(type(done.error), ClientError)
+
+    def test_late_answer(self) -> None:
+        """Where the other node is asked, the answer comes when it comes; and the fence says nothing."""
+        self.make()
+        for end in ("answer", "refusal"):
+            self.outbox.add(requests.contact("c", "eve"))
+            self.due()
+            self.assertIsNone(self.fenced(f"?f.{self.outbox._fences}"))
+            self.outbox.hear(Contact("bob", "t", "b:1"), "ada")
+            self.assertIsNone(self.outbox.ended())
+            self.assertTrue(self.outbox.awaits)
+            if end == "answer":
+                self.outbox.hear(Contact("eve", "t", "e:1"), "ada")
+                self.assertEqual(self.outbox.ended(), Done("c", ContactFound("eve", "e:1", "t")))
+            else:
+                self.assertTrue(self.outbox.refuse(Error("no-address", "y")))
+                done = self.outbox.ended()
+                assert done is not None and isinstance(done.error, Refused)
+            self.assertIsNone(self.outbox.ended())
+        self.assertEqual(self.outbox._bytes, 0)
+
+    def test_early_answer(self) -> None:
+        """One that comes before the fence is taken with it, as any."""
+        self.make()
+        self.outbox.add(requests.contact("c", "eve"))
+        self.due()
+        self.outbox.hear(Contact("eve", "t", "e:1"), "ada")
+        self.assertIsNone(self.outbox.ended())
+        self.assertEqual(self.fenced("?f.1"), Done("c", ContactFound("eve", "e:1", "t")))
 
     def test_refusal_goes_before_answer(self) -> None:
         """A refused request may see what looks like its answer."""
@@ -231,7 +286,7 @@ class OutboxTests(SynchronousTestCase):
         self.due()
         self.assertTrue(self.outbox.refuse(Error("room-taken", "there is", roomid="Tea")))
         self.outbox.hear(RoomList([]), "ada")
-        done = self.outbox.fenced("?f.1")
+        done = self.fenced("?f.1")
         assert done is not None and isinstance(done.error, Refused)
         self.assertEqual(done.error.code, "room-taken")
 
@@ -244,7 +299,7 @@ class OutboxTests(SynchronousTestCase):
         self.due()
         self.assertFalse(self.outbox.refuse(Error("no-such-room", "y", roomid="Den")))
         self.assertTrue(self.outbox.refuse(Error("not-a-member", "y", roomid="Tea" + "x" * 61)), "a name is cut")
-        self.outbox.fenced("?f.1")
+        self.fenced("?f.1")
         self.due()
         self.assertFalse(self.outbox.refuse(Error("no-such-room", "y", roomid="Den")))
         self.assertTrue(self.outbox.refuse(Error("bad-line", "y")))

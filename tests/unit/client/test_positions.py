@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.messages import Resume, SaidExtended
-from chatproto.client.positions import Positions, Verdict
+from chatproto.client.positions import EPOCHS_MAX, Positions, Verdict
 
 
 def said(index: int, epoch: int = 1, room: str = "Tea") -> SaidExtended:
@@ -19,6 +19,10 @@ class PositionsTests(SynchronousTestCase):
     def next(self, room: str = "Tea") -> int:
         (resume,) = self.positions.resume((room,))
         return resume.index
+
+    def resume(self) -> tuple[int, int | None]:
+        (resume,) = self.positions.resume(("Tea",))
+        return resume.index, resume.epoch
 
     def test_first_message_is_the_base(self) -> None:
         self.assertNotIn("Tea", self.positions)
@@ -60,9 +64,44 @@ class PositionsTests(SynchronousTestCase):
             self.positions.read(said(index))
         self.assertFalse(self.positions.rewind("Tea", 6), "nothing of it was read")
         self.assertTrue(self.positions.rewind("Tea", 3))
-        self.assertEqual(self.positions.resume(("Tea",)), [Resume("Tea", 3, None)])
+        self.assertEqual(self.resume(), (3, 1))
         self.assertIs(self.positions.read(said(3, epoch=2)), Verdict.NEXT)
-        self.assertEqual(self.positions.resume(("Tea",)), [Resume("Tea", 4, 2)])
+        self.assertEqual(self.resume(), (4, 2))
+        self.positions.start("Den", 5)
+        self.assertTrue(self.positions.rewind("Den", 2))
+        self.assertEqual(self.positions.resume(("Den",)), [Resume("Den", 2, None)], "nothing of it was read")
+
+    def test_epochs_after_a_rewind(self) -> None:
+        """What is said of the message before is what is known of it, however long ago it was read."""
+        for rewound, epoch in ((11, 7), (10, 5), (8, 5), (7, 5), (6, 3), (4, 3), (3, None), (1, None)):
+            positions = self.positions = Positions()
+            for index, then in ((3, 3), (4, 3), (5, 3), (6, 5), (7, 5), (8, 5), (9, 5), (10, 7), (11, 7)):
+                positions.read(said(index, then))
+            self.assertTrue(positions.rewind("Tea", rewound))
+            self.assertEqual(self.resume(), (rewound, epoch))
+            positions.read(said(rewound, 8))
+            self.assertEqual(self.resume(), (rewound + 1, 8))
+            if rewound > 1:
+                positions.rewind("Tea", rewound)
+                self.assertEqual(self.resume(), (rewound, epoch), "and again")
+
+    def test_epoch_before_a_gap(self) -> None:
+        """It is that of the last message held: those after it were never there."""
+        self.positions.read(said(4, 3))
+        self.positions.skip("Tea", 5, 9)
+        self.assertEqual(self.resume(), (10, 3))
+        self.positions.read(said(10, 6))
+        self.positions.rewind("Tea", 8)
+        self.assertEqual(self.resume(), (8, 3))
+
+    def test_many_epochs(self) -> None:
+        """Only so many changes are remembered; what was before them is not known."""
+        for index in range(1, EPOCHS_MAX + 11):
+            self.positions.read(said(index, epoch=index))
+        self.positions.rewind("Tea", 12)
+        self.assertEqual(self.resume(), (12, 11))
+        self.positions.rewind("Tea", 11)
+        self.assertEqual(self.resume(), (11, None))
 
     def test_resume(self) -> None:
         """Rooms in the order asked for; those of which nothing is known are left out."""

@@ -5,6 +5,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.messages import (
+    Contact,
     History,
     Message,
     NewIdentity,
@@ -17,8 +18,9 @@ from chatproto.chat.messages import (
     Status,
 )
 from chatproto.client import requests
-from chatproto.client.events import HistoryPage, Members, Said
+from chatproto.client.events import ContactFound, HistoryPage, Members, Said
 from chatproto.client.requests import Request
+from chatproto.errors import ClientError
 
 STATUS = Status([], 0, 0, 1, "leader", "single", [])
 
@@ -116,6 +118,20 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(request.line, b'{"type":"history","roomid":"Tea","from":7}\n')
         request = requests.history_page("k", "Tea", None, None, 1, lambda id: False)
         self.assertIn(b'"before":9007199254740991', request.line, "the newest")
+
+    def test_contact(self) -> None:
+        """A token without an address is for the other side of a contact."""
+        request = requests.contact("k", "eve")
+        self.assertEqual(request.line, b'{"type":"contact","identity":"eve"}\n')
+        found = self.answered(request, Contact("eve", "t", "e:1"))
+        self.assertEqual(found, ContactFound("eve", "e:1", "t"))
+        self.not_answered(request, Contact("eve", "t"), Contact("bob", "t", "b:1"))
+
+    def test_accept_contacts(self) -> None:
+        self.assertEqual(requests.accept_contacts("é:1"), '{"type":"contact","address":"é:1"}\n'.encode())
+        requests.accept_contacts("x" * 256)
+        for address in ("", "x" * 257, "\ud800"):
+            self.assertRaises(ClientError, requests.accept_contacts, address)
 
     def test_speech(self) -> None:
         said = requests.say("k", "hi", "Tea")

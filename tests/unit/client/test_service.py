@@ -1,5 +1,6 @@
 """`ChatClient` against real nodes, and against nodes that misbehave, on a simulated network."""
 
+import json
 import random
 from typing import Any
 
@@ -15,6 +16,7 @@ from chatproto.chat.messages import RoomChange, SaidExtended, Welcome, encode
 from chatproto.chat.settings import ChatSettings
 from chatproto.client import (
     ChatClient,
+    ContactExpected,
     Members,
     Missing,
     Moved,
@@ -79,6 +81,25 @@ class AskingTests(SynchronousTestCase):
         (said,) = self.eve.heard(PrivateSaid)
         self.assertEqual((said.identity, said.content), ("ada", "psst"))
         self.assertEqual(self.refused(self.ada.private("bob", "psst")), "no-such-identity")
+
+    def test_contact(self) -> None:
+        """Both sides hear of the same token, and each call makes another."""
+        self.assertEqual(self.refused(self.ada.contact("eve")), "no-address")
+        self.assertEqual(self.refused(self.ada.contact("bob")), "no-such-identity")
+        self.eve.accept_contacts("eve.example:7000")
+        self.deployment.run(0.1)
+        tokens = []
+        for _ in range(2):
+            found = self.result(self.ada.contact("eve"))
+            self.assertEqual((found.identity, found.address), ("eve", "eve.example:7000"))
+            tokens.append(found.token)
+        self.deployment.run(0.1)
+        self.assertEqual(self.eve.heard(ContactExpected), [ContactExpected("ada", token) for token in tokens])
+        self.assertNotEqual(*tokens)
+        self.deployment.network.reset_all()
+        self.deployment.run(1)
+        self.assertEqual(self.result(self.ada.contact("eve")).address, "eve.example:7000", "told anew")
+        self.assertRaises(ClientError, self.eve.accept_contacts, "")
 
     def test_rename(self) -> None:
         self.assertEqual(self.result(self.ada.rename("bob")), "bob")
@@ -418,18 +439,90 @@ class ResumingTests(SynchronousTestCase):
         self.assertLess(deployment.until(lambda: ada.view(), 10), 7)
         self.assertEqual(ada.heard(Welcomed)[-1], Welcomed("ada", True))
 
-    def test_first_ping_after_an_interval(self) -> None:
-        """A server that answers nothing but `hello` is found silent."""
+    def test_silent_server_that_owes_an_answer(self) -> None:
+        """Then it is noticed within a second."""
+        deployment = Deployment()
+        ada = deployment.online("ada")
+        deployment.host.pause()
+        deployment.run(3)
+        self.assertEqual(ada.state, "online", "nothing is owed")
+        sent = ada.send("hello")
+        self.assertLess(deployment.until(lambda: ada.state != "online", 2), 1.02)
+        deployment.run(3)
+        deployment.host.resume()
+        self.assertEqual(deployment.result(sent, 3), Sent("MainHall", 1, 1))
+        self.assertEqual(ada.heard(Welcomed)[1:], [Welcomed("ada", True)])
+
+    def test_heartbeat(self) -> None:
+        """A server that was asked for nothing is asked whether it lives, once in a while."""
         deployment = Deployment()
         played = PlayedNode(deployment.network, "played")
         ada = deployment.client("ada", targets=["played"], heartbeat_s=1.0, silence_s_max=3.0)
         deployment.until(lambda: played.links)
         deployment.run(0.1)
-        played.links[0].welcome()
-        deployment.run(2.5)
-        self.assertEqual([line["type"] for line in played.links[0].lines], ["hello", "status", "who", "ping", "ping"])
+        (link,) = played.links
+        link.welcome()
+        deployment.run(0.1)
+        link.say("roomcontents", roomid=link.lines[-1]["roomid"], identities=[], owner="")
+        deployment.run(10)
+        self.assertEqual(link.pings, 9)
+        link.silent = True
+        deployment.run(1.9)
         self.assertEqual(ada.state, "online")
         deployment.until(lambda: ada.state != "online", 2)
+
+    def test_client_that_stood_still(self) -> None:
+        """It finds the answers where they are: in its socket."""
+        deployment = Deployment()
+        ada = deployment.online("ada")
+        for pause_s in (0.3, 1.5, 4.0):
+            sent = ada.send("hello")
+            deployment.run(0.001)
+            ada.where.pause()
+            deployment.run(pause_s)
+            ada.where.resume()
+            deployment.result(sent, 0.5)
+            ada.where.pause()
+            deployment.run(pause_s)
+            ada.where.resume()
+            deployment.run(0.1)
+        self.assertEqual(len(ada.heard(Welcomed)), 1)
+
+    def test_long_archive_on_a_slow_line(self) -> None:
+        """Bytes are a sign of life: a line that takes seconds to come is none of silence."""
+        deployment = Deployment()
+        played = PlayedNode(deployment.network, "played")
+        ada = deployment.client("ada", targets=["played"])
+        deployment.until(lambda: played.links)
+        deployment.run(0.1)
+        (link,) = played.links
+        link.welcome()
+        link.say("roomchange", identity="ada", former="", roomid="MainHall")
+        sent = ada.send("hello")
+        said = {"identity": "eve", "roomid": "MainHall", "epoch": 1, "time": 1.0}
+        line = json.dumps({"type": "message", "content": "x" * 100, "index": 1, "id": "m", **said}).encode() + b"\n"
+        for at in range(len(line)):
+            link.transport.write(line[at : at + 1])
+            deployment.run(0.2)
+        self.assertEqual((ada.state, link.pings, len(ada.view())), ("online", 0, 1))
+        link.say("ack", id=link.lines[-1]["id"], roomid="MainHall", index=2, epoch=1, durable=1)
+        self.assertEqual(deployment.result(sent), Sent("MainHall", 2, 1))
+
+    def test_acknowledgement_held_back(self) -> None:
+        """A server that waits for its peer answers pings: it is kept, however long that takes."""
+        deployment = Deployment()
+        played, other = PlayedNode(deployment.network, "played"), PlayedNode(deployment.network, "other")
+        ada = deployment.client("ada", targets=["played", "other"])
+        deployment.until(lambda: played.links)
+        deployment.run(0.1)
+        (link,) = played.links
+        link.welcome()
+        ada.send("hello")
+        deployment.run(10)
+        self.assertEqual((ada.state, link.lost, other.links), ("online", 0, []))
+        self.assertGreater(link.pings, 10)
+        link.silent = True
+        deployment.until(lambda: other.links, 1.6)
 
     def test_grace_over(self) -> None:
         """A new session takes up where the old one was: rooms, positions, what was not acknowledged."""
@@ -444,7 +537,7 @@ class ResumingTests(SynchronousTestCase):
         ada.send("unheard")
         eve.send("while away")
         deployment.until(lambda: ada.state == "waiting", 30)
-        deployment.until(lambda: Moved("ada", "Tea", "") in eve.events, 60)
+        deployment.until(lambda: Moved("ada", "Tea", "") in eve.events, 90)
         deployment.network.heal("node", ada.where.name)
         deployment.until(lambda: len(ada.heard(Welcomed)) == 2, 20)
         deployment.run(1)
@@ -739,6 +832,50 @@ class PlacesTests(SynchronousTestCase):
         self.settle(0.5)
         self.assertEqual((ada.state, ada.server), ("online", "primary"))
         self.assertEqual(first.links[0].lost, 1)
+
+    def test_stopped_server_before_the_welcome(self) -> None:
+        """It takes connections, and says nothing: within a second the next one has us."""
+        self.deployment.network.host("stopped")
+        PlayedNode(self.deployment.network, "stopped")
+        self.deployment.network.host("stopped").pause()
+        ada = self.deployment.client("ada", targets=["stopped", "node"])
+        self.assertLess(self.deployment.until(lambda: ada.state == "online"), 1.05)
+
+    def test_machine_without_power(self) -> None:
+        """Nobody answers there at all."""
+        self.deployment.network.host("off").crash("silence")
+        ada = self.deployment.client("ada", targets=["off", "node"])
+        self.assertLess(self.deployment.until(lambda: ada.state == "online"), 1.05)
+        self.assertIn("no connection in time", [event.reason for event in ada.heard(StateChanged)])
+
+    def test_killed_server(self) -> None:
+        """The other one is tried at once, without any wait."""
+        first, second = self.played("first", "second")
+        ada = self.deployment.client("ada", targets=["first", "second"])
+        self.settle()
+        first.links[0].welcome()
+        self.settle(5)
+        self.deployment.network.host("first").crash()
+        self.assertLess(self.deployment.until(lambda: second.links), 0.02)
+        self.assertIn("the connection broke", [event.reason for event in ada.heard(StateChanged)])
+
+    def test_two_that_send_to_each_other(self) -> None:
+        """They get a few connections at once, and then fewer and fewer."""
+        played = self.played("first", "second")
+        ada = self.deployment.client("ada", targets=["first", "second"])
+        counts = []
+        for _ in range(4):
+            before = sum(len(node.links) for node in played)
+            for _ in range(1000):
+                self.settle(0.01)
+                for node, other in zip(played, ("second", "first"), strict=True):
+                    if node.links and not node.links[-1].lost:
+                        node.links[-1].say("redirect", servers=[f"{other}:4444"], reason="isolated", after=0)
+            counts.append(sum(len(node.links) for node in played) - before)
+        self.assertEqual(ada.heard(Welcomed), [])
+        self.assertLess(counts[0], 36)
+        self.assertLess(counts[-1], 14)
+        self.assertGreater(counts[-1], 4, "it does not give up")
 
 
 class LinkTests(SynchronousTestCase):

@@ -13,6 +13,7 @@ from chatproto.chat.messages import (
     Message,
     NewIdentity,
     Notice,
+    Pong,
     Private,
     PrivateAck,
     Redirect,
@@ -29,6 +30,8 @@ from chatproto.chat.messages import (
 from chatproto.client import requests
 from chatproto.client.effects import Connect, Effect, HangUp, Send, Sleep, Tell, Wake
 from chatproto.client.events import (
+    ContactExpected,
+    ContactFound,
     Event,
     Members,
     Missing,
@@ -50,7 +53,7 @@ from chatproto.client.phases import STATES, TRANSITIONS, Cue, Phase
 from chatproto.client.places import Places
 from chatproto.client.settings import ClientSettings
 from chatproto.client.state import ClientState
-from chatproto.errors import ClientStopped, Refused
+from chatproto.errors import ClientError, ClientStopped, Refused
 
 HALL = "MainHall"
 
@@ -75,11 +78,15 @@ class Machine:
         self.settings = ClientSettings(**settings)
         self.state = ClientState(self.settings, Places(places, 1.0, 8.0), "f", session)
         self.now = 0.0
+        self.alarm: float | None = None
         self.effects: list[Effect] = []
         self.fence = ""
 
     def do(self, effects: list[Effect]) -> None:
         self.effects += effects
+        for effect in effects:
+            if isinstance(effect, Wake | Sleep):
+                self.alarm = self.now + effect.most_s if isinstance(effect, Wake) else None
         for line in self.lines(keep=True):
             if line["type"] == "who" and line["roomid"].startswith("?"):
                 self.fence = line["roomid"]
@@ -100,7 +107,7 @@ class Machine:
         short = []
         for line in self.lines():
             kind, room = line["type"], line.get("roomid", "")
-            if kind != "status" and not room.startswith("?"):
+            if kind not in ("status", "ping") and not room.startswith("?"):
                 short.append(f"{kind} {line.get('id') or room}".strip())
         return short
 
@@ -120,9 +127,34 @@ class Machine:
         """Have the server answer what is under way."""
         self.hear(RoomContents(self.fence, [], ""))
 
+    def start(self) -> None:
+        self.do(self.state.start(self.now))
+
+    def stop(self) -> None:
+        self.do(self.state.stop(self.now))
+
+    def connected(self) -> None:
+        self.do(self.state.connected(self.now))
+
+    def fail(self, reason: str) -> None:
+        self.do(self.state.failed(reason, self.now))
+
+    def due(self) -> None:
+        """Have the machine's time come now, whether it wants that or not."""
+        self.alarm = None
+        self.do(self.state.due(self.now))
+
+    def run(self, seconds: float) -> None:
+        """Let time pass: the machine is called when it wants to be."""
+        end = self.now + seconds
+        while self.alarm is not None and self.alarm <= end:
+            self.now = self.alarm
+            self.due()
+        self.now = end
+
     def ask(self, *items: Any) -> None:
         for item in items:
-            self.do(self.state.ask(item))
+            self.do(self.state.ask(item, self.now))
 
     def say(self, *keys: str, room: str | None = None) -> None:
         self.ask(*(requests.say(key, "x", room) for key in keys))
@@ -133,10 +165,10 @@ class Machine:
     def connect(self) -> None:
         """Get as far as `hello`."""
         if self.state.phase in (Phase.FRESH, Phase.STOPPED):
-            self.do(self.state.start())
+            self.start()
         elif self.state.phase is Phase.WAITING:
-            self.do(self.state.due())
-        self.do(self.state.connected())
+            self.due()
+        self.connected()
 
     def welcome(self, session: str = "s1", identity: str = "ada", **fields: Any) -> None:
         self.hear(
@@ -179,14 +211,14 @@ class TableTests(SynchronousTestCase):
     def test_every_row_is_performed(self) -> None:
         """No row is there for nothing, and each cue does what the table says in the phases it lists."""
         calls: dict[Cue, Any] = {
-            Cue.START: lambda machine: machine.state.start(),
-            Cue.CONNECTED: lambda machine: machine.state.connected(),
-            Cue.FAILED: lambda machine: machine.state.failed("refused"),
+            Cue.START: lambda machine: machine.start(),
+            Cue.CONNECTED: lambda machine: machine.connected(),
+            Cue.FAILED: lambda machine: machine.fail("refused"),
             Cue.WELCOMED: lambda machine: machine.welcome(),
-            Cue.LOST: lambda machine: machine.state.lost("gone", 0),
-            Cue.DUE: lambda machine: machine.state.due(),
+            Cue.LOST: lambda machine: machine.lose(),
+            Cue.DUE: lambda machine: machine.due(),
             Cue.DISMISSED: lambda machine: machine.hear(Error("session-moved", "x")),
-            Cue.STOP: lambda machine: machine.state.stop(),
+            Cue.STOP: lambda machine: machine.stop(),
         }
         ways = {
             Phase.FRESH: [],
@@ -217,13 +249,13 @@ class TableTests(SynchronousTestCase):
 class ConnectingTests(SynchronousTestCase):
     def test_start(self) -> None:
         machine = Machine()
-        machine.do(machine.state.start())
+        machine.start()
         self.assertEqual(machine.take(Connect), [Connect(0)])
-        self.assertEqual(machine.take(Wake), [Wake(5.0, 5.0)], "a try has an end")
+        self.assertEqual(machine.take(Wake), [Wake(1.0, 1.0)], "a try has an end")
         self.assertEqual(machine.events(), [StateChanged("connecting", "", "", "")])
-        machine.do(machine.state.connected())
+        machine.connected()
         self.assertEqual(machine.lines(), [{"type": "hello", "version": 1}])
-        self.assertEqual(machine.take(Wake), [Wake(10.0, 10.0)], "so has a welcome")
+        self.assertEqual(machine.take(Wake), [Wake(0.5, 0.5)], "so has a welcome")
         self.assertEqual(machine.events(), [])
 
     def test_hello_says_what_is_wanted(self) -> None:
@@ -233,39 +265,75 @@ class ConnectingTests(SynchronousTestCase):
         self.assertEqual(machine.lines(), [hello])
 
     def test_failed_tries(self) -> None:
-        """Each try goes to the next place, after a wait of half to all of what is doubled every round."""
+        """Each try goes to the next place at once; between rounds there is a wait of half to all of what doubles."""
         machine = Machine()
-        machine.do(machine.state.start())
+        machine.start()
         waits, places = [], machine.take(Connect)
         for _ in range(4):
             machine.take(Wake)
-            machine.do(machine.state.failed("refused"))
+            machine.fail("refused")
             waits += machine.take(Wake)
-            machine.do(machine.state.due())
+            machine.due()
             places += machine.take(Connect)
         self.assertEqual([place.place for place in places], [0, 1, 0, 1, 0])
-        self.assertEqual(waits, [Wake(0.5, 1.0), Wake(0.5, 1.0), Wake(1.0, 2.0), Wake(1.0, 2.0)])
+        self.assertEqual(waits, [Wake(0, 0), Wake(0.5, 1.0), Wake(0, 0), Wake(1.0, 2.0)])
         self.assertEqual(
             machine.events()[1:3], [StateChanged("waiting", "", "", "refused"), StateChanged("connecting", "", "", "")]
         )
 
     def test_slow_try(self) -> None:
         machine = Machine()
-        machine.do(machine.state.start())
+        machine.start()
         machine.effects.clear()
-        machine.do(machine.state.due())
+        machine.run(0.9)
+        self.assertEqual(machine.effects, [])
+        machine.due()
         self.assertEqual(machine.take(HangUp), [HangUp()])
         self.assertEqual(machine.events(), [StateChanged("waiting", "", "", "no connection in time")])
-        self.assertEqual(machine.take(Wake), [Wake(0.5, 1.0)])
+        self.assertEqual(machine.take(Wake), [Wake(0, 0)])
 
-    def test_slow_welcome(self) -> None:
+    def test_patience_grows_with_every_round(self) -> None:
+        """When all places have failed it may be the client that is far away; there is an end to it all the same."""
+        machine = Machine(connect_s_max=3.0, places=1)
+        machine.start()
+        spans = []
+        for _ in range(5):
+            spans.append(machine.take(Wake)[-1].most_s)
+            machine.fail("refused")
+            machine.due()
+        self.assertEqual(spans, [1.0, 2.0, 3.0, 3.0, 3.0])
+        machine.effects.clear()
+        machine.connected()
+        self.assertEqual(machine.take(Wake), [Wake(7.5, 7.5)], "half of what a silent server is given in the end")
+
+    def test_no_welcome(self) -> None:
+        """A server that says nothing at all is asked once, and left for the next."""
         machine = Machine()
         machine.connect()
         machine.effects.clear()
-        machine.do(machine.state.due())
+        machine.run(0.99)
+        self.assertEqual([line["type"] for line in machine.lines()], ["ping"])
+        self.assertEqual(machine.take(HangUp), [])
+        machine.run(0.02)
         self.assertEqual(machine.take(HangUp), [HangUp()])
         machine.welcome()
-        self.assertEqual(machine.effects, [], "nothing is heard any more")
+        self.assertEqual(machine.events(), [], "nothing is heard any more")
+        machine.due()
+        self.assertEqual(machine.take(HangUp), [], "once is enough")
+        machine.lose()
+        self.assertEqual(machine.events(), [StateChanged("waiting", "", "", "no answer within 1.0 s")])
+
+    def test_slow_welcome(self) -> None:
+        """A server that lives may take its time, but not for ever."""
+        machine = Machine(welcome_s_max=3.0)
+        machine.connect()
+        machine.effects.clear()
+        for _ in range(29):
+            machine.run(0.1)
+            machine.hear(Pong())
+        self.assertEqual((machine.take(HangUp), machine.lines()), ([], []), "what is heard need not be asked for")
+        machine.run(0.1)
+        self.assertEqual(machine.take(HangUp), [HangUp()])
         machine.lose()
         self.assertEqual(machine.events(), [StateChanged("waiting", "", "", "no welcome in time")])
 
@@ -295,7 +363,6 @@ class ConnectingTests(SynchronousTestCase):
         machine.connect()
         machine.effects.clear()
         machine.welcome(redundancy="paired", servers=["south:1"])
-        self.assertEqual(machine.take(Sleep), [Sleep()])
         self.assertEqual(machine.events(), [StateChanged("online", "north", "paired", ""), Welcomed("ada", False)])
         state = machine.state
         self.assertEqual(
@@ -305,9 +372,9 @@ class ConnectingTests(SynchronousTestCase):
         machine.welcome("s2")
         self.assertEqual(machine.effects, [], "one is enough")
         machine.lose()
-        machine.do(machine.state.due())
-        machine.do(machine.state.failed("x"))
-        machine.do(machine.state.due())
+        machine.due()
+        machine.fail("x")
+        machine.due()
         self.assertEqual([effect.place for effect in machine.take(Connect)], [1, "south:1"])
         self.assertEqual((state.server, state.redundancy), ("", ""))
 
@@ -323,11 +390,11 @@ class ConnectingTests(SynchronousTestCase):
 
     def test_long_stay_shortens_the_wait(self) -> None:
         machine = Machine(places=1)
-        machine.do(machine.state.start())
+        machine.start()
         for _ in range(3):
-            machine.do(machine.state.failed("x"))
-            machine.do(machine.state.due())
-        machine.do(machine.state.connected())
+            machine.fail("x")
+            machine.due()
+        machine.connected()
         machine.welcome()
         machine.now = 7.9
         machine.effects.clear()
@@ -361,30 +428,196 @@ class ConnectingTests(SynchronousTestCase):
         self.assertEqual(machine.events()[-1], StateChanged("waiting", "", "", "gone"))
 
 
+class SilenceTests(SynchronousTestCase):
+    """A server that was stopped keeps its connections: only silence tells."""
+
+    def pings(self, machine: Machine) -> int:
+        return len([line for line in machine.lines() if line["type"] == "ping"])
+
+    def test_message(self) -> None:
+        """After half its time the server is asked; then it is left, and the other one tried at once."""
+        machine = Machine().online()
+        machine.run(3.0)
+        machine.say("a")
+        machine.effects.clear()
+        machine.run(0.95)
+        self.assertEqual((self.pings(machine), machine.take(HangUp)), (1, []))
+        machine.run(0.06)
+        self.assertEqual(machine.take(HangUp), [HangUp()])
+        machine.lose("aborted")
+        self.assertEqual(machine.events(), [StateChanged("waiting", "", "", "no answer within 1.0 s")])
+        machine.run(0)
+        self.assertEqual(machine.take(Connect), [Connect(1)])
+        machine.connected()
+        machine.effects.clear()
+        machine.welcome("s1")
+        self.assertEqual(machine.sent(), ["message a"])
+
+    def test_request(self) -> None:
+        machine = Machine().online()
+        machine.run(3.0)
+        machine.ask(requests.list_rooms("l"))
+        machine.run(1.01)
+        self.assertEqual(machine.take(HangUp), [HangUp()])
+
+    def test_held_back(self) -> None:
+        """A server that lives and holds an acknowledgement back is asked again and again, and kept."""
+        machine = Machine().online()
+        machine.say("a")
+        machine.effects.clear()
+        asked = 0
+        for _ in range(200):
+            machine.run(0.1)
+            if pings := self.pings(machine):
+                asked += pings
+                machine.hear(Pong())
+        self.assertEqual(machine.take(HangUp), [])
+        self.assertGreater(asked, 30)
+
+    def test_parts_of_a_line(self) -> None:
+        """A long line is heard from its first byte on."""
+        machine = Machine().online()
+        machine.say("a")
+        machine.effects.clear()
+        for _ in range(100):
+            machine.run(0.4)
+            machine.state.heard(machine.now)
+        self.assertEqual((machine.take(HangUp), self.pings(machine)), ([], 0))
+
+    def test_long_line(self) -> None:
+        """What is still on its way up cannot be answered."""
+        machine = Machine().online()
+        machine.ask(requests.say("a", "x" * 32 * 1024, None))
+        machine.run(2.9)
+        self.assertEqual(machine.take(HangUp), [])
+        machine.run(0.2)
+        self.assertEqual(machine.take(HangUp), [HangUp()])
+
+    def test_nothing_awaited(self) -> None:
+        """Then there is time: what is asked on a slow heartbeat is no answer that anybody waits for."""
+        machine = Machine().online()
+        machine.say("a")
+        machine.hear(Ack("a", HALL, 1, 1, 1))
+        machine.effects.clear()
+        machine.run(14.9)
+        self.assertEqual((self.pings(machine), machine.take(HangUp)), (2, []))
+        machine.run(0.2)
+        self.assertEqual(machine.take(HangUp), [HangUp()])
+
+    def test_few_timers(self) -> None:
+        """A message that is acknowledged soon moves the alarm once, not with every line."""
+        machine = Machine().online()
+        for number in range(100):
+            machine.say(f"a{number}")
+            machine.hear(Ack(f"a{number}", HALL, 1, 1, 1))
+            machine.now += 0.001
+        self.assertEqual(len(machine.take(Wake)), 0, "that of the welcome is soon enough")
+        machine.run(1.0)
+        self.assertEqual(len(machine.take(Wake)), 1)
+
+    def test_good_as_long_as_it_was_heard(self) -> None:
+        """A place that let us in and then said nothing was none: the round goes on, and there is a wait after it."""
+        machine = Machine(places=1)
+        machine.start()
+        machine.fail("x")
+        machine.run(1.0)
+        for wait_s, patience_s in ((2.0, 4.0), (4.0, 5.0)):
+            machine.connected()
+            machine.run(0.9)
+            machine.welcome("s1")
+            machine.run(9.0)
+            machine.say(f"{wait_s}")
+            machine.run(1.1)
+            self.assertEqual(machine.take(HangUp), [HangUp()])
+            machine.lose("aborted")
+            self.assertEqual(machine.take(Wake)[-1], Wake(wait_s / 2, wait_s))
+            machine.run(wait_s)
+            self.assertEqual(machine.take(Wake)[-1], Wake(patience_s, patience_s))
+        machine.connected()
+        machine.welcome("s1")
+        machine.run(0.2)
+        machine.hear(Pong())
+        machine.now += 20.0
+        machine.lose("gone")
+        self.assertEqual(machine.take(Wake)[-1], Wake(0.5, 1.0), "until the end")
+
+    def test_stopping(self) -> None:
+        """Who leaves waits no longer than was said, whatever was awaited."""
+        machine = Machine().online()
+        machine.say("a")
+        machine.stop()
+        machine.effects.clear()
+        machine.run(2.9)
+        self.assertEqual(machine.effects, [])
+
+
+class ContactTests(SynchronousTestCase):
+    def test_offered_to_every_server(self) -> None:
+        machine = Machine()
+        machine.do(machine.state.accept_contacts("ada:1", machine.now))
+        machine.connect()
+        self.assertEqual([line["type"] for line in machine.lines()], ["hello"])
+        machine.welcome()
+        offer = {"type": "contact", "address": "ada:1"}
+        self.assertEqual(machine.lines()[0], offer)
+        machine.hear_fence()
+        machine.do(machine.state.accept_contacts("ada:2", machine.now))
+        self.assertEqual(machine.lines(), [{**offer, "address": "ada:2"}])
+        machine.lose()
+        self.assertRaises(ClientError, machine.state.accept_contacts, "", machine.now)
+        machine.back(HALL)
+        self.assertEqual(machine.lines()[1], {**offer, "address": "ada:2"})
+
+    def test_on_a_connection_given_up(self) -> None:
+        machine = Machine().online(positions=4)
+        machine.hear(said(9))
+        machine.effects.clear()
+        machine.do(machine.state.accept_contacts("ada:1", machine.now))
+        self.assertEqual(machine.effects, [])
+
+    def test_expected(self) -> None:
+        machine = Machine().online()
+        machine.hear(Contact("eve", "t"))
+        self.assertEqual(machine.events(), [ContactExpected("eve", "t")])
+
+    def test_asked(self) -> None:
+        machine = Machine().online()
+        machine.ask(requests.contact("c", "eve"), requests.contact("d", "bob"))
+        machine.hear_fence()
+        self.assertEqual(machine.done(), {})
+        machine.hear(Contact("eve", "t", "eve:1"))
+        self.assertEqual(machine.done(), {"c": ContactFound("eve", "eve:1", "t")})
+        machine.hear(Error("no-address", "x"))
+        self.assertEqual(machine.done(), {})
+        machine.hear_fence()
+        self.assertEqual(machine.done(), {"d": Refused})
+        self.assertEqual(machine.events(), [])
+
+
 class StoppingTests(SynchronousTestCase):
     def test_before_the_start(self) -> None:
         """What was asked before the start waits for it; a stop ends it."""
         machine = Machine()
         machine.say("a")
-        machine.do(machine.state.stop())
+        machine.stop()
         self.assertEqual(machine.done(), {"a": ClientStopped})
         self.assertEqual(machine.events(), [])
         self.assertRaises(ClientStopped, machine.say, "b")
 
     def test_while_connecting(self) -> None:
         machine = Machine()
-        machine.do(machine.state.start())
+        machine.start()
         machine.effects.clear()
-        machine.do(machine.state.stop())
+        machine.stop()
         self.assertEqual((machine.take(HangUp), machine.take(Sleep)), ([HangUp()], [Sleep()]))
         self.assertEqual(machine.events(), [StateChanged("stopped", "", "", "asked to")])
 
     def test_while_waiting(self) -> None:
         machine = Machine()
-        machine.do(machine.state.start())
-        machine.do(machine.state.failed("x"))
+        machine.start()
+        machine.fail("x")
         machine.effects.clear()
-        machine.do(machine.state.stop())
+        machine.stop()
         self.assertEqual((machine.take(HangUp), machine.take(Sleep)), ([], [Sleep()]))
 
     def test_online(self) -> None:
@@ -393,13 +626,13 @@ class StoppingTests(SynchronousTestCase):
         machine.say("a", "b", "c")
         machine.ask(requests.list_rooms("l"))
         machine.effects.clear()
-        machine.do(machine.state.stop())
+        machine.stop()
         self.assertEqual(machine.sent(), ["quit"])
         self.assertEqual(machine.take(Wake), [Wake(3.0, 3.0)])
         self.assertEqual(machine.events(), [StateChanged("stopped", "", "", "asked to")])
         self.assertEqual(machine.done(), {"c": ClientStopped, "l": ClientStopped})
         self.assertIsNone(machine.state.session)
-        machine.do(machine.state.stop())
+        machine.stop()
         self.assertEqual(machine.effects, [])
         machine.hear(Ack("a", HALL, 1, 1, 1), said(1, id="a"), Status([], 0, 0, 1, "leader", "alone", []))
         machine.hear(RoomChange("ada", HALL, ""), Redirect(["b:1"], "draining", 0), Error("session-moved", "x"))
@@ -414,7 +647,7 @@ class StoppingTests(SynchronousTestCase):
     def test_request_under_way(self) -> None:
         machine = Machine().online()
         machine.ask(requests.list_rooms("l"), requests.list_rooms("m"))
-        machine.do(machine.state.stop())
+        machine.stop()
         self.assertEqual(machine.done(), {"m": ClientStopped})
         machine.hear(RoomList([]))
         machine.hear_fence()
@@ -425,7 +658,7 @@ class StoppingTests(SynchronousTestCase):
         machine = Machine()
         machine.connect()
         machine.effects.clear()
-        machine.do(machine.state.stop())
+        machine.stop()
         self.assertEqual(machine.sent(), ["quit"])
         machine.effects.clear()
         machine.welcome()
@@ -433,9 +666,9 @@ class StoppingTests(SynchronousTestCase):
 
     def test_server_that_does_not_close(self) -> None:
         machine = Machine().online()
-        machine.do(machine.state.stop())
+        machine.stop()
         machine.effects.clear()
-        machine.do(machine.state.due())
+        machine.due()
         self.assertEqual(machine.take(HangUp), [HangUp()])
         machine.lose()
         self.assertIs(machine.state.phase, Phase.STOPPED)
@@ -443,7 +676,7 @@ class StoppingTests(SynchronousTestCase):
     def test_without_quitting(self) -> None:
         """The session is left for a later client."""
         machine = Machine(quit_on_stop=False).online()
-        machine.do(machine.state.stop())
+        machine.stop()
         self.assertEqual(machine.sent(), [])
         self.assertEqual(machine.take(HangUp), [HangUp(polite=True)])
         self.assertEqual(machine.state.session, "s1")
@@ -451,7 +684,7 @@ class StoppingTests(SynchronousTestCase):
     def test_start_again(self) -> None:
         """Rooms and positions are those of before."""
         machine = Machine().online("Tea", positions=4)
-        machine.do(machine.state.stop())
+        machine.stop()
         machine.hear(RoomChange("ada", HALL, ""), RoomChange("ada", "Tea", ""))
         machine.lose()
         machine.effects.clear()
@@ -478,14 +711,14 @@ class StoppingTests(SynchronousTestCase):
         """A server that stood still hears a connection that was given up after the one that followed it."""
         machine = Machine().online()
         machine.lose()
-        machine.do(machine.state.due())
+        machine.due()
         machine.connect()
         machine.effects.clear()
         machine.hear(Error("session-moved", "x"))
         machine.lose()
         self.assertEqual(machine.state.state, "waiting")
         self.assertIsNotNone(machine.state.session)
-        machine.do(machine.state.due())
+        machine.due()
         machine.connect()
         machine.hear(Error("session-moved", "x"))
         self.assertEqual(machine.state.state, "stopped", "the second time it is somebody else")
@@ -667,7 +900,7 @@ class RequestTests(SynchronousTestCase):
 
     def test_unknown(self) -> None:
         machine = Machine().online()
-        machine.hear(Contact("eve", "t"))
+        machine.hear(Welcome(1, "x", "s", "eve", 1, "leader", "single", []), Contact("eve", "t", "late:1"))
         self.assertEqual(machine.effects, [])
 
 
@@ -923,6 +1156,19 @@ class ReadingTests(SynchronousTestCase):
         machine.hear(said(5), said(6), Rewind(HALL, 9), Rewind(HALL, 5), said(5))
         self.assertEqual(machine.events(), [heard(5), heard(6), Rewound(HALL, 5), heard(5)])
 
+    def test_resumed_after_a_rewind(self) -> None:
+        """Without a witness the epoch of the message before tells a server whose history that is."""
+        machine = Machine().online(positions=4)
+        machine.hear(said(5, epoch=2), said(6, epoch=2), said(7, epoch=4), said(8, epoch=4), Rewind(HALL, 7))
+        machine.lose()
+        machine.connect()
+        self.assertEqual(machine.hello()["resume"], [{"roomid": HALL, "from": 7, "epoch": 2}])
+        machine.welcome("s1")
+        machine.hear(RoomContents(HALL, ["ada"], ""), Rewind(HALL, 5))
+        machine.lose()
+        machine.connect()
+        self.assertEqual(machine.hello()["resume"], [{"roomid": HALL, "from": 5}], "nothing before it was read")
+
     def test_left_and_entered_again(self) -> None:
         """What one left is begun anew."""
         machine = Machine().online("Tea", positions=4)
@@ -937,23 +1183,26 @@ class RedirectTests(SynchronousTestCase):
         """After its time the client goes to the servers named, without waiting, and with its session."""
         machine = Machine().online(positions=4)
         machine.hear(Redirect(["south:1", "south:1", "east:1"], "draining", 1500))
-        self.assertEqual(machine.take(Wake), [Wake(1.5, 1.5)])
+        self.assertEqual(machine.alarm, 0.5, "there is one alarm: this one is sooner")
         self.assertEqual(machine.events(), [Redirected(("south:1", "south:1", "east:1"), "draining")])
         machine.ask(requests.list_rooms("l"))
-        self.assertEqual(machine.effects, [], "a request could not be told done from not done")
+        self.assertEqual(machine.lines(), [], "a request could not be told done from not done")
+        machine.run(1.4)
         machine.hear(said(5))
         self.assertEqual(machine.events(), [heard(5)], "until then it is served")
-        machine.do(machine.state.due())
+        self.assertEqual(machine.take(HangUp), [])
+        machine.run(0.1)
         self.assertEqual(machine.take(HangUp), [HangUp()])
+        machine.effects.clear()
         machine.lose("aborted")
         self.assertEqual(machine.events(), [StateChanged("waiting", "", "", "redirected: draining")])
         self.assertEqual(machine.take(Wake), [Wake(0, 0)])
-        machine.do(machine.state.due())
+        machine.due()
         self.assertEqual(machine.take(Connect), [Connect("south:1")])
-        machine.do(machine.state.failed("x"))
-        machine.do(machine.state.due())
+        machine.fail("x")
+        machine.due()
         self.assertEqual(machine.take(Connect), [Connect("east:1")])
-        machine.do(machine.state.connected())
+        machine.connected()
         hello = machine.hello()
         self.assertEqual((hello["session"], hello["resume"][0]["from"]), ("s1", 6))
         machine.welcome("s1")
@@ -970,10 +1219,11 @@ class RedirectTests(SynchronousTestCase):
         """The time is waited for all the same: the server spreads its clients by it."""
         machine = Machine().online()
         machine.hear(Redirect(["south:1"], "isolated", 1500))
+        machine.run(0.5)
         machine.effects.clear()
         machine.lose()
-        self.assertEqual(machine.take(Wake), [])
-        machine.do(machine.state.due())
+        self.assertEqual(machine.take(Wake), [Wake(1.0, 1.0)])
+        machine.due()
         self.assertEqual(machine.take(Connect), [Connect("south:1")])
 
     def test_instead_of_a_welcome(self) -> None:
@@ -982,7 +1232,7 @@ class RedirectTests(SynchronousTestCase):
         machine.effects.clear()
         machine.hear(Redirect(["south:1"], "full", -5))
         self.assertEqual(machine.take(Wake), [Wake(0, 0)])
-        machine.do(machine.state.due())
+        machine.due()
         self.assertEqual(machine.take(HangUp), [HangUp()])
         machine.lose()
         self.assertEqual(machine.events()[-1], StateChanged("waiting", "", "", "redirected: full"))
@@ -994,20 +1244,49 @@ class RedirectTests(SynchronousTestCase):
         machine.hear(Redirect(["south:1"], "draining", 1500))
         machine.effects.clear()
         machine.welcome()
-        self.assertEqual(machine.take(Sleep), [])
-        machine.do(machine.state.due())
+        for _ in range(3):
+            machine.run(0.5)
+            machine.hear(Pong())
+        self.assertEqual(machine.take(HangUp), [HangUp()])
         machine.lose()
-        machine.do(machine.state.due())
+        machine.due()
         self.assertEqual(machine.take(Connect), [Connect("south:1")])
 
     def test_forgotten_once_welcomed(self) -> None:
         machine = Machine().online()
         machine.hear(Redirect(["south:1", "east:1"], "draining", 0))
-        machine.do(machine.state.due())
+        machine.due()
         machine.lose()
         machine.connect()
         machine.welcome("s1")
         machine.lose()
         machine.take(Connect)
-        machine.do(machine.state.due())
-        self.assertEqual(machine.take(Connect), [Connect(0)], "east is not where it was sent any more")
+        machine.due()
+        self.assertEqual(machine.take(Connect), [Connect(1)], "east is not where it was sent any more")
+
+    def test_twice(self) -> None:
+        """Said again it is no news, and no reason to stay longer; if it says something else, it is."""
+        machine = Machine().online()
+        machine.hear(Redirect(["south:1"], "isolated", 500))
+        machine.run(0.3)
+        machine.hear(Redirect(["south:1"], "isolated", 500), Redirect([], "isolated", 500))
+        self.assertEqual(machine.events(), [Redirected(("south:1",), "isolated"), Redirected((), "isolated")])
+        machine.run(0.2)
+        self.assertEqual(machine.take(HangUp), [HangUp()])
+
+    def test_in_a_circle(self) -> None:
+        """Servers that send a client to one another are each tried once in a round; then there is a wait that grows."""
+        machine = Machine(places=2)
+        machine.start()
+        tried: list[tuple[float, Any]] = []
+        while len(tried) < 20:
+            (place,) = [connect.place for connect in machine.take(Connect)]
+            tried.append((machine.now, place))
+            machine.connected()
+            machine.hear(Redirect(["south:1" if place in (0, "north:1") else "north:1"], "full", 0))
+            machine.run(0)
+            machine.lose()
+            assert machine.alarm is not None
+            machine.run(machine.alarm - machine.now)
+        self.assertEqual([at for at, _ in tried], [0] * 4 + [1] * 4 + [3] * 4 + [7] * 4 + [15] * 4)
+        self.assertEqual([place for _, place in tried[:4]], [0, "south:1", "north:1", 1])
