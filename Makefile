@@ -1,7 +1,8 @@
-# make run     a chat server here and now          ARGS="--listen=tcp:5555" is passed through
+# make run     registry, primary, secondary here   ARGS="--port 5555 --kill-primary-after 20" is passed through
 # make test    unit, simulation, integration
 # make check   format, lint, types, import contracts, coverage of the pure modules
-# make bench   side by side with Redis and NATS    ARGS="--rounds 3 --plot docs/performance.svg"
+# make bench   node and pair beside Redis, NATS    ARGS="--rounds 3 --plot docs/performance.svg"
+# make failover  how long a killed leader is felt  ARGS="--runs 5 --static --jetstream --json /tmp/failover.json"
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,12 +10,11 @@ BIN := $(VENV)/bin
 NEEDS := setup.py pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test unit integration check coverage fix bench replay clean
+.PHONY: run test unit integration check coverage fix bench replay failover clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.for-run
-	@echo "Join from another terminal: $(BIN)/chatproto chat"
-	@exec $(BIN)/twistd -n --pidfile= chatserver --role=primary $(ARGS)
+	@exec $(BIN)/chatproto demo $(ARGS)
 
 test: unit integration
 
@@ -45,6 +45,9 @@ bench: $(VENV)/.for-bench
 
 replay: $(VENV)/.for-bench
 	$(BIN)/python -m tests.bench.replay $(ARGS)
+
+failover: $(VENV)/.for-bench
+	$(BIN)/python -m tests.bench.failover $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage htmlcov .hypothesis

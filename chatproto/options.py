@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
@@ -12,9 +13,13 @@ from twisted.python.usage import UsageError
 
 from chatproto.chat.messages import HistoryWanted
 from chatproto.chat.settings import ChatSettings
-from chatproto.services.node import NodeSettings, Retention
+from chatproto.pair.log import PairSettings
+from chatproto.services.node import NodeSettings, PeerSettings, Retention
+from chatproto.services.registry import RegistrySettings
 
-ROLES = ("primary",)
+ROLES = ("primary", "secondary", "registry")
+PEER_LISTEN = "tcp:4545"
+REGISTRY_LISTEN = "tcp:4646"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -136,11 +141,21 @@ class Options(UsageOptions):
     longdesc = "Serves chat rooms over line JSON, durable and ordered. Run alone, it needs no option at all."
 
     optParameters: ClassVar[list[list[Any]]] = [
-        ["role", None, "primary", "what this node is: primary", _role],
+        ["role", None, "primary", "what this is: primary, secondary, or registry, the witness of their pair", _role],
         ["name", None, None, "this node's name, unique in a deployment [default: the role]", _name],
         ["data", None, None, "data directory [default: chatproto/NAME under $XDG_STATE_HOME]"],
-        ["advertise", None, None, "HOST:PORT told to clients [default: none]"],
-        ["capacity", None, 100, "clients before newcomers are turned away", _positive],
+        ["advertise", None, None, "HOST:PORT told to clients [default: in a pair, from --listen]"],
+        ["peer", None, None, "client endpoint of the other node's peer link, like tcp:HOST:4545; each node names the "
+         "other [default: none, this node is alone]"],
+        ["peer-listen", None, None, "server endpoint of this node's peer link [default: tcp:4545, with --peer]"],
+        ["registry", None, None, "client endpoint of the registry, like tcp:HOST:4646: the witness that prevents split "
+         "brain [default: none, each node goes on alone]"],
+        ["registry-listen", None, REGISTRY_LISTEN, "(registry) server endpoint where it serves"],
+        ["service", None, "chat", "the name of this deployment, the same on each of its nodes", _name],
+        ["heartbeat", None, 0.15, "seconds between beats to the other node and the registry", _some_seconds],
+        ["suspect", None, 0.6, "seconds of silence after which the other node is given up", _some_seconds],
+        ["lease", None, 0.9, "(registry) seconds of silence after which a leader may be replaced", _some_seconds],
+        ["capacity", None, 100, "clients before newcomers are sent to the other server, or turned away", _positive],
         ["history", None, "all", "what a client receives on joining a room: all, none, or the last N", _history],
         ["retain", None, None, "what is kept: an age (30d), messages a room (100000), disk (2GB), or several "
          "with commas [default: everything]", parse_retention],
@@ -162,6 +177,11 @@ class Options(UsageOptions):
         ["rooms-per-owner-max", None, 100, "rooms that one client may own; 0 for any", _count],
         ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],
         ["config", None, None, "TOML file with any of these options"],
+    ]  # fmt: skip
+    optFlags: ClassVar[list[list[Any]]] = [
+        ["prefer-primary", None, "a secondary that leads hands over when the primary is back and has caught up"],
+        ["allow-data-loss", None, "lead although the other node may hold messages that this one has not: for when that "
+         "one is lost for good; what only it held is lost"],
     ]  # fmt: skip
     for _row in optParameters:
         if len(_row) > 4:
@@ -187,6 +207,8 @@ class Options(UsageOptions):
             for key, value in read_config(path).items():
                 if key == "listen":
                     self._listen_configured = [value] if isinstance(value, str) else value
+                elif isinstance(value, bool):
+                    self[key] = int(value)
                 else:
                     self[key] = self._coerced(path, key, value)
         super().parseOptions(arguments)
@@ -206,17 +228,65 @@ class Options(UsageOptions):
             self["data"] = default_data_directory(self["name"])
         if self["silence-max"] < self["ping-every"]:
             raise UsageError("--silence-max must not be shorter than --ping-every")
+        if not self["heartbeat"] < self["suspect"] < self["lease"]:
+            raise UsageError("--heartbeat must be shorter than --suspect, and that shorter than --lease")
+        if self["role"] == "registry":
+            for name in ("peer", "peer-listen", "registry", "prefer-primary", "allow-data-loss"):
+                if self[name]:
+                    raise UsageError(
+                        f"--{name} is for a primary or a secondary; where a registry serves is in --registry-listen"
+                    )
+        elif self["peer"] is None:
+            if self["role"] == "secondary":
+                raise UsageError("--role=secondary needs --peer: where the primary's peer link is, like tcp:HOST:4545")
+            for name in ("peer-listen", "registry", "prefer-primary", "allow-data-loss"):
+                if self[name]:
+                    raise UsageError(f"--{name} needs --peer: where the other node's peer link is")
+
+    def registry_settings(self) -> RegistrySettings:
+        """Return what these options say of a registry."""
+        return RegistrySettings(
+            data=self["data"],
+            listen=(self["registry-listen"],),
+            heartbeat_s=self["heartbeat"],
+            suspect_s=self["suspect"],
+            lease_s=self["lease"],
+        )
+
+    def _peer_settings(self) -> PeerSettings | None:
+        if self["peer"] is None:
+            return None
+        return PeerSettings(
+            dial=self["peer"],
+            listen=self["peer-listen"] or PEER_LISTEN,
+            registry=self["registry"] or "",
+            pair=PairSettings(
+                name=self["name"],
+                service=self["service"],
+                founder=self["role"] == "primary",
+                heartbeat_s=self["heartbeat"],
+                suspect_s=self["suspect"],
+                prefer_primary=bool(self["prefer-primary"]),
+                allow_data_loss=bool(self["allow-data-loss"]),
+            ),
+        )
 
     def settings(self) -> NodeSettings:
-        """Return what these options say."""
+        """Return what these options say of a node."""
         rate = self["rate-limit"]
+        listen = tuple(self._listen or self._listen_configured)
+        advertised = [self["advertise"]] if self["advertise"] else []
+        if self["peer"] is not None and not advertised:
+            advertised = [address for address in map(advertised_from, listen) if address is not None][:1]
         return NodeSettings(
             data=self["data"],
-            listen=tuple(self._listen or self._listen_configured),
+            listen=listen,
             retain=self["retain"] or Retention(),
+            peer=self._peer_settings(),
+            control=os.path.join(self["data"], "control"),
             chat=ChatSettings(
                 name=self["name"],
-                servers=[self["advertise"]] if self["advertise"] else [],
+                servers=advertised,
                 history=_history(str(self["history"])),
                 capacity=self["capacity"],
                 greet_after_s=self["greet-after"],
@@ -239,6 +309,25 @@ class Options(UsageOptions):
         )
 
 
+def advertised_from(listen: str) -> str | None:
+    """Return the `HOST:PORT` that clients elsewhere reach a server endpoint by; None where it does not say.
+
+    The host is the interface that it names, or else the name of this machine.
+    """
+    parts = [part.partition("=") for part in listen.replace("\\:", "\0").split(":")]
+    if parts[0][0] not in ("tcp", "tcp6", "ssl", "tls"):
+        return None
+    named = {key: value.replace("\0", ":") for key, equals, value in parts[1:] if equals}
+    bare = [key for key, equals, _ in parts[1:] if not equals]
+    port = named.get("port", bare[0] if bare else "")
+    if not port.isdecimal() or int(port) == 0:
+        return None
+    host = named.get("interface", "")
+    if host in ("", "0.0.0.0", "::"):
+        host = socket.gethostname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class _Look(Options):
     """A first look at the command line, for where the file is."""
 
@@ -256,6 +345,7 @@ def read_config(path: str) -> dict[str, Any]:
     for row in Options.optParameters:
         if row[0] != "config":
             fields.append((row[0].replace("-", "_"), str | int | float | None, None))
+    fields += [(row[0].replace("-", "_"), bool | None, None) for row in Options.optFlags]
     shape = msgspec.defstruct("Config", fields, rename="kebab", forbid_unknown_fields=True)
     try:
         with open(path, "rb") as file:

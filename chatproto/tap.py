@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import Options
-from chatproto.services import build_node
+from chatproto.services import RegistrySettings, build_node, build_registry
 from chatproto.world import World
 
 FILES_BESIDE_CLIENTS = 64
@@ -93,12 +93,26 @@ def _raise_open_files(capacity: int) -> None:
 
 def makeService(options: Options) -> IService:
     """Build the service tree that the options ask for."""
-    settings = options.settings()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    if options["role"] == "registry":
+        return _make_registry(options.registry_settings())
+    settings = options.settings()
     _raise_open_files(settings.chat.capacity)
     try:
         return build_node(real_world(), settings)
     except (ValueError, TypeError, KeyError, OSError) as error:
         # Twisted's endpoint parser says in these what it does not understand.
-        _die(f"cannot use --listen {' '.join(settings.listen)}: {error}")
+        endpoints = [f"--listen {description}" for description in settings.listen]
+        if settings.peer is not None:
+            endpoints += [f"--peer {settings.peer.dial}", f"--peer-listen {settings.peer.listen}"]
+            endpoints += [f"--registry {settings.peer.registry}"] if settings.peer.registry else []
+        _die(f"cannot use {' '.join(endpoints)}: {error}")
+        raise  # Never reached: the reactor does not run yet.
+
+
+def _make_registry(settings: RegistrySettings) -> IService:
+    try:
+        return build_registry(real_world(), settings)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        _die(f"cannot use --registry-listen {' '.join(settings.listen)}: {error}")
         raise  # Never reached: the reactor does not run yet.

@@ -9,12 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 
 from chatproto.chat.messages import HistoryWanted
 from chatproto.cli.commands import explanations
-from chatproto.cli.servers import DEFAULT_SERVER, Misuse
+from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, Misuse
 from chatproto.errors import ChatprotoError
 from chatproto.wire import identity_allowed, room_allowed
 
 DONE, FAILED, MISUSED = 0, 1, 2
 CONNECT_TIMEOUT_S = 10.0
+STATUS_TIMEOUT_S = 3.0
 HISTORY = 100
 HELP_CELLS = 78
 
@@ -55,7 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"chatproto {_version()}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_chat(subparsers)
+    _add_status(subparsers)
+    _add_switchover(subparsers)
     _add_archive(subparsers)
+    _add_demo(subparsers)
     return parser
 
 
@@ -173,7 +177,106 @@ def _archive(given: argparse.Namespace) -> str:
     return ""
 
 
+# status
+
+
+def _add_status(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    status = subparsers.add_parser(
+        "status",
+        help="how the servers stand, and whether one can be lost now",
+        description="Ask servers how they stand: role, epoch, redundancy, clients, and by how many entries the other "
+        "one lags. Exit status 1 if none answers.",
+    )
+    status.add_argument(
+        "servers",
+        nargs="*",
+        metavar="SERVER",
+        help="HOST, HOST:PORT or a Twisted client endpoint; name both of a pair (default: 127.0.0.1:4444)",
+    )
+    status.add_argument("--json", action="store_true", help="as one JSON object (default: as a table)")
+    status.add_argument("--tls", action="store_true", help="HOST and HOST:PORT mean TLS (default: plain TCP)")
+    status.add_argument("--ca", metavar="FILE", help="PEM file of the authorities to trust with --tls")
+    status.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=STATUS_TIMEOUT_S,
+        metavar="SECONDS",
+        help="how long to wait for each (default: %(default)g)",
+    )
+    status.set_defaults(run=_status)
+
+
+def _status(given: argparse.Namespace) -> str:
+    from chatproto.cli.status import status
+
+    if given.ca is not None and not given.tls:
+        raise Misuse("--ca needs --tls")
+    servers = tuple(given.servers) or (DEFAULT_SERVER,)
+    print(status(servers, timeout_s=given.timeout, tls=given.tls, ca=given.ca, json_wanted=given.json))
+    return ""
+
+
+# switchover
+
+
+def _add_switchover(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    switchover = subparsers.add_parser(
+        "switchover",
+        help="have the node that leads hand leadership to the other one",
+        description="Have the node that leads hand leadership to the other one; no message is lost or refused. Run it "
+        "on the leader's machine, as a user who may write to its data directory.",
+    )
+    switchover.add_argument("directory", metavar="DIR", help="the leader's data directory")
+    switchover.set_defaults(run=_switchover)
+
+
+def _switchover(given: argparse.Namespace) -> str:
+    from chatproto.cli.control import command
+
+    print(command(given.directory, "switchover"))
+    return ""
+
+
+# demo
+
+
+def _add_demo(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    demo = subparsers.add_parser(
+        "demo",
+        help="a whole deployment on this machine, until Ctrl-C",
+        description="Start a registry, a primary and a secondary on this machine, say how to join and how to kill one, "
+        "and tell what becomes of them, until Ctrl-C.",
+    )
+    demo.add_argument(
+        "--data", metavar="DIR", help="keep data and logs there (default: a temporary place that goes with it)"
+    )
+    demo.add_argument(
+        "--port",
+        type=_port,
+        default=DEFAULT_PORT,
+        metavar="PORT",
+        help="of the primary; the four ports after it are used, too (default: %(default)d)",
+    )
+    demo.add_argument(
+        "--kill-primary-after", type=_seconds, metavar="SECONDS", help="kill the primary then, to show a failover"
+    )
+    demo.set_defaults(run=_demo)
+
+
+def _demo(given: argparse.Namespace) -> str:
+    from chatproto.cli.demo import DemoOptions, demo
+
+    demo(DemoOptions(given.data, given.port, given.kill_primary_after), lambda line: print(line, flush=True))
+    return ""
+
+
 # Values
+
+
+def _port(value: str) -> int:
+    if value.isascii() and value.isdecimal() and 0 < int(value[:6]) < 65532:
+        return int(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not a port from 1 to 65531")
 
 
 def _identity(value: str) -> str:

@@ -1,5 +1,16 @@
 """One module per role: builds the service tree from parts. Never imports the reactor."""
 
-from chatproto.services.node import NodeService, NodeSettings, Retention, build_node
+from chatproto.pair.log import PairSettings
+from chatproto.services.node import NodeService, NodeSettings, PeerSettings, Retention, build_node
+from chatproto.services.registry import RegistrySettings, build_registry
 
-__all__ = ["NodeService", "NodeSettings", "Retention", "build_node"]
+__all__ = [
+    "NodeService",
+    "NodeSettings",
+    "PairSettings",
+    "PeerSettings",
+    "RegistrySettings",
+    "Retention",
+    "build_node",
+    "build_registry",
+]

@@ -15,8 +15,11 @@ from chatproto.chat.server import ChatServer
 from chatproto.chat.settings import ChatSettings
 from chatproto.errors import StoreError
 from chatproto.link import Turn
-from chatproto.log.interface import ILog
+from chatproto.log.interface import ILog, IStore
 from chatproto.log.single import SingleLog
+from chatproto.pair.log import PairLog, PairSettings
+from chatproto.registry import RegistryWitness
+from chatproto.services.control import ControlService
 from chatproto.services.listener import Listener
 from chatproto.world import World
 
@@ -42,6 +45,23 @@ class Retention:
 
 
 @dataclass(frozen=True)
+class PeerSettings:
+    """What can be set of a node's place in a pair.
+
+    Attributes:
+        dial: client endpoint string of the other node's peer link.
+        listen: server endpoint string of this node's peer link.
+        registry: client endpoint string of the registry, which is the witness; empty for a pair without one.
+        pair: what can be set of the pair.
+    """
+
+    dial: str
+    pair: PairSettings
+    listen: str = "tcp:4545"
+    registry: str = ""
+
+
+@dataclass(frozen=True)
 class NodeSettings:
     """What can be set of a node.
 
@@ -50,12 +70,16 @@ class NodeSettings:
         listen: server endpoint strings of the client link.
         chat: what can be set of its chat.
         retain: what is kept of the archives.
+        peer: its place in a pair; None for a node alone.
+        control: path of the socket for operators' commands; empty for none.
     """
 
     data: str
     listen: tuple[str, ...] = ("tcp:4444",)
     chat: ChatSettings = field(default_factory=ChatSettings)
     retain: Retention = Retention()
+    peer: PeerSettings | None = None
+    control: str = ""
 
 
 class ChatService(Service):
@@ -130,14 +154,22 @@ class NodeService(MultiService):
         server: its chat.
         factory: makes the links of its clients, for front doors of your own.
         listeners: one for each endpoint, in the order given; `ready` fires with the port.
+        pair: its log, where it is one of two; None for a node alone.
     """
 
-    def __init__(self, server: ChatServer, factory: ClientLinkFactory, listeners: list[Listener]) -> None:
+    def __init__(
+        self,
+        server: ChatServer,
+        factory: ClientLinkFactory,
+        listeners: list[Listener],
+        pair: PairLog | None,
+    ) -> None:
         """Collect the parts; `build_node` makes them."""
         super().__init__()
         self.server = server
         self.factory = factory
         self.listeners = listeners
+        self.pair = pair
 
 
 def build_node(world: World, settings: NodeSettings) -> NodeService:
@@ -149,16 +181,25 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         settings: what can be set.
     """
     turn = Turn(world.clock)
-    node_log: ILog = SingleLog(lambda: world.store(settings.data, world.fatal), turn)
+    pair = _build_pair(world, settings, settings.peer, turn) if settings.peer is not None else None
+    node_log: ILog = pair or SingleLog(lambda: world.store(settings.data, world.fatal), turn)
     server = ChatServer(settings.chat, node_log, turn, world.clock, world.now, world.dice)
     factory = ClientLinkFactory(server, turn, world.clock)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
-    node = NodeService(server, factory, listeners)
+    node = NodeService(server, factory, listeners, pair)
     chat = ChatService(world, server, factory)
     chat.setName("chat")
     chat.setServiceParent(node)
+    if pair is not None and settings.peer is not None:
+        peers = Listener(settings.peer.listen, world.server(settings.peer.listen), pair.factory, world.fatal)
+        peers.setName("peer-listener")
+        peers.setServiceParent(node)
+    if settings.control:
+        control = ControlService(world, settings.control, server, pair)
+        control.setName("control")
+        control.setServiceParent(node)
     # Services stop in reverse order: first nobody new comes in, then those inside are let go.
     if settings.retain != Retention():
         retention = RetentionService(world, server, settings.retain)
@@ -168,3 +209,22 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         listener.setName(f"client-listener-{number}")
         listener.setServiceParent(node)
     return node
+
+
+def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: Turn) -> PairLog:
+    def open_store() -> IStore:
+        return world.store(settings.data, world.fatal)
+
+    witness = None
+    if peer.registry:
+        witness = RegistryWitness(
+            world.client(peer.registry),
+            world.clock,
+            world.dice,
+            turn,
+            service=peer.pair.service,
+            node=peer.pair.name,
+            heartbeat_s=peer.pair.heartbeat_s,
+            suspect_s=peer.pair.suspect_s,
+        )
+    return PairLog(peer.pair, open_store, turn, world.clock, world.dice, world.client(peer.dial), witness, world.fatal)

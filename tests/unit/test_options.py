@@ -1,4 +1,5 @@
 import os
+import socket
 from dataclasses import fields
 from typing import Any
 
@@ -6,14 +7,20 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.settings import ChatSettings
-from chatproto.options import Options, default_data_directory, parse_retention
-from chatproto.services.node import NodeSettings, Retention
+from chatproto.options import Options, advertised_from, default_data_directory, parse_retention
+from chatproto.pair.log import PairSettings
+from chatproto.services.node import NodeSettings, PeerSettings, Retention
+from chatproto.services.registry import RegistrySettings
+
+
+def options_of(*arguments: str) -> Options:
+    options = Options()
+    options.parseOptions(list(arguments))
+    return options
 
 
 def parsed(*arguments: str) -> NodeSettings:
-    options = Options()
-    options.parseOptions(list(arguments))
-    return options.settings()
+    return options_of(*arguments).settings()
 
 
 class DefaultTests(SynchronousTestCase):
@@ -23,7 +30,13 @@ class DefaultTests(SynchronousTestCase):
     def test_without_options(self) -> None:
         self.assertEqual(
             parsed(),
-            NodeSettings("/state/chatproto/primary", ("tcp:4444",), ChatSettings(name="primary"), Retention()),
+            NodeSettings(
+                "/state/chatproto/primary",
+                ("tcp:4444",),
+                ChatSettings(name="primary"),
+                Retention(),
+                control="/state/chatproto/primary/control",
+            ),
         )
 
     def test_the_data_directory_is_named_after_the_node(self) -> None:
@@ -95,7 +108,13 @@ class OptionTests(SynchronousTestCase):
         )
         self.assertEqual(
             settings,
-            NodeSettings("/srv/chat", ("tcp:1", "tcp:2:interface=127.0.0.1"), chat, Retention(age_s=30 * 86400)),
+            NodeSettings(
+                "/srv/chat",
+                ("tcp:1", "tcp:2:interface=127.0.0.1"),
+                chat,
+                Retention(age_s=30 * 86400),
+                control="/srv/chat/control",
+            ),
         )
         usual = ChatSettings()
         same = [field.name for field in fields(chat) if getattr(chat, field.name) == getattr(usual, field.name)]
@@ -166,7 +185,134 @@ class OptionTests(SynchronousTestCase):
         text = Options().getUsage()
         for row in Options.optParameters:
             self.assertIn(f"--{row[0]}=", text)
+        for row in Options.optFlags:
+            self.assertIn(f"--{row[0]}", text)
         self.assertIn("--listen=", text)
+
+
+PEER = "--peer=tcp:west:4545"
+
+
+class PairTests(SynchronousTestCase):
+    def check_refused(self, *arguments: str, names: str) -> None:
+        error = self.assertRaises(UsageError, parsed, *arguments)
+        self.assertIn(names, str(error))
+
+    def test_a_node_alone_has_no_peer(self) -> None:
+        self.assertIsNone(parsed().peer)
+        self.assertEqual(parsed("--listen=tcp:4444:interface=127.0.0.1").chat.servers, [])
+
+    def test_a_peer_is_all_that_a_pair_needs(self) -> None:
+        self.assertEqual(
+            parsed(PEER).peer, PeerSettings("tcp:west:4545", PairSettings("primary"), "tcp:4545", registry="")
+        )
+
+    def test_everything(self) -> None:
+        settings = parsed(
+            "--role=secondary",
+            "--name=west",
+            "--peer=tcp:east:1",
+            "--peer-listen=tcp:2",
+            "--registry=tcp:north:3",
+            "--service=tea",
+            "--heartbeat=0.25",
+            "--suspect=1",
+            "--lease=2",
+            "--prefer-primary",
+            "--allow-data-loss",
+            "--data=/srv/chat",
+            "--advertise=west.example:4444",
+        )
+        pair = PairSettings(
+            name="west",
+            service="tea",
+            founder=False,
+            heartbeat_s=0.25,
+            suspect_s=1.0,
+            prefer_primary=True,
+            allow_data_loss=True,
+        )
+        self.assertEqual(settings.peer, PeerSettings("tcp:east:1", pair, "tcp:2", "tcp:north:3"))
+        self.assertEqual((settings.chat.name, settings.chat.servers), ("west", ["west.example:4444"]))
+        self.assertEqual(settings.control, "/srv/chat/control")
+        usual = PairSettings("usual")
+        same = [name for name in pair.__struct_fields__ if getattr(pair, name) == getattr(usual, name)]
+        self.assertEqual(same, [], "each has another value than usual here")
+
+    def test_what_is_for_a_pair_needs_a_peer(self) -> None:
+        for argument in (
+            "--role=secondary",
+            "--registry=tcp:north:4646",
+            "--peer-listen=tcp:4545",
+            "--prefer-primary",
+            "--allow-data-loss",
+        ):
+            self.check_refused(argument, names="--peer")
+
+    def test_spans_are_in_order(self) -> None:
+        for arguments in (
+            ("--heartbeat=0.6",),
+            ("--suspect=0.15",),
+            ("--suspect=0.9",),
+            ("--lease=0.6",),
+            ("--heartbeat=3", "--suspect=2", "--lease=1"),
+        ):
+            self.check_refused(PEER, *arguments, names="--heartbeat must be shorter than --suspect")
+            self.check_refused("--role=registry", *arguments, names="--heartbeat must be shorter than --suspect")
+        for name in ("heartbeat", "suspect", "lease"):
+            for value in ("0", "-1", "soon", "nan", "inf", ""):
+                self.check_refused(PEER, f"--{name}={value}", names=name)
+
+    def test_names_of_services(self) -> None:
+        for value in ("", "a/b", "x" * 65):
+            self.check_refused(PEER, f"--service={value}", names="service")
+
+    def test_a_pair_advertises_where_it_listens(self) -> None:
+        self.assertEqual(parsed(PEER).chat.servers, [f"{socket.gethostname()}:4444"])
+        self.assertEqual(parsed(PEER, "--listen=unix:/run/chat").chat.servers, [])
+        listen = ("--listen=unix:/run/chat", "--listen=tcp:5:interface=127.0.0.1", "--listen=tcp:6")
+        self.assertEqual(parsed(PEER, *listen).chat.servers, ["127.0.0.1:5"])
+        self.assertEqual(parsed(PEER, *listen, "--advertise=chat:9").chat.servers, ["chat:9"])
+
+    def test_addresses_of_endpoints(self) -> None:
+        here = socket.gethostname()
+        for listen, address in (
+            ("tcp:4444", f"{here}:4444"),
+            ("tcp:port=4444", f"{here}:4444"),
+            ("tcp:4444:interface=127.0.0.1", "127.0.0.1:4444"),
+            ("tcp:interface=127.0.0.1:port=4444", "127.0.0.1:4444"),
+            ("tcp:4444:interface=0.0.0.0:backlog=5", f"{here}:4444"),
+            ("tcp6:4444:interface=\\:\\:1", "[::1]:4444"),
+            ("tcp6:4444:interface=\\:\\:", f"{here}:4444"),
+            ("ssl:4444:privateKey=/etc/key.pem:interface=10.0.0.1", "10.0.0.1:4444"),
+            ("tcp:0", None),
+            ("tcp:nonsense", None),
+            ("tcp", None),
+            ("unix:/run/chat", None),
+            ("systemd:domain=INET:index=0", None),
+            ("", None),
+        ):
+            self.assertEqual(advertised_from(listen), address, listen)
+
+
+class RegistryTests(SynchronousTestCase):
+    def test_its_settings(self) -> None:
+        self.assertEqual(
+            options_of("--role=registry", "--data=/srv/names").registry_settings(), RegistrySettings("/srv/names")
+        )
+        options = options_of(
+            "--role=registry", "--registry-listen=tcp:1", "--heartbeat=0.25", "--suspect=1", "--lease=2", "--data=/srv"
+        )
+        self.assertEqual(options.registry_settings(), RegistrySettings("/srv", ("tcp:1",), 0.25, 1.0, 2.0))
+
+    def test_it_is_called_registry(self) -> None:
+        self.patch(os, "environ", {"XDG_STATE_HOME": "/state"})
+        self.assertEqual(options_of("--role=registry").registry_settings().data, "/state/chatproto/registry")
+
+    def test_it_has_no_peer(self) -> None:
+        for argument in (PEER, "--peer-listen=tcp:4545", "--registry=tcp:north:4646", "--prefer-primary"):
+            error = self.assertRaises(UsageError, options_of, "--role=registry", argument)
+            self.assertIn(argument.partition("=")[0], str(error))
 
 
 class RetentionTests(SynchronousTestCase):
@@ -308,6 +454,37 @@ class ConfigTests(SynchronousTestCase):
         except UsageError:
             return
         self.assertEqual(settings.chat.capacity, 8, "as with any other option, the last one counts")
+
+    def test_a_pair(self) -> None:
+        settings = self.with_config(
+            'role = "secondary"\npeer = "tcp:east:1"\npeer-listen = "tcp:2"\nregistry = "tcp:north:3"\n'
+            'service = "tea"\nheartbeat = 0.25\nsuspect = 1\nlease = 2.0\nprefer-primary = true\n'
+            "allow-data-loss = false\n"
+        )
+        pair = PairSettings("secondary", "tea", False, 0.25, 1.0, prefer_primary=True)
+        self.assertEqual(settings.peer, PeerSettings("tcp:east:1", pair, "tcp:2", "tcp:north:3"))
+
+    def test_a_registry(self) -> None:
+        path = self.write('role = "registry"\nregistry-listen = "tcp:1"\ndata = "/srv"\nlease = 2\n')
+        self.assertEqual(
+            options_of(f"--config={path}").registry_settings(), RegistrySettings("/srv", ("tcp:1",), lease_s=2.0)
+        )
+
+    def test_flags_are_true_or_false(self) -> None:
+        for value in ('"yes"', "1", '"true"', "[true]"):
+            self.check_refused(f'peer = "tcp:east:1"\nprefer-primary = {value}', "prefer-primary")
+        peer = self.with_config('peer = "tcp:east:1"\nprefer-primary = false', "--prefer-primary").peer
+        assert peer is not None
+        self.assertTrue(peer.pair.prefer_primary, "the command line wins")
+
+    def test_mistakes_of_pairs_are_named(self) -> None:
+        self.check_refused('role = "secondary"', "--peer")
+        self.check_refused('registry = "tcp:north:3"', "--registry")
+        self.check_refused("prefer-primary = true", "--prefer-primary")
+        self.check_refused('peer = "tcp:east:1"\nsuspect = 5', "--suspect")
+        self.check_refused('role = "monarch"', "role")
+        self.check_refused('peer = ["tcp:east:1"]', "peer")
+        self.check_refused("service = 5.5e", "")
 
     def test_listening_nowhere_is_refused(self) -> None:
         self.check_refused("listen = []", "listen")

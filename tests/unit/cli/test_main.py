@@ -4,6 +4,7 @@ import io
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,7 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 import chatproto.cli.chat
 from chatproto.cli import main
 from chatproto.cli.chat import ChatOptions
+from chatproto.cli.control import ControlFailed
+from chatproto.cli.demo import DemoFailed, DemoOptions
 from chatproto.cli.servers import Misuse
+from chatproto.cli.status import StatusFailed
 from chatproto.errors import StoreError
 
 
@@ -134,6 +138,87 @@ class Archive(CommandLineTestCase):
     def test_a_store_that_fails(self) -> None:
         with mock.patch("chatproto.cli.archive.archive", side_effect=StoreError("it is broken")):
             self.assertEqual(self.run_with("archive", "data"), (1, "", "chatproto: it is broken\n"))
+
+
+class Status(CommandLineTestCase):
+    def status(self, *arguments: str, **answer: Any) -> tuple[Any, int, str, str]:
+        """Run `status`; return what it came to be called with, its exit status, and what it wrote."""
+        with mock.patch("chatproto.cli.status.status", **answer) as asked:
+            found = self.run_with("status", *arguments)
+        return (asked.call_args if asked.called else None), *found
+
+    def test_the_defaults(self) -> None:
+        asked, status, out, error = self.status(return_value="a table")
+        self.assertEqual((status, out, error), (0, "a table\n", ""))
+        self.assertEqual(asked, mock.call(("127.0.0.1:4444",), timeout_s=3.0, tls=False, ca=None, json_wanted=False))
+
+    def test_everything(self) -> None:
+        arguments = ("east:1", "west:2", "--json", "--tls", "--ca", "ca.pem", "--timeout", "0.5")
+        asked, *_ = self.status(*arguments, return_value="")
+        self.assertEqual(asked, mock.call(("east:1", "west:2"), timeout_s=0.5, tls=True, ca="ca.pem", json_wanted=True))
+
+    def test_nobody_answers(self) -> None:
+        _, status, out, error = self.status(side_effect=StatusFailed("east:1: refused"))
+        self.assertEqual((status, out, error), (1, "", "chatproto: east:1: refused\n"))
+
+    def test_wrong_usage(self) -> None:
+        self.assertEqual(self.status(side_effect=Misuse("no such thing"))[1:], (2, "", "chatproto: no such thing\n"))
+        for arguments in (("--ca", "ca.pem"), ("--timeout", "0"), ("--timeout", "nan"), ("--nonsense",)):
+            asked, status, out, _ = self.status(*arguments)
+            self.assertEqual((asked, status, out), (None, 2, ""), arguments)
+
+
+class Switchover(CommandLineTestCase):
+    def test_done(self) -> None:
+        with mock.patch("chatproto.cli.control.command", return_value="west leads") as command:
+            self.assertEqual(self.run_with("switchover", "data"), (0, "west leads\n", ""))
+        command.assert_called_once_with("data", "switchover")
+
+    def test_refused(self) -> None:
+        with mock.patch("chatproto.cli.control.command", side_effect=ControlFailed("no node runs on data")):
+            self.assertEqual(self.run_with("switchover", "data"), (1, "", "chatproto: no node runs on data\n"))
+
+    def test_it_needs_a_directory(self) -> None:
+        self.assertEqual(self.run_with("switchover")[:2], (2, ""))
+
+
+class Demo(CommandLineTestCase):
+    def demo(self, *arguments: str, **answer: Any) -> tuple[DemoOptions | None, int, str, str]:
+        with mock.patch("chatproto.cli.demo.demo", **answer) as demo:
+            found = self.run_with("demo", *arguments)
+        if demo.called:
+            with redirect_stdout(io.StringIO()) as out:
+                demo.call_args.args[1]("what it says")
+            self.assertEqual(out.getvalue(), "what it says\n")
+        return (demo.call_args.args[0] if demo.called else None), *found
+
+    def test_the_defaults(self) -> None:
+        self.assertEqual(self.demo(), (DemoOptions(None, 4444, None), 0, "", ""))
+
+    def test_everything(self) -> None:
+        options, *_ = self.demo("--data", "there", "--port", "5600", "--kill-primary-after", "2.5")
+        self.assertEqual(options, DemoOptions("there", 5600, 2.5))
+
+    def test_it_cannot_be_started(self) -> None:
+        found = self.demo(side_effect=DemoFailed("port 4445 cannot be used"))
+        self.assertEqual(found[1:], (1, "", "chatproto: port 4445 cannot be used\n"))
+
+    def test_values_that_make_no_sense(self) -> None:
+        for arguments in (
+            ("--port", "0"),
+            ("--port", "65532"),
+            ("--port", "9" * 5000),
+            ("--port", "-1"),
+            ("--port", "http"),
+            ("--kill-primary-after", "0"),
+            ("--kill-primary-after", "soon"),
+            ("there",),
+        ):
+            options, status, out, error = self.demo(*arguments)
+            self.assertEqual((options, status, out), (None, 2, ""), arguments)
+            self.assertIn(arguments[0], error)
+        options, *_ = self.demo("--port", "65531")
+        self.assertEqual(options, DemoOptions(None, 65531, None))
 
 
 class Imports(SynchronousTestCase):

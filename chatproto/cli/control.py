@@ -1,0 +1,36 @@
+"""Commands for a running node, over the socket in its data directory."""
+
+import os
+import socket
+
+from chatproto.errors import ChatprotoError
+
+ANSWER_S_MAX = 15.0
+
+
+class ControlFailed(ChatprotoError):
+    """The node refused, or was not reached."""
+
+
+def command(directory: str, line: str) -> str:
+    """Have the node that runs on a data directory do something; return what it says of it.
+
+    Raises:
+        ControlFailed: it refused, with its reason; or no node runs there.
+    """
+    path = os.path.join(directory, "control")
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            link.settimeout(ANSWER_S_MAX)
+            link.connect(path)
+            link.sendall(line.encode() + b"\n")
+            with link.makefile("r", encoding="utf-8") as said:
+                answer = said.readline().strip()
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise ControlFailed(f"no node runs on {directory}") from None
+    except OSError as error:
+        raise ControlFailed(f"{path}: {error.strerror or error}") from None
+    outcome, _, why = answer.partition(": ")
+    if outcome != "done":
+        raise ControlFailed(why or "the node ended before it answered")
+    return why

@@ -1,0 +1,175 @@
+"""`chatproto status`: how each server stands, and whether one of them can be lost now."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
+
+from chatproto.chat.messages import NONSENSE, Status, StatusAsked, encode
+from chatproto.cli.servers import endpoint
+from chatproto.errors import ChatprotoError
+
+LINE_BYTES_MAX = 1024 * 1024
+
+_status = msgspec.json.Decoder(Status)
+
+
+class Unanswered(msgspec.Struct, frozen=True):
+    """A server that did not say how it stands."""
+
+    why: str
+
+
+Answer = Status | Unanswered
+
+
+class StatusFailed(ChatprotoError):
+    """No server has answered."""
+
+
+class _Inquiry(LineOnlyReceiver):
+    """Asks a server how it stands, as its first line: that makes no session."""
+
+    delimiter = b"\n"
+    MAX_LENGTH = LINE_BYTES_MAX
+    transport: ITCPTransport
+
+    def __init__(self, answered: "Deferred[Answer]") -> None:
+        self._answered = answered
+
+    def connectionMade(self) -> None:
+        """Ask."""
+        self.sendLine(encode(StatusAsked()).rstrip(b"\n"))
+
+    def lineReceived(self, line: bytes) -> None:
+        """Take the answer."""
+        try:
+            self._answer(_status.decode(line))
+        except NONSENSE:
+            self._answer(Unanswered("it does not speak this protocol"))
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Note that there will be no answer."""
+        self._answer(Unanswered("it closed the connection"))
+
+    def _answer(self, answer: Answer) -> None:
+        if not self._answered.called:
+            self._answered.callback(answer)
+
+
+def inquire(reactor: Any, server: str, timeout_s: float, tls: bool, ca: str | None) -> "Deferred[Answer]":
+    """Ask a server how it stands; always answered, within `timeout_s` seconds.
+
+    Raises:
+        Misuse: there can be no such server.
+    """
+    answered: Deferred[Answer] = Deferred()
+    factory = Factory.forProtocol(lambda: _Inquiry(answered))
+    factory.noisy = False
+    connecting: Deferred[Any] = endpoint(reactor, server, tls=tls, ca=ca).connect(factory)
+
+    def refused(failure: Failure) -> None:
+        if not answered.called:
+            answered.callback(Unanswered(failure.getErrorMessage()))
+
+    connecting.addErrback(refused)
+    # A server that was stopped takes connections and answers nothing.
+    timer = reactor.callLater(timeout_s, lambda: refused(Failure(StatusFailed(f"no answer in {timeout_s:g} s"))))
+
+    def tidy(answer: Answer) -> Answer:
+        if timer.active():
+            timer.cancel()
+        return answer
+
+    return answered.addCallback(tidy)
+
+
+def verdict(answers: Sequence[Answer]) -> tuple[bool, str]:
+    """Return whether a server can be lost now without losing anything or waiting, and why, in one sentence."""
+    known = [answer for answer in answers if isinstance(answer, Status)]
+    if not known:
+        return False, "no server answers"
+    states = {status.redundancy for status in known}
+    if states == {"single"}:
+        return False, "there is one server only"
+    leaders = [status for status in known if status.role == "leader" and status.serving]
+    if not leaders:
+        return False, "no server that answers leads"
+    if len({status.epoch for status in known}) > 1 or len(leaders) > 1:
+        return False, "the servers are of different minds who leads; ask again"
+    if leaders[0].redundancy != "paired":
+        return False, f"{leaders[0].server} is {leaders[0].redundancy}: it alone holds every message"
+    unheard = len(answers) - len(known)
+    if unheard:
+        return True, f"both hold every message, though {unheard} did not answer here"
+    return True, "both hold every message"
+
+
+def table(servers: Sequence[str], answers: Sequence[Answer]) -> str:
+    """Return what the servers say as a table, and the verdict under it."""
+    heads = ("SERVER", "NAME", "ROLE", "EPOCH", "REDUNDANCY", "CLIENTS", "LAG")
+    rows: list[tuple[str, ...]] = [heads]
+    for server, answer in zip(servers, answers, strict=True):
+        if isinstance(answer, Unanswered):
+            rows.append((server, f"- {answer.why}"))
+            continue
+        behind = ", ".join(f"{peer.name} {peer.lag}" for peer in answer.peers if answer.role == "leader") or "-"
+        clients = f"{answer.clients} of {answer.capacity}"
+        role = answer.role if answer.serving else f"{answer.role}, not serving"
+        rows.append((server, answer.server, role, str(answer.epoch), answer.redundancy, clients, behind))
+    whole = [row for row in rows if len(row) == len(heads)]
+    widths = [max(len(row[column]) for row in whole) for column in range(len(heads))]
+    widths[0] = max(len(row[0]) for row in rows)
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip() for row in rows]
+    can, why = verdict(answers)
+    lines.append(f"Can I lose a server now? {'Yes' if can else 'No'}: {why}.")
+    return "\n".join(lines)
+
+
+def as_json(servers: Sequence[str], answers: Sequence[Answer]) -> str:
+    """Return what the servers say as one JSON object."""
+    can, why = verdict(answers)
+    said = [
+        {"address": server, "error": answer.why}
+        if isinstance(answer, Unanswered)
+        else {"address": server, **msgspec.to_builtins(answer)}
+        for server, answer in zip(servers, answers, strict=True)
+    ]
+    return json.dumps({"servers": said, "can_lose_one": can, "why": why})
+
+
+def status(servers: Sequence[str], *, timeout_s: float, tls: bool, ca: str | None, json_wanted: bool) -> str:
+    """Ask the servers and return what to print.
+
+    Raises:
+        Misuse: there can be no such server.
+        StatusFailed: none of them has answered.
+    """
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+    asking = gatherResults([inquire(reactor, server, timeout_s, tls, ca) for server in servers])
+    answers: list[Answer] = []
+
+    def ask() -> None:
+        asking.addCallback(answers.extend)
+        asking.addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(ask)
+    reactor.run()
+    if all(isinstance(answer, Unanswered) for answer in answers):
+        raise StatusFailed(
+            "; ".join(
+                f"{server}: {answer.why}"
+                for server, answer in zip(servers, answers, strict=True)
+                if isinstance(answer, Unanswered)
+            )
+        )
+    return as_json(servers, answers) if json_wanted else table(servers, answers)

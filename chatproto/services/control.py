@@ -1,0 +1,133 @@
+"""The socket in a node's data directory over which an operator tells the node what to do.
+
+Whoever may write to the data directory may use it. A line with a command comes in; lines that say what happens
+go out, the last of them beginning with `done` or `refused`.
+"""
+
+import os
+from collections.abc import Callable
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import quoteStringArgument
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.protocols.basic import LineOnlyReceiver
+
+from chatproto.chat.server import ChatServer
+from chatproto.pair.log import PairLog
+from chatproto.world import World
+
+LOOK_EVERY_S = 0.01
+SWITCHOVER_S_MAX = 5.0
+
+log = Logger()
+
+
+class ControlLink(LineOnlyReceiver):
+    """One operator's connection."""
+
+    delimiter = b"\n"
+    MAX_LENGTH = 1024
+    factory: "ControlFactory"
+
+    def lineReceived(self, line: bytes) -> None:
+        """Do what a line says."""
+        command = self.factory.commands.get(line.strip())
+        if command is None:
+            known = b", ".join(sorted(self.factory.commands))
+            self.sendLine(b"refused: the commands are " + known)
+        else:
+            command(self.say)
+
+    def say(self, text: str) -> None:
+        """Send a line, if somebody still listens."""
+        if self.transport is not None and self.connected:
+            self.sendLine(text.encode())
+
+
+class ControlFactory(Factory):
+    """Makes the connections of operators."""
+
+    noisy = False
+
+    def __init__(self, commands: dict[bytes, Callable[[Callable[[str], None]], None]]) -> None:
+        """Offer commands; each is called with what says something to whoever asked."""
+        self.commands = commands
+
+    def buildProtocol(self, addr: IAddress | None) -> ControlLink:  # type: ignore[override]
+        """Make the link of a connection."""
+        link = ControlLink()
+        link.factory = self
+        return link
+
+
+class ControlService(Service):
+    """Listens for operators while it runs."""
+
+    def __init__(self, world: World, path: str, server: ChatServer, pair: PairLog | None) -> None:
+        """Take commands for a node on a Unix socket at a path."""
+        self._world = world
+        self._path = path
+        self._server = server
+        self._pair = pair
+        self._port: IListeningPort | None = None
+        self._waiting: IDelayedCall | None = None
+
+    def startService(self) -> None:
+        """Listen. A node that cannot is not stopped by it: nobody chats over this."""
+        super().startService()
+        try:
+            # The data directory is locked by this process: whoever left that socket is gone.
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            return self._failed(error.strerror or "")
+        endpoint = self._world.server(f"unix:{quoteStringArgument(self._path)}:mode=600")
+        listening = endpoint.listen(ControlFactory({b"switchover": self.switchover}))
+        listening.addCallbacks(self._listening, lambda failure: self._failed(failure.getErrorMessage()))
+
+    def _listening(self, port: IListeningPort) -> None:
+        self._port = port
+
+    def _failed(self, reason: str) -> None:
+        log.warn("operators' commands cannot be taken on {path}: {reason}", path=self._path, reason=reason)
+
+    def stopService(self) -> "Deferred[None] | None":
+        """Stop listening."""
+        super().stopService()
+        if self._waiting is not None and self._waiting.active():
+            self._waiting.cancel()
+        port, self._port = self._port, None
+        return port.stopListening() if port is not None else None
+
+    def switchover(self, say: Callable[[str], None]) -> None:
+        """Hand leadership to the other node, and say what came of it."""
+        pair = self._pair
+        if pair is None:
+            say("refused: this node is alone; a switchover needs a pair")
+        elif not pair.replica.leads:
+            leader = pair.replica.configuration.leader if pair.replica.configuration is not None else "nobody"
+            say(f"refused: {leader} leads, so it is there that leadership can be handed over")
+        elif pair.redundancy != "paired":
+            say(f"refused: the pair is {pair.redundancy}; leadership is handed over only while it is paired")
+        elif not pair.hand_over():
+            say("refused: another change is under way, or the registry is not reached; look at the log, or try again")
+        else:
+            self._see_handed_over(pair, say, self._world.clock.seconds())
+
+    def _see_handed_over(self, pair: PairLog, say: Callable[[str], None], begun: float) -> None:
+        took_s = self._world.clock.seconds() - begun
+        found = pair.replica.configuration
+        if found is not None and found.leader != pair.settings.name:
+            clients = len(self._server.seats)
+            say(
+                f"done: {found.leader} leads since epoch {found.epoch}; it took {took_s * 1000:.0f} ms, in which "
+                f"messages waited and none was refused; {clients} clients of this node stay connected"
+            )
+        elif pair.replica.role.value != "handing" or took_s > SWITCHOVER_S_MAX:
+            say("refused: the handover was given up, and this node leads as before; look at the log of both nodes")
+        else:
+            self._waiting = self._world.clock.callLater(LOOK_EVERY_S, self._see_handed_over, pair, say, begun)

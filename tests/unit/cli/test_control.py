@@ -1,0 +1,78 @@
+"""Tests for chatproto.cli.control: a command to a node over the socket in its data directory."""
+
+import os
+import socket
+import threading
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from chatproto.cli import control
+from chatproto.cli.control import ControlFailed, command
+
+
+class CommandTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = self.mktemp()
+        os.mkdir(self.directory)
+        self.heard: list[bytes] = []
+
+    def answer(self, *answer: bytes) -> str:
+        """Ask a node that answers so, in these pieces; return what the command says."""
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(os.path.join(self.directory, "control"))
+            listening.listen()
+            listening.settimeout(10)
+
+            def node() -> None:
+                connection, _ = listening.accept()
+                with connection:
+                    self.heard.append(connection.recv(1000))
+                    for piece in answer:
+                        connection.sendall(piece)
+
+            thread = threading.Thread(target=node)
+            thread.start()
+            try:
+                return command(self.directory, "switchover")
+            finally:
+                thread.join(10)
+
+    def check_failed(self, why: str, *answer: bytes) -> None:
+        error = self.assertRaises(ControlFailed, self.answer, *answer)
+        self.assertEqual(str(error), why)
+
+    def test_done(self) -> None:
+        self.assertEqual(self.answer(b"done: west leads: since epoch 4\n"), "west leads: since epoch 4")
+        self.assertEqual(self.heard, [b"switchover\n"])
+
+    def test_an_answer_in_pieces(self) -> None:
+        self.assertEqual(self.answer(b"do", b"ne: west ", b"leads\nmore\n"), "west leads")
+
+    def test_refused(self) -> None:
+        self.check_failed("west leads", b"refused: west leads\n")
+
+    def test_a_node_that_ends_meanwhile(self) -> None:
+        self.check_failed("the node ended before it answered")
+
+    def test_no_node(self) -> None:
+        for directory in (self.directory, os.path.join(self.directory, "nowhere")):
+            error = self.assertRaises(ControlFailed, command, directory, "switchover")
+            self.assertEqual(str(error), f"no node runs on {directory}")
+
+    def test_a_node_that_was_killed(self) -> None:
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(os.path.join(self.directory, "control"))
+        error = self.assertRaises(ControlFailed, command, self.directory, "switchover")
+        self.assertEqual(str(error), f"no node runs on {self.directory}")
+
+    def test_a_node_that_does_not_answer(self) -> None:
+        with socket.socket(socket.AF_UNIX) as listening, mock.patch.object(control, "ANSWER_S_MAX", 0.05):
+            listening.bind(os.path.join(self.directory, "control"))
+            listening.listen()
+            error = self.assertRaises(ControlFailed, command, self.directory, "switchover")
+        self.assertIn("timed out", str(error))
+
+    def test_a_path_that_no_socket_can_have(self) -> None:
+        error = self.assertRaises(ControlFailed, command, os.path.join(self.directory, "x" * 200), "switchover")
+        self.assertIn("control", str(error))
