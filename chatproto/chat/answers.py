@@ -30,6 +30,7 @@ from chatproto.chat.seat import Seat
 from chatproto.chat.settings import ChatSettings
 from chatproto.log.interface import ILog, Slice
 
+ADDRESS_CHARS_MAX = 256
 PAGE_BYTES_READ_MAX = 4 * 1024 * 1024
 
 log = Logger()
@@ -182,7 +183,10 @@ class Answers:
     def _contact(self, seat: Seat, asked: ContactAsked) -> None:
         sender = seat.session.member
         if asked.address is not None:
-            seat.address = asked.address[:256]
+            if len(asked.address) > ADDRESS_CHARS_MAX:
+                seat.send(encode(Error("bad-request", f"an address has at most {ADDRESS_CHARS_MAX} characters")))
+                return
+            seat.address = asked.address or None
         if asked.identity is None or sender is None:
             return
         member = self._hall.identities.get(asked.identity)

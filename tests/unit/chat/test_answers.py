@@ -273,11 +273,22 @@ class PrivateTests(AnswersTestCase):
         self.assertNotEqual(self.door.lines()[0]["token"], mine["token"])
 
     def test_an_address_may_be_offered_and_asked_for_at_once(self) -> None:
-        self.ask(self.other_seat, ContactAsked("127.0.0.1:5" * 100))
+        self.ask(self.other_seat, ContactAsked("a" * 256))
         self.ask(self.seat, ContactAsked("127.0.0.1:6", "beth"))
         self.assertEqual(self.seat.address, "127.0.0.1:6")
         (contact,) = self.door.lines()
         self.assertEqual(len(contact["address"]), 256)
+
+    def test_an_address_that_is_too_long_changes_nothing(self) -> None:
+        self.ask(self.seat, ContactAsked("127.0.0.1:6"), ContactAsked("a" * 257))
+        self.assertEqual(
+            ([line["code"] for line in self.door.lines()], self.seat.address), (["bad-request"], "127.0.0.1:6")
+        )
+
+    def test_an_offer_is_taken_back(self) -> None:
+        self.ask(self.other_seat, ContactAsked("127.0.0.1:6"), ContactAsked(""))
+        self.ask(self.seat, ContactAsked(identity="beth"))
+        self.assertEqual([line["code"] for line in self.door.lines()], ["no-address"])
 
     def test_whoever_accepts_no_connections(self) -> None:
         self.ask(self.seat, ContactAsked(identity="beth"), ContactAsked(identity="x" * 100))

@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.chat.acts import Create, Depart, Destroy, Enter, Forget, Move
+from chatproto.chat.acts import Adopt, Create, Depart, Destroy, Enter, Forget, Move
 from chatproto.chat.hall import Hall, Room
 from chatproto.chat.messages import (
     Ack,
@@ -597,9 +597,9 @@ class ReplayTests(CheckerTests):
         self.scribe.act(Create("k", "jokes"))
         self.scribe.act(Create("l", "tales"))
         self.scribe.act(Move("l", "jokes", 0.0))
-        self.scribe.act(Depart("k"))
+        self.scribe.act(Depart("k", "node"))
         self.assertEqual(forsaken(), set())
-        self.scribe.act(Depart("l", lost=True))
+        self.scribe.act(Depart("l", "node", lost=True))
         self.assertEqual(forsaken(), {"jokes"})
         self.assertEqual(list(self.chronicle.hall.rooms), ["MainHall", "jokes", "tales"])
         self.scribe.enter("m", "chen")
@@ -608,6 +608,17 @@ class ReplayTests(CheckerTests):
         self.scribe.act(Move("m", "MainHall", 0.0))
         self.assertNotIn("jokes", self.chronicle.hall.rooms)
         self.assertEqual(forsaken(), set())
+
+    def test_rooms_of_those_who_were_lost_with_their_node(self) -> None:
+        replay = Replay(self.chronicle)
+        self.scribe.enter("k", "adel")
+        self.scribe.enter("l", "bram")
+        self.scribe.act(Create("k", "jokes"))
+        self.scribe.act(Move("l", "jokes", 0.0))
+        self.scribe.act(Depart("k", "node"))
+        self.scribe.act(Adopt("node"))
+        replay.check(self.live(), self.chronicle.position)
+        self.assertEqual((replay.forsaken, replay.hall.members), ({"jokes"}, {}))
 
 
 class BehindTests(CheckerTests):
