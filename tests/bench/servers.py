@@ -11,13 +11,21 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
 PROJECT = BENCH.parent.parent
 RESULTS = BENCH / "results"
 FANBENCH = BENCH / "fanbench" / "build" / "fanbench"
+
+# Every limit of ours that would slow a load generator.
+UNLIMITED = (
+    "--capacity=1000000",
+    "--rate-limit=10000000",
+    "--connections-per-address-max=1000000",
+    "--greet-after=0.02",
+)
 
 START_S_MAX = 30.0
 STOP_S_MAX = 15.0
@@ -28,13 +36,16 @@ class BenchError(Exception):
     """The measurement cannot go on; the text says why in one line."""
 
 
-def _cores() -> tuple[set[int], set[int]]:
-    """Return (cores of the servers, cores of the load)."""
+def _cores() -> tuple[set[int], set[int], set[int]]:
+    """Return (cores of the servers, of a leader's follower, of the load)."""
     allowed = sorted(os.sched_getaffinity(0))
-    return ({allowed[0]}, set(allowed[1:])) if len(allowed) > 1 else (set(allowed), set(allowed))
+    if len(allowed) < 4:
+        load = set(allowed[1:]) or set(allowed)
+        return set(allowed[:1]), load, load
+    return set(allowed[:1]), set(allowed[1:2]), set(allowed[2:])
 
 
-SERVER_CORES, LOAD_CORES = _cores()
+SERVER_CORES, FOLLOWER_CORES, LOAD_CORES = _cores()
 
 
 def raise_open_files_limit() -> int:
@@ -91,24 +102,89 @@ def forget_memory_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
+class Daemon:
+    """A process that may be killed and started again, on the same data and the same ports."""
+
+    def __init__(self, name: str, command: Sequence[str], folder: Path, cores: set[int] | None = None) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._command = list(command)
+        self._folder = folder
+        self._cores = cores
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        assert not self.alive()
+        cores = self._cores
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                # So that a daemon of ours finds `finelog`.
+                env={**os.environ, "PYTHONPATH": str(PROJECT)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=None if cores is None else lambda: os.sched_setaffinity(0, cores),
+            )
+
+    def kill(self) -> None:
+        """`kill -9`; returns at once."""
+        assert self._process is not None
+        self._process.kill()
+
+    def wait(self) -> None:
+        """Wait until it is gone."""
+        assert self._process is not None
+        self._process.wait(STOP_S_MAX)
+
+    def stop(self) -> None:
+        if self._process is None or not self.alive():
+            return
+        self._process.terminate()
+        try:
+            self.wait()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.wait()
+
+    def last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").strip().splitlines() if self.log.exists() else []
+        return " / ".join(lines[-3:]) or "it said nothing"
+
+
 @dataclass
 class Running:
-    """A server that answers, until `stop`."""
+    """A server that answers."""
 
     name: str
     dialect: str
     port: int
-    process: "subprocess.Popen[bytes]"
-    data: Path
-    log: Path
-    command: list[str] = field(default_factory=list)
+    daemon: Daemon
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        return self.daemon.pid
+
+    @property
+    def followers(self) -> list[int]:
+        """Processes that work for this one, whose CPU is told apart."""
+        return []
 
     def alive(self) -> bool:
-        return self.process.poll() is None
+        return self.daemon.alive()
+
+    def fault(self) -> str:
+        """What makes figures of it worthless; empty if nothing does."""
+        return "" if self.alive() else f"the server ended: {self.last_words()}"
 
     def wait_until_quiet(self) -> None:
         """Return when it has used no CPU for a fifth of a second: its goodbyes are said."""
@@ -122,18 +198,7 @@ class Running:
             before = after
 
     def last_words(self) -> str:
-        lines = self.log.read_text(errors="replace").strip().splitlines()
-        return " / ".join(lines[-3:]) or "it said nothing"
-
-    def stop(self) -> None:
-        if not self.alive():
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_S_MAX)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait(STOP_S_MAX)
+        return self.daemon.last_words()
 
 
 class Server:
@@ -160,24 +225,15 @@ class Server:
             raise BenchError(f"{self.name} is not installed")
         with data_directory() as data:
             port = free_port()
-            command = self.command(self._found, port, data)
-            log = data / "output.log"
-            with log.open("wb") as output:
-                process = subprocess.Popen(
-                    command,
-                    cwd=data,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    preexec_fn=lambda: os.sched_setaffinity(0, SERVER_CORES),
-                )
-            server = Running(self.name, self.dialect, port, process, data, log, command)
+            daemon = Daemon(self.name, self.command(self._found, port, data), data, SERVER_CORES)
+            server = Running(self.name, self.dialect, port, daemon)
+            daemon.start()
             try:
                 self._wait_for_port(server)
                 server.wait_until_quiet()
                 yield server
             finally:
-                server.stop()
+                daemon.stop()
 
     def _wait_for_port(self, server: Running) -> None:
         end = time.monotonic() + START_S_MAX
@@ -197,7 +253,7 @@ class Ours(Server):
 
     def __init__(self, extra: Sequence[str] = ()) -> None:
         super().__init__("ours", "jsonroom", str(Path(sys.executable).with_name("twistd")))
-        self._extra = list(extra)
+        self.extra = list(extra)
 
     def command(self, program: str, port: int, data: Path) -> list[str]:
         return [
@@ -208,11 +264,8 @@ class Ours(Server):
             "--role=primary",
             f"--data={data / 'node'}",
             f"--listen=tcp:{port}:interface=127.0.0.1:backlog=1024",
-            "--capacity=1000000",
-            "--rate-limit=10000000",
-            "--connections-per-address-max=1000000",
-            "--greet-after=0.02",
-            *self._extra,
+            *UNLIMITED,
+            *self.extra,
         ]
 
     def version(self) -> str:

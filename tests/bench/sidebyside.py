@@ -1,12 +1,14 @@
-"""Fan-out side by side: our node, Redis pub/sub and core NATS under the same load, in the same minutes.
+"""Fan-out side by side: our node, our pair, Redis pub/sub and core NATS under the same load, in the same minutes.
 
-Only ratios of one round are worth quoting. Each server has one core, the load generator the others;
-all servers are up at once and take turns within each shape, so that whatever else the machine
-does hits them alike. Idle connections are measured on a fresh server, because memory that an
-earlier load has freed would hide them.
+Only ratios of one round are worth quoting. Each server has one core, the same one, the load generator the
+others; all servers are up at once and take turns within each shape, so that whatever else the machine
+does hits them alike. Of the pair, the leader has that core and gets the load, and its CPU is what deliveries
+are reckoned by; the follower has a core of its own, and its CPU is told apart. Idle connections are measured
+on a fresh server, because memory that an earlier load has freed would hide them.
 
     make bench                                        five rounds (ROUNDS=3: three)
     make bench ARGS="--shapes w64,idle --servers ours,redis"
+    make bench ARGS="--shapes w1,w64,n1000,p100,n10,lat10 --servers ours,pair,redis"
     make bench ARGS="--from tests/bench/results/latest.json --plot docs/performance.svg --markdown"
 """
 
@@ -26,8 +28,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.bench.deployment import OurPair
 from tests.bench.servers import (
     FANBENCH,
+    FOLLOWER_CORES,
     LOAD_CORES,
     PROJECT,
     RESULTS,
@@ -43,6 +47,9 @@ from tests.bench.servers import (
     raise_open_files_limit,
 )
 
+COMPARED = [("ours", "redis"), ("ours", "nats"), ("pair", "redis"), ("pair", "ours")]
+"""Which server is set against which."""
+GENERATOR_THREADS_MAX = 3
 ROUNDS_MAX = 100
 RUN_S_MAX = 90
 IDLE_S_MAX = 600
@@ -106,6 +113,7 @@ MEASURES = [
         ("w1", "w64", "p100", "n1000", "n10", "e20"),
         True,
     ),
+    Measure("follower_share", "CPU of the follower : leader", "", ("w1", "w64", "p100", "n1000", "n10"), False),
     Measure("p50_us", "latency p50", "µs", ("lat10",), more_is_better=False),
     Measure("p99_us", "latency p99", "µs", ("lat10",), more_is_better=False),
     Measure("kib_per_connection", "memory per idle connection", "KiB", ("idle",), more_is_better=False),
@@ -135,6 +143,7 @@ _LOADED = {
     "server_cpu_s": rf"srv cpu {_NUMBER}s",
     "deliveries_per_cpu_s": rf"\({_NUMBER} deliv/cpu-s\)",
     "generator_cpu_s": rf"gen cpu {_NUMBER}s",
+    "follower_cpu_s": rf"more cpu {_NUMBER}s",
     "setups_per_s": rf"setup {_NUMBER}/s",
 }
 _IDLE = {
@@ -160,14 +169,16 @@ def parse(line: str, patterns: dict[str, str]) -> dict[str, float]:
 def measure(server: Running, shape: Shape, round_: int) -> Run:
     """Run one shape against one server. Whatever goes wrong stands in the run's `fault`."""
     run = Run(round_, shape.name, server.name)
-    if not server.alive():
-        run.fault = f"the server had ended: {server.last_words()}"
+    run.fault = server.fault()
+    if run.fault:
         return run
     idle = shape.name == IDLE.name
     limit_s = IDLE_S_MAX if idle else RUN_S_MAX
     # A room of its own for each run: an archive of an earlier one would be replayed to all who join.
     command = [str(FANBENCH), "-d", server.dialect, "-p", str(server.port), "-x", str(server.pid)]
-    command += ["-l", shape.name, "-k", f"room{shape.name}r{round_}", "-b", "100", "-T", "3"]
+    command += ["-X", ",".join(map(str, server.followers))] if server.followers else []
+    threads = min(GENERATOR_THREADS_MAX, len(LOAD_CORES))
+    command += ["-l", shape.name, "-k", f"room{shape.name}r{round_}", "-b", "100", "-T", str(threads)]
     command += ["-t", str(limit_s), *shape.arguments_for(server.dialect)]
     try:
         load = subprocess.run(
@@ -185,11 +196,12 @@ def measure(server: Running, shape: Shape, round_: int) -> Run:
     faults = _FAULT.findall(load.stdout) + load.stderr.strip().splitlines()[:2]
     if load.stdout.strip():
         run.figures = parse(load.stdout, _IDLE if idle else _LOADED)
+        if server.followers and run.figures["server_cpu_s"] > 0:
+            run.figures["follower_share"] = run.figures["follower_cpu_s"] / run.figures["server_cpu_s"]
     elif not faults:
         faults = [f"the load generator ended with status {load.returncode} and said nothing"]
-    if not server.alive():
-        faults.append(f"the server ended: {server.last_words()}")
-    run.fault = "; ".join(faults)
+    faults.append(server.fault())
+    run.fault = "; ".join(filter(None, faults))
     server.wait_until_quiet()
     return run
 
@@ -218,7 +230,8 @@ def measure_all(
                         tell(runs[-1])
     if IDLE in shapes:
         for round_ in range(1, idle_rounds + 1):
-            for server_kind in servers:
+            # The follower of a pair has no connections.
+            for server_kind in [server for server in servers if server.name != "pair"]:
                 with server_kind.running() as server:
                     runs.append(measure(server, IDLE, round_))
                     tell(runs[-1])
@@ -238,6 +251,8 @@ def describe_run(run: Run) -> str:
             f"  p50 {figures['p50_us']:.0f} µs  p99 {figures['p99_us']:.0f} µs"
             f"  server CPU {figures['server_cpu_s']:.2f} s"
         )
+        if "follower_share" in figures:
+            text += f"  follower CPU {figures['follower_cpu_s']:.2f} s"
     return text + (f"\n  !!!!  {run.server}, {run.shape}: {run.fault}" if run.fault else "")
 
 
@@ -274,9 +289,9 @@ def figures_of(runs: Sequence[dict[str, Any]], measure: Measure, shape: str, ser
 
 
 def summarise(runs: Sequence[dict[str, Any]], servers: Sequence[str]) -> list[dict[str, Any]]:
-    """Per measure and shape: each server's spread, and the spread of our ratio to each peer, round by round.
+    """Per measure and shape: each server's spread, and the spread of the ratios of `COMPARED`, round by round.
 
-    A ratio above 1 always means that ours is better: more deliveries, less time, less memory.
+    A ratio above 1 always means that the first one is better: more deliveries, less time, less memory.
     """
     summary = []
     for measure in MEASURES:
@@ -284,15 +299,13 @@ def summarise(runs: Sequence[dict[str, Any]], servers: Sequence[str]) -> list[di
             figures = {server: figures_of(runs, measure, shape, server) for server in servers}
             if not any(figures.values()):
                 continue
-            ours = figures.get("ours", {})
             ratios = {}
-            for peer in servers:
-                theirs = figures[peer]
-                if peer != "ours":
-                    ratios[peer] = spread(
-                        ours[n] / theirs[n] if measure.more_is_better else theirs[n] / ours[n]
-                        for n in sorted(ours.keys() & theirs.keys())
-                    )
+            for one, other in compared(servers):
+                first, second = figures[one], figures[other]
+                ratios[f"{one} : {other}"] = spread(
+                    first[n] / second[n] if measure.more_is_better else second[n] / first[n]
+                    for n in sorted(first.keys() & second.keys())
+                )
             spreads = {server: spread(figures[server].values()) for server in servers}
             summary.append(
                 {
@@ -307,9 +320,15 @@ def summarise(runs: Sequence[dict[str, Any]], servers: Sequence[str]) -> list[di
     return summary
 
 
+def compared(servers: Sequence[str]) -> list[tuple[str, str]]:
+    return [(one, other) for one, other in COMPARED if one in servers and other in servers]
+
+
 def figure(value: float, unit: str) -> str:
     if unit == "k":
         return f"{value / 1000:,.0f} k"
+    if not unit:
+        return f"{value:.2f}"
     return f"{value:,.1f} {unit}" if value < 100 else f"{value:,.0f} {unit}"
 
 
@@ -321,16 +340,16 @@ def with_range(entry: dict[str, float], say: Callable[[float], str]) -> str:
 
 def rows(results: dict[str, Any]) -> list[list[str]]:
     names: list[str] = results["servers"]
-    peers = [name for name in names if name != "ours"]
-    head = ["shape", "figure", *names, *(f"ours : {peer}" for peer in peers)]
+    ratios = [f"{one} : {other}" for one, other in compared(names)]
+    head = ["shape", "figure", *names, *ratios]
     table = [head]
     for line in results["summary"]:
         cells = [line["shape"], line["label"]]
         for name in names:
             entry = line["servers"].get(name)
             cells.append(with_range(entry, lambda v, u=line["unit"]: figure(v, u)) if entry else "–")
-        for peer in peers:
-            entry = line["ratios"].get(peer)
+        for name in ratios:
+            entry = line["ratios"].get(name)
             cells.append(with_range(entry, lambda v: f"{v:.2f}") if entry else "–")
         table.append(cells)
     return table
@@ -341,33 +360,35 @@ def print_table(results: dict[str, Any]) -> None:
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print("Median (lowest … highest) of the rounds; a ratio above 1 means that ours is better.")
+    print("Median (lowest … highest) of the rounds; a ratio above 1 means that the first is better.")
 
 
 def print_markdown(results: dict[str, Any]) -> None:
     """The table of docs/performance.md, with what a reader needs to judge it."""
-    peers = [name for name in results["servers"] if name != "ours"]
+    ratios = [f"{one} : {other}" for one, other in compared(results["servers"])]
     print("| shape | load | figure |" + "".join(f" {n} |" for n in results["servers"]), end="")
-    print("".join(f" **ours : {peer}** |" for peer in peers))
-    print("| --- " * (3 + len(results["servers"]) + len(peers)) + "|")
+    print("".join(f" **{name}** |" for name in ratios))
+    print("| --- " * (3 + len(results["servers"]) + len(ratios)) + "|")
     for line in results["summary"]:
         cells = [line["shape"], results["shapes"][line["shape"]], line["label"]]
         for name in results["servers"]:
             entry = line["servers"].get(name)
             cells.append(figure(entry["median"], line["unit"]) if entry else "–")
-        for peer in peers:
-            entry = line["ratios"].get(peer)
+        for name in ratios:
+            entry = line["ratios"].get(name)
             cells.append(f"**{entry['median']:.2f}** ({entry['low']:.2f} … {entry['high']:.2f})" if entry else "–")
         print("| " + " | ".join(cells) + " |")
     machine = results["machine"]
     print()
     print(
         f"{results['rounds']} rounds, {results['idle_rounds']} of idle connections; "
-        f"median (lowest … highest); above 1 ours is better. Payload {results['payload_bytes']} bytes. "
+        f"median (lowest … highest); above 1 the first is better. Payload {results['payload_bytes']} bytes. "
         "With p100 and n10 senders receive too on ours and not on the peers, which helps ours; "
-        "e20 has as many receivers everywhere. Ours stores every message durably, the peers store none. "
-        f"{', '.join(results['versions'].values())}; commit `{results['commit'][:12]}`, "
-        f"{results['when'][:10]}, {machine['processor']}, {machine['cores']} cores, one for the server."
+        "e20 has as many receivers everywhere. Ours stores every message durably, the pair on both nodes before it is "
+        "delivered, the peers store none. "
+        f"{', '.join(dict.fromkeys(results['versions'].values()))}; commit `{results['commit'][:12]}`, "
+        f"{results['when'][:10]}, {machine['processor']}, {machine['cores']} cores, one for the server, "
+        "one for the follower of the pair."
     )
 
 
@@ -381,23 +402,25 @@ def plot(results: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    peers = [name for name in results["servers"] if name != "ours"]
-    lines = [line for line in results["summary"] if line["ratios"]]
-    if not lines or not peers:
+    shown = [
+        ("ours : redis", "one node against Redis pub/sub", "#c6302b", "#c6302b"),
+        ("ours : nats", "one node against core NATS", "#2f7fc1", "#2f7fc1"),
+        ("pair : redis", "the pair's leader against Redis pub/sub", "#c6302b", "white"),
+    ]
+    lines = [line for line in results["summary"] if any(name in line["ratios"] for name, *_ in shown)]
+    shown = [series for series in shown if any(series[0] in line["ratios"] for line in lines)]
+    if not lines:
         raise BenchError("nothing to plot: no ratio was measured")
-    colours = {"redis": "#c6302b", "nats": "#2f7fc1"}
-    shown_as = {"redis": "Redis pub/sub", "nats": "core NATS"}
     figure_, axes = pyplot.subplots(figsize=(8.5, 1.6 + 0.62 * len(lines)))
     low, high = 0.5, 2.0
     for row, line in enumerate(lines):
-        for turn, peer in enumerate(peers):
-            entry = line["ratios"].get(peer)
+        for turn, (name, _, colour, fill) in enumerate(shown):
+            entry = line["ratios"].get(name)
             if entry is None:
                 continue
-            y = row + (turn - (len(peers) - 1) / 2) * 0.3
-            colour = colours.get(peer, f"C{turn}")
+            y = row + (turn - (len(shown) - 1) / 2) * 0.27
             axes.plot([entry["low"], entry["high"]], [y, y], color=colour, linewidth=2, alpha=0.45)
-            axes.plot([entry["median"]], [y], "o", color=colour, markersize=7)
+            axes.plot([entry["median"]], [y], "o", color=colour, markerfacecolor=fill, markersize=7)
             axes.annotate(
                 f"{entry['median']:.2f}",
                 (entry["high"], y),
@@ -408,8 +431,8 @@ def plot(results: dict[str, Any], path: Path) -> None:
                 bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
             )
             low, high = min(low, entry["low"]), max(high, entry["high"])
-    for turn, peer in enumerate(peers):
-        axes.plot([], [], "o-", color=colours.get(peer, f"C{turn}"), label=f"against {shown_as.get(peer, peer)}")
+    for _, label, colour, fill in shown:
+        axes.plot([], [], "o-", color=colour, markerfacecolor=fill, label=label)
     axes.axvline(1.0, color="#222222", linewidth=1.2)
     axes.set_xscale("log")
     axes.set_xlim(low / 1.25, high * 1.45)
@@ -429,7 +452,13 @@ def plot(results: dict[str, Any], path: Path) -> None:
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("times as good as the peer (log scale): right of the line chatproto is better")
     axes.set_title("chatproto, durable and ordered, beside brokers that store nothing", fontsize=11, loc="left")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.6 / (0.62 * len(lines))), ncols=2, frameon=False)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.4, -0.6 / (0.62 * len(lines))),
+        ncols=len(shown),
+        fontsize=8.5,
+        frameon=False,
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure_.savefig(path, bbox_inches="tight", metadata={"Date": None} if path.suffix == ".svg" else None)
     pyplot.close(figure_)
@@ -465,14 +494,16 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="sidebyside", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rounds", type=positive, default=os.environ.get("ROUNDS", "5"), help="default: $ROUNDS, or 5")
     parser.add_argument("--idle-rounds", type=positive, default=2, help="rounds of idle connections; default 2")
-    parser.add_argument("--servers", default="ours,redis,nats", help="default: ours,redis,nats, where installed")
+    parser.add_argument(
+        "--servers", default="ours,pair,redis,nats", help="default: ours,pair,redis,nats, where installed"
+    )
     parser.add_argument("--shapes", default="", help=f"default: all of {','.join(s.name for s in [*SHAPES, IDLE])}")
     parser.add_argument(
         "--ours",
         action="append",
         default=[],
         metavar="OPTION",
-        help="one more option for our server; repeatable",
+        help="one more option for our nodes, alone and in the pair; repeatable",
     )
     parser.add_argument("--results", type=Path, default=RESULTS / "latest.json", help="where the figures go")
     parser.add_argument("--from", dest="source", type=Path, help="measure nothing, read these results")
@@ -482,7 +513,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def choose(options: argparse.Namespace) -> tuple[list[Server], list[Shape]]:
-    kinds: dict[str, Server] = {"ours": Ours(options.ours), "redis": Redis(), "nats": Nats()}
+    kinds: dict[str, Server] = {
+        "ours": Ours(options.ours),
+        "pair": OurPair(options.ours),
+        "redis": Redis(),
+        "nats": Nats(),
+    }
     shapes = {shape.name: shape for shape in [*SHAPES, IDLE]}
     wanted = [name for name in options.servers.split(",") if name]
     wanted_shapes = [name for name in options.shapes.split(",") if name] or list(shapes)
@@ -511,6 +547,8 @@ def take(options: argparse.Namespace) -> dict[str, Any]:
         shapes = [shape for shape in shapes if shape != IDLE]
     if SERVER_CORES == LOAD_CORES:
         print("one core for servers and load alike: the figures mean little", file=sys.stderr)
+    elif FOLLOWER_CORES == LOAD_CORES:
+        print("less than four cores: the follower shares those of the load", file=sys.stderr)
     build_fanbench()
     began = time.monotonic()
 
@@ -570,7 +608,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for run in faults:
             print(f"!!!!   round {run['round']}, {run['shape']}, {run['server']}: {run['fault']}")
     # Being slower fails nothing; losing or reordering messages does.
-    return 1 if any(run["server"] == "ours" for run in faults) else 0
+    return 1 if any(run["server"] in ("ours", "pair") for run in faults) else 0
 
 
 if __name__ == "__main__":
