@@ -1,13 +1,23 @@
 """Chat that survives the loss of a server: a Twisted protocol library and a `twistd` daemon.
 
 Public here: what most programs need. More is in the slices: `chatproto.client.events`, `chatproto.chat` (the
-protocols of the client link), `chatproto.services`, `chatproto.testing`.
+protocols of the client link), `chatproto.pair` and `chatproto.registry` (those of the links between nodes and to the
+registry), `chatproto.services`, `chatproto.testing`.
 """
 
 from chatproto.chat.settings import ChatSettings
 from chatproto.client import ChatClient
 from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, StoreError
-from chatproto.services import NodeService, NodeSettings, Retention, build_node
+from chatproto.services import (
+    NodeService,
+    NodeSettings,
+    PairSettings,
+    PeerSettings,
+    RegistrySettings,
+    Retention,
+    build_node,
+    build_registry,
+)
 from chatproto.world import World
 
 __version__ = "0.1.0"
@@ -20,9 +30,13 @@ __all__ = [
     "ClientStopped",
     "NodeService",
     "NodeSettings",
+    "PairSettings",
+    "PeerSettings",
     "Refused",
+    "RegistrySettings",
     "Retention",
     "StoreError",
     "World",
     "build_node",
+    "build_registry",
 ]

@@ -35,6 +35,10 @@ class Gathering:
         else:
             self.flush()
 
+    def drop(self) -> None:
+        """Forget what there is."""
+        self._entries = []
+
     def flush(self) -> None:
         """Hand on what there is, now."""
         self._seen = self._turns = 0

@@ -79,7 +79,7 @@ class Feed:
         self._then(self._store.saved(), self._begin_after)
 
     def _begin_after(self, snapshot: Snapshot | None) -> None:
-        epoch, _, _, end, epochs = self._leader.log_state()
+        epoch, _, durable, end, epochs = self._leader.log_state()
         follow = self._follow
         shared = common(epochs, end, follow.epochs, follow.end)
         if not self._leader.feed_begins(self, shared):
@@ -89,12 +89,12 @@ class Feed:
             return
         self._hole_after = None
         if snapshot is None or shared >= snapshot.index:
-            self.link.say(Begin(follow.number, epoch, shared, end))
+            self.link.say(Begin(follow.number, epoch, shared, durable, end))
             self.sent = shared
             self._install_to = 0
         else:
             kept = shared if shared >= follow.snapshot else 0
-            self.link.say(Install(follow.number, epoch, shared, kept, end, snapshot))
+            self.link.say(Install(follow.number, epoch, shared, kept, durable, end, snapshot))
             self.sent = kept
             self._install_to = snapshot.index
         self._read()

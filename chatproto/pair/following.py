@@ -13,7 +13,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.errors import WireError
+from chatproto.link import Turn
 from chatproto.log.entry import Entry, Snapshot
+from chatproto.log.gathering import Gathering
 from chatproto.pair.journal import Journal
 from chatproto.pair.leading import Node
 from chatproto.pair.link import PeerLink
@@ -49,9 +51,12 @@ class Following:
         leader: the link over which the leader lets this node follow; None while it does not.
     """
 
-    def __init__(self, node: Node, replica: Replica, journal: Journal, fatal: Callable[[str], None]) -> None:
+    def __init__(
+        self, node: Node, replica: Replica, journal: Journal, turn: Turn, fatal: Callable[[str], None]
+    ) -> None:
         """Make a follower's side; `fatal` is called when its disk cannot be read."""
         self._fatal = fatal
+        self._outgoing = Gathering(turn, self._forward)
         self.leader: PeerLink | None = None
         self._node = node
         self._replica = replica
@@ -61,6 +66,8 @@ class Following:
         self._number = 0
         # What the leader had of ours when it let us follow is in its log up to here, or was lost on the way.
         self._forward_after = 0
+        # With its log up to here, this node holds all that is committed.
+        self._whole_at = 0
         self._forwarding = False
         # Whether what is durable here is the leader's log, not what this node is about to part from.
         self._in_line = False
@@ -92,6 +99,7 @@ class Following:
         """Follow no more."""
         self.leader = self._asked = None
         self._forwarding = self._in_line = False
+        self._outgoing.drop()
         self._replica.reached = False
         if self._installing is not None:
             # The mark on the disk stands until another try ends it, so nothing of this one counts.
@@ -119,6 +127,7 @@ class Following:
             self.leader = link
             self._in_line = False
             self._forward_after = message.end
+            self._whole_at = message.durable
         elif self.leader is not link:
             self._node.refuse(link, message.epoch)
             return
@@ -242,7 +251,7 @@ class Following:
         if not self._in_line:
             return
         self._say(Appended(self._node.epoch, index))
-        if self._replica.blank and index >= self._forward_after:
+        if self._replica.blank and index >= self._whole_at:
             self._node.perform(self._replica.fed(self._node.now()))
 
     # Forwarding
@@ -251,16 +260,22 @@ class Following:
         if self.leader is not None:
             self.leader.say(message)
 
-    def submitted(self, entries: list[Entry]) -> None:
-        """Forward what was submitted on this node, unless it has to wait for the leader."""
-        if self._forwarding and entries:
-            self._say(Forward(self._node.epoch, [sent_entry(entry) for entry in entries]))
+    def submitted(self, entry: Entry) -> None:
+        """Forward what waits on this node with all else of this turn, unless it has to wait for the leader."""
+        if self._forwarding:
+            self._outgoing.add(entry)
+
+    def _forward(self, entries: list[Entry]) -> None:
+        pending = self._journal.submissions.pending
+        sent = [sent_entry(entry) for entry in entries if entry.id in pending]
+        if sent:
+            self._say(Forward(self._node.epoch, sent))
 
     def _maybe_forward(self) -> None:
         """Bring the leader what waits, once it is known what of that is in the leader's log already."""
         if not self._forwarding and self._replica.reached and self._journal.tail.end >= self._forward_after:
             self._forwarding = True
-            self.submitted(list(self._journal.submissions.pending.values()))
+            self._forward(list(self._journal.submissions.pending.values()))
 
 
 _STEPS: dict[type[Any], Callable[[Following, PeerLink, Any], None]] = {

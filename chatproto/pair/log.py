@@ -102,7 +102,7 @@ class PairLog:
         self.replica = Replica(rules)
         self.journal = Journal(self.replica, self._durable)
         self._leading = Leading(self, settings.name, self.replica, self.journal, turn, fatal)
-        self._following = Following(self, self.replica, self.journal, fatal)
+        self._following = Following(self, self.replica, self.journal, turn, fatal)
         self._open_store = open_store
         self._turn = turn
         self._clock = clock
@@ -228,15 +228,20 @@ class PairLog:
 
     def submit(self, entry: Entry) -> None:
         """See `ILog.submit`."""
-        if not (entry.retriable and self.journal.known(entry)):
+        if entry.retriable and self.journal.known(entry):
+            return
+        if self._may_number():
             self._gathering.add(entry)
+        else:
+            # At once: the leader's log may have its id already, and bring it before the turn ends.
+            self.journal.submissions.wait([entry])
+            self._following.submitted(entry)
 
     def _gathered(self, entries: list[Entry]) -> None:
         if self._may_number():
             self.journal.number(entries)
         else:
             self.journal.submissions.wait(entries)
-            self._following.submitted(entries)
 
     def _may_number(self) -> bool:
         return self.replica.role in NUMBERING and not self.replica.busy
@@ -335,6 +340,7 @@ class PairLog:
             epoch=self.epoch,
             reason=effect.reason,
         )
+        self._gathering.flush()
         if effect.role in NUMBERING:
             # Whoever asked to follow too early asks again.
             self._say_state()

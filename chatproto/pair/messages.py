@@ -81,12 +81,14 @@ class Begin(PeerMessage, frozen=True, tag="begin"):
         number: of the asking that this answers: what answers an earlier one does not count.
         epoch: of the leader.
         common: up to here both have the same; the follower parts from what it has beyond.
+        durable: what the leader has durable now: with all of that, the follower holds all that is committed.
         end: the leader's last index now: what had been forwarded earlier is in the log up to there, or nowhere.
     """
 
     number: int
     epoch: int
     common: int
+    durable: int
     end: int
 
 
@@ -98,6 +100,7 @@ class Install(PeerMessage, frozen=True, tag="install"):
         epoch: of the leader.
         common: as in `Begin`.
         after: what the follower has up to here stays; 0 or `common`.
+        durable: as in `Begin`.
         end: as in `Begin`.
         snapshot: the state that stands for what is left out.
     """
@@ -106,6 +109,7 @@ class Install(PeerMessage, frozen=True, tag="install"):
     epoch: int
     common: int
     after: int
+    durable: int
     end: int
     snapshot: Snapshot
 

@@ -178,7 +178,7 @@ class CatchingUpTests(FeedTestCase):
     def test_an_empty_log(self) -> None:
         self.begin()
         self.assertEqual(self.link.said, [], "the disk is asked first")
-        self.assertEqual(self.go(), [Begin(3, 7, 0, 0)])
+        self.assertEqual(self.go(), [Begin(3, 7, 0, 0, 0)])
         self.assertEqual((self.begun, self.caught_up, self.feed.live), ([0], 1, True))
 
     def test_from_where_the_follower_is(self) -> None:
@@ -186,13 +186,13 @@ class CatchingUpTests(FeedTestCase):
         self.commit = 2
         self.begin(end=1)
         begin, append = self.go()
-        self.assertEqual(begin, Begin(3, 7, 1, 3))
+        self.assertEqual(begin, Begin(3, 7, 1, 3, 3))
         self.assertEqual((append.epoch, append.commit, self.sent([append])), (7, 2, [2, 3]))
 
     def test_what_the_follower_has_beyond_is_not_shared(self) -> None:
         self.fill("1", "2", "3")
         self.begin(end=9, epochs=[(1, 1), (2, 3)])
-        self.assertEqual(self.go()[0], Begin(3, 7, 2, 3))
+        self.assertEqual(self.go()[0], Begin(3, 7, 2, 3, 3))
 
     def test_a_long_log_goes_in_chunks_each_when_the_one_before_is_taken(self) -> None:
         self.fill(*["x" * (feeds.CHUNK_BYTES // 2)] * 7)
@@ -342,7 +342,7 @@ class InstallTests(FeedTestCase):
     def test_a_follower_that_is_before_the_snapshot_gets_that_and_what_is_left(self) -> None:
         self.begin()
         said = self.go()
-        self.assertEqual(said[0], Install(3, 7, 0, 0, 6, self.store.snapshot))
+        self.assertEqual(said[0], Install(3, 7, 0, 0, 6, 6, self.store.snapshot))
         at = said.index(Installed(7))
         self.assertEqual((self.sent(said[:at]), self.sent(said[at:])), ([1, 3], [5, 6]))
         self.assertEqual((self.begun, self.caught_up), ([0], 1))

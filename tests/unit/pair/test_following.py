@@ -61,12 +61,12 @@ class TakingTests(FollowingTestCase):
             self.assertEqual(self.west.role, "follower", "over the next link")
 
     def test_a_beginning_beyond_its_end_ends_the_link(self) -> None:
-        self.hear(Begin(self.number, 2, 7, 9))
+        self.hear(Begin(self.number, 2, 7, 9, 9))
         self.assertEqual(self.end.calls, ["abort"])
 
     def test_what_answers_an_earlier_question_does_not_count(self) -> None:
         earlier = self.number - 1
-        for late in (Begin(earlier, 2, 0, 1), Install(earlier, 2, 0, 0, 1, Snapshot(0, 1, {}, b"", {}))):
+        for late in (Begin(earlier, 2, 0, 1, 1), Install(earlier, 2, 0, 0, 1, 1, Snapshot(0, 1, {}, b"", {}))):
             self.hear(late)
         self.assertEqual((self.end.calls, self.west.disk.ids), ([], ["zero"]))
         self.assertTrue(self.west.log.serving)
@@ -74,7 +74,8 @@ class TakingTests(FollowingTestCase):
     def test_who_does_not_lead_it_is_not_listened_to(self) -> None:
         """East says these on the link that East has dialled, over which West does not follow."""
         east = self.rig.east.dialled.link
-        for each in (self.append(2), Commit(2, 9), Installed(2), Ids(2, [("x", 1, 0.0)]), Begin(self.number, 2, 0, 1)):
+        begin = Begin(self.number, 2, 0, 1, 1)
+        for each in (self.append(2), Commit(2, 9), Installed(2), Ids(2, [("x", 1, 0.0)]), begin):
             east.say(each)
         self.rig.settle()
         self.assertEqual((self.west.disk.ids, self.west.log.replica.commit), (["zero"], 1))
