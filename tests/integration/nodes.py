@@ -297,15 +297,18 @@ class Node:
     def start(self) -> "Node":
         """Start the child; return when it listens."""
         self.launch()
-        found = wait_until(self._listening, "the node listens")
-        self.port = int(found[1] or 0)
+        wait_until(self.listens, "the node listens")
         return self
 
-    def _listening(self) -> Any:
-        found = re.search(r"listening on [^\n]*Address\((?:[^\n]*port=(\d+))?", self.log())
-        if found is None and self.process is not None and self.process.poll() is not None:
+    def listens(self) -> bool:
+        """Whether the child listens, for clients where there are any; then `port` is known. It must not have ended."""
+        where = "" if self.listen is None else re.escape(self.listen)
+        found = re.search(rf"listening on {where}[^\n]*Address\((?:[^\n]*port=(\d+))?", self.log())
+        if found is not None:
+            self.port = int(found[1] or 0)
+        elif self.process is not None and self.process.poll() is not None:
             raise AssertionError(f"ended with {self.process.returncode} while starting:\n{self.log()}")
-        return found
+        return found is not None
 
     @property
     def pid(self) -> int:

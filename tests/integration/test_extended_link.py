@@ -659,6 +659,10 @@ def test_status_tells_how_far_a_client_was_brought(node: Node) -> None:
         "role": "leader",
         "redundancy": "single",
         "peers": [],
+        "server": "primary",
+        "clients": 2,
+        "capacity": 100,
+        "serving": True,
     }
 
 

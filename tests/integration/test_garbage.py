@@ -147,6 +147,9 @@ def try_on(node: Node, data: bytes, dice: random.Random, *, extended: bool) -> N
     answered = bytearray()
     if extended:
         client.hello()
+    elif b'"status"' in data.partition(b"\n")[0]:
+        # Whoever asks before anything else how the node is, is no client, and is answered nothing else.
+        client.write(b"\n")
     try:
         for number, piece in enumerate(chopped(data, dice)):
             client.write(piece)
