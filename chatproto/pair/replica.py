@@ -126,6 +126,9 @@ class Replica:
         self._highest = 0
         self._caught_up = False
         self._required_from = 0
+        # Whether the follower has said up to where it follows, since it came.
+        self._in_line = False
+        self._came_at = 0.0
         self._hand_over_until = 0.0
         self._paired_since = 0.0
         self._ticked = 0.0
@@ -141,6 +144,11 @@ class Replica:
     def leads(self) -> bool:
         """Whether this node commits."""
         return self.role in LEADING
+
+    @property
+    def undecided(self) -> bool:
+        """Whether another configuration may hold already: one was asked for, or is on its way to the disk."""
+        return self._proposed is not None or self._storing is not None or self._unknown
 
     # Life
 
@@ -218,7 +226,8 @@ class Replica:
         """Hear that the other node follows; it has this node's log up to `match`."""
         self.follower = name
         self.match = match
-        self._caught_up = False
+        self._caught_up = self._in_line = False
+        self._came_at = now
         self.peer_heard(now)
         # Where this node was isolated: the other follows in our epoch, so nobody has led in a later one with its help.
         self._look(now)
@@ -235,6 +244,7 @@ class Replica:
     def follower_has(self, index: int, now: float) -> list[Effect]:
         """Hear up to where the follower has the log durable."""
         self.match = max(self.match, min(index, self.end))
+        self._in_line = True
         self._count(now)
         if self.role is Role.LEADER_SOLO:
             self._look(now)
@@ -244,7 +254,7 @@ class Replica:
         """Hear that nobody follows any more."""
         self.follower = ""
         self.match = 0
-        self._caught_up = False
+        self._caught_up = self._in_line = False
         self._need_less(now)
         self._look(now)
         return self._take()
@@ -366,8 +376,7 @@ class Replica:
 
     def _need_less(self, now: float) -> None:
         """Stop waiting for a follower that is gone or behind, once it is sure that it was not made a member."""
-        outcome_known = self._proposed is None and self._storing is None and not self._unknown
-        if self.require and not self._caught_up and outcome_known:
+        if self.require and not self._caught_up and not self.undecided:
             self.require = False
             self._count(now)
 
@@ -413,7 +422,8 @@ class Replica:
 
         Not before its disk has what it had been sent when it caught up, or every commit would wait for all of that.
         """
-        if not self.follower or not self._caught_up or not self._may_propose(now):
+        # Not before it has said that it follows, either, be it an empty log: by then it knows that it is complete.
+        if not self._in_line or not self._caught_up or not self._may_propose(now):
             return
         if self.match < self._required_from:
             return
@@ -424,6 +434,9 @@ class Replica:
 
     def _look_leading(self, now: float) -> None:
         if not self.follower and (self._peer_gone or self._silent(now)):
+            self._go_alone(now)
+        elif self.follower and not self._in_line and now - self._came_at >= self._rules.suspect_s:
+            # It beats, and takes nothing.
             self._go_alone(now)
         elif (
             self._rules.prefer_primary

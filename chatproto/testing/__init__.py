@@ -18,11 +18,12 @@ knows that must hold. docs/testing.md has whole examples, and says what is model
 
 from chatproto.testing.checkers import Violation
 from chatproto.testing.clock import Livelock, NeverHappened, SimClock
-from chatproto.testing.deployment import SimDeployment, SimNode, SimProcess, node_settings
+from chatproto.testing.deployment import SimDeployment, node_settings
 from chatproto.testing.disk import SimDisk, SimStore
 from chatproto.testing.faults import DISK_FAULTS, FAULTS, Fault, FaultPlan, Struck
 from chatproto.testing.host import SimHost
 from chatproto.testing.network import SimNetwork, TraceEvent
+from chatproto.testing.nodes import SimNode, SimPairNode, SimProcess, SimRegistry
 
 __all__ = [
     "DISK_FAULTS",
@@ -37,7 +38,9 @@ __all__ = [
     "SimHost",
     "SimNetwork",
     "SimNode",
+    "SimPairNode",
     "SimProcess",
+    "SimRegistry",
     "SimStore",
     "Struck",
     "TraceEvent",

@@ -7,128 +7,46 @@ A program of yours that talks to `tcp:primary:4444` can be tried with it:
     deployment.run(5)
     deployment.nodes["primary"].host.crash()
     deployment.run(5)
+
+One that knows two servers, which take over from each other, too:
+
+    deployment = SimDeployment.pair(seed)
+    deployment.run_until_paired()
+    deployment.network.host("client").runs(program)
+    deployment.run(5)
+    deployment.leader().host.crash()
+    deployment.run(5)
 """
 
 import gc
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
-from chatproto.chat.server import ChatServer
+from chatproto.chat.hall import Hall
 from chatproto.chat.settings import ChatSettings
-from chatproto.log.entry import Run
-from chatproto.services import NodeSettings, build_node
-from chatproto.testing.checkers import Acknowledgements, Chronicle, Replay, Violation
+from chatproto.pair.log import PairSettings
+from chatproto.pair.states import Role
+from chatproto.services import NodeSettings
+from chatproto.services.node import PeerSettings
+from chatproto.services.registry import RegistrySettings
+from chatproto.testing.checkers import Acknowledgements, Agreement, Chronicle, Forks, Logs, Violation
 from chatproto.testing.clock import NeverHappened, SimClock
-from chatproto.testing.host import SimHost
 from chatproto.testing.network import SimNetwork
+from chatproto.testing.nodes import SimNode, SimPairNode, SimProcess, SimRegistry
 from chatproto.world import World
 
 CLIENT_PORT = 4444
-
-
-class SimProcess:
-    """A service tree on a host of its own: built and started at every boot, gone with a crash or `World.fatal`.
-
-    Attributes:
-        host: the machine; crash, pause and boot it.
-        tree: the service tree of the present life, or of the last one.
-    """
-
-    def __init__(self, host: SimHost, build: Callable[[World], Service]) -> None:
-        """Boot it."""
-        self.host = host
-        self.tree: Any = None
-        self._build = build
-        host.runs(self._start)
-
-    def _start(self, host: SimHost) -> None:
-        self.tree = self._build(host.world())
-        self.tree.startService()
-
-    def stop(self) -> "Deferred[Any]":
-        """End it as SIGTERM ends a daemon: the service tree stops, then the process is gone. Fires then, or never."""
-        life = self.host.reactor
-        stopping: Deferred[Any] = maybeDeferred(self.tree.stopService)
-
-        def stopped(result: object) -> object:
-            if life.alive:
-                self.host.crash("close")
-            return result
-
-        return stopping.addCallback(stopped)
-
-
-class SimNode(SimProcess):
-    """A chat node. It is one of one: what is durable on its disk is committed.
-
-    Attributes:
-        settings: what it was built with.
-    """
-
-    def __init__(self, host: SimHost, settings: NodeSettings, chronicle: Chronicle) -> None:
-        """Boot a node whose committed entries go into a chronicle."""
-        self.settings = settings
-        self._chronicle = chronicle
-        self._replay = Replay(chronicle)
-        self._checked: tuple[int, int] | None = None
-        super().__init__(host, lambda world: build_node(world, settings))
-
-    @property
-    def server(self) -> ChatServer:
-        """The chat of the present life."""
-        server: ChatServer = self.tree.server
-        return server
-
-    @property
-    def last_words(self) -> list[str]:
-        """Why its process had to end, each time that it had to."""
-        return self.host.last_words
-
-    def durable(self) -> list[Run]:
-        """Return what its disk holds, oldest first."""
-        return list(self.host.disk.newest_first(self.settings.data))[::-1]
-
-    def take(self) -> None:
-        """Have the chronicle take what became durable."""
-        fresh = []
-        for run in self.host.disk.newest_first(self.settings.data):
-            if run.index <= self._chronicle.position:
-                break
-            fresh.append(run)
-        for run in reversed(fresh):
-            self._chronicle.add(run)
-
-    def check(self) -> None:
-        """Compare its hall, if it serves, with what replaying the chronicle gives.
-
-        Raises:
-            Violation: they differ.
-        """
-        if not self.host.alive:
-            return
-        place = (self.host.lives, self.server.log.position)
-        if place != self._checked:
-            self._replay.check(self.server.hall, self.server.log.position)
-            self._checked = place
-
-    def check_archive(self, acknowledgements: Acknowledgements) -> None:
-        """Compare its disk, as a whole, with the chronicle and with what was acknowledged.
-
-        Raises:
-            Violation: they contradict each other.
-        """
-        durable = self.durable()
-        for run in durable:
-            self._chronicle.add(run)
-        hall = self._chronicle.hall
-        acknowledgements.check_archive(durable, hall.kept())
+PEER_PORT = 4545
+REGISTRY_PORT = 4646
+PAIR = ("primary", "secondary")
+REGISTRY = "registry"
 
 
 class SimDeployment:
@@ -138,31 +56,105 @@ class SimDeployment:
         seed: what everything random comes from.
         network: the hosts and the paths between them; its `clock` is the time of all.
         nodes: the chat nodes, by name; what they commit is one log.
+        paired: those that are one of two.
         processes: everything started with `start`, the nodes included, by name.
-        chronicle: all that was committed.
+        registry: the witness of a pair; None where there is none.
+        logs: what is durable on the nodes of a pair.
+        agreement: what nodes of a pair say is committed.
+        chronicle: all that was committed; `Forks` for a pair whose committed entries may move.
         acknowledgements: what clients were told is kept; tell it what yours are told.
         violations: what checks found that ran inside a simulated process; `run` raises the first one.
     """
 
-    def __init__(self, seed: int, nodes: Mapping[str, NodeSettings] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        seed: int,
+        nodes: Mapping[str, NodeSettings] | None = None,
+        registry: RegistrySettings | None = None,
+        **options: Any,
+    ) -> None:
         """Boot the nodes.
 
         Args:
             seed: of the dice.
             nodes: the settings of each node by name, which is the name of its host, too; one node called
                 `primary` with `node_settings`, unless given.
+            registry: the settings of a registry, which runs on a host called `registry`; None for none.
             **options: of `SimNetwork`.
         """
         self.seed = seed
         self.network = SimNetwork(SimClock(), random.Random(f"{seed} network"), **options)
         self.nodes: dict[str, SimNode] = {}
+        self.paired: list[SimPairNode] = []
         self.processes: dict[str, SimProcess] = {}
-        self.chronicle = Chronicle()
+        chosen = dict(nodes or {"primary": node_settings("primary")})
+        paired = [settings for settings in chosen.values() if settings.peer is not None]
+        self.logs = Logs()
+        # Without a witness, or where the operator lets data go, what was committed may be so no more.
+        moves = any(
+            settings.peer is not None and (not settings.peer.registry or settings.peer.pair.allow_data_loss)
+            for settings in paired
+        )
+        self.chronicle: Chronicle | Forks = Forks(self.logs, self._halls) if moves else Chronicle()
+        self.agreement = Agreement(self.logs, self.chronicle if isinstance(self.chronicle, Chronicle) else None)
         self.acknowledgements = Acknowledgements(self.chronicle)
         self.violations: list[Violation] = []
+        self.registry: SimRegistry | None = None
         self._failures = _Failures()
-        for name, settings in (nodes or {"primary": node_settings("primary")}).items():
+        if registry is not None:
+            self.registry = SimRegistry(self.network.host(REGISTRY), registry, "chat", self.agreement)
+            self.processes[REGISTRY] = self.registry
+        for name in chosen:
+            # Before any runs, so that each finds the others.
+            self.network.host(name)
+        for name, settings in chosen.items():
             self.start_node(name, settings)
+
+    @classmethod
+    def pair(
+        cls,
+        seed: int,
+        *,
+        witness: bool = True,
+        heartbeat_s: float = 0.15,
+        suspect_s: float = 0.6,
+        lease_s: float = 0.9,
+        allow_data_loss: bool = False,
+        prefer_primary: bool = False,
+        settings: Callable[[str], NodeSettings] | None = None,
+        **options: Any,
+    ) -> "SimDeployment":
+        """Boot two nodes that are one pair, `primary` and `secondary`, and a registry, `registry`.
+
+        Args:
+            seed: of the dice.
+            witness: whether there is a registry; without one each node agrees to its own proposals.
+            heartbeat_s: see `PairSettings`.
+            suspect_s: see `PairSettings`.
+            lease_s: see `RegistrySettings`.
+            allow_data_loss: see `PairSettings`; what is committed may then be lost, and is checked accordingly.
+            prefer_primary: see `PairSettings`.
+            settings: gives the settings of a node, by name, but for its peer; `node_settings`, unless given.
+            **options: of `SimNetwork`.
+        """
+        nodes = {}
+        for name, other in (PAIR, PAIR[::-1]):
+            chosen = (settings or node_settings)(name)
+            chat = replace(chosen.chat, servers=[f"{name}:{CLIENT_PORT}"])
+            pair = PairSettings(
+                name,
+                founder=name == PAIR[0],
+                allow_data_loss=allow_data_loss,
+                heartbeat_s=heartbeat_s,
+                suspect_s=suspect_s,
+                prefer_primary=prefer_primary,
+            )
+            dial = f"tcp:{other}:{PEER_PORT}"
+            peer = PeerSettings(dial, pair, f"tcp:{PEER_PORT}", f"tcp:{REGISTRY}:{REGISTRY_PORT}" if witness else "")
+            nodes[name] = replace(chosen, chat=chat, peer=peer)
+        listen = (f"tcp:{REGISTRY_PORT}",)
+        registry = RegistrySettings(REGISTRY, listen, heartbeat_s, suspect_s, lease_s) if witness else None
+        return cls(seed, nodes, registry, **options)
 
     def start(self, name: str, build: Callable[[World], Service]) -> SimProcess:
         """Boot a host of this name that runs the service tree that `build` makes of its world."""
@@ -171,9 +163,77 @@ class SimDeployment:
 
     def start_node(self, name: str, settings: NodeSettings) -> SimNode:
         """Boot a host of this name that runs a chat node."""
-        node = SimNode(self.network.host(name), settings, self.chronicle)
+        host = self.network.host(name)
+        node: SimNode
+        if settings.peer is not None:
+            node = SimPairNode(host, settings, self.chronicle, self.logs, self.agreement, self.watching)
+            self.paired.append(node)
+        else:
+            assert isinstance(self.chronicle, Chronicle)
+            node = SimNode(host, settings, self.chronicle)
         self.nodes[name] = self.processes[name] = node
         return node
+
+    # Pairs
+
+    def leader(self) -> SimPairNode:
+        """Return the node that leads: of two that believe it, the one with the higher epoch.
+
+        Raises:
+            LookupError: none does.
+        """
+        leading = [node for node in self.paired if node.host.alive and node.pair.replica.leads]
+        if not leading:
+            raise LookupError("nobody leads")
+        return max(leading, key=lambda node: node.pair.epoch)
+
+    def follower(self) -> SimPairNode:
+        """Return the other node than `leader`."""
+        leader = self.leader()
+        return next(node for node in self.paired if node is not leader)
+
+    def unpaired(self) -> list[str]:
+        """Return what is missing until the nodes are a leader and a follower that serve; nothing if they are."""
+        found = []
+        for node in self.paired:
+            replica = node.pair.replica
+            if not node.host.alive:
+                found.append(f"{node.name} is dead")
+            elif node.pair.redundancy != "paired" or not node.pair.serving:
+                found.append(f"{node.name} is {replica.role.value}, {'' if node.pair.serving else 'not '}serving")
+            elif replica.role is Role.FOLLOWER and not replica.reached:
+                found.append(f"{node.name} does not reach its leader")
+        return found
+
+    def unequal(self) -> list[str]:
+        """Return what is missing until both nodes have the same, durable and committed; nothing if they have."""
+        found = self.unpaired()
+        if not found:
+            ends = {
+                (replica.end, replica.durable, replica.commit, node.pair.position)
+                for node in self.paired
+                for replica in (node.pair.replica,)
+            }
+            if len({end for ends_of_one in ends for end in ends_of_one}) > 1:
+                found.append(f"end, disk, commit and chat of each node are at {sorted(ends)}")
+            found += [f"{node.name} has orphans" for node in self.paired if node.has_orphans]
+        return found
+
+    def run_until_paired(self, seconds_max: float = 10.0) -> float:
+        """Let time pass until there are a leader and a follower that serve; return how many seconds it took.
+
+        Raises:
+            Violation: see `run`.
+            NeverHappened: `seconds_max` seconds passed and there are not.
+        """
+        return self.settle(self.unpaired, seconds_max)
+
+    def _halls(self) -> list[Hall]:
+        living = [node for node in self.paired if node.host.alive]
+        living.sort(key=lambda node: (node.pair.replica.leads, node.pair.epoch), reverse=True)
+        return [node.server.hall for node in living]
+
+    # Time
 
     def run(self, seconds: float) -> None:
         """Let time pass, checking after every event.
@@ -219,6 +279,10 @@ class SimDeployment:
         if self._failures.events:
             failure = self._failures.events[0]["log_failure"]
             raise Violation(f"a failure was logged: {failure.getTraceback()}") from failure.value
+        for pair_node in self.paired:
+            pair_node.look_at_disk()
+        if self.registry is not None:
+            self.registry.look_at_disk()
         for node in self.nodes.values():
             node.take()
             node.check()
@@ -231,8 +295,9 @@ class SimDeployment:
         """
         for node in self.nodes.values():
             node.check_archive(self.acknowledgements)
-            if node.host.alive:
-                Replay(self.chronicle).check(node.server.hall, node.server.log.position)
+            node.check_from_scratch()
+        if self.paired and not self.unequal():
+            self.agreement.check_healed([node.name for node in self.paired], self.acknowledgements.ids)
 
     def check_deferreds(self) -> None:
         """Check that no failure was left in a Deferred that nobody looks at; they tell of it when they are collected.

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from chatproto.chat.messages import Ack, Gap, SaidExtended, Status
+from chatproto.chat.messages import Ack, Gap, Rewind, SaidExtended, Status
 from chatproto.client import ChatClient, Event, Members, Missing, Moved, Renamed, Rewound, Said, Sent, Welcomed
 from chatproto.errors import ClientError
-from chatproto.testing.checkers import RoomView, Violation, behind
+from chatproto.testing.checkers import Forks, RoomView, Violation, behind
 from chatproto.wire import MAIN_HALL
 from tests.simulation.talking import IDENTITIES, Actions, SimClient
 
@@ -22,12 +22,14 @@ class EmbeddedClient(SimClient):
         views: what it was told, by room.
         waiting: what it said and has no answer for.
         answers: how often each kind of answer came, by the name of its class or the code of the refusal.
+        rewinds: how often it was told that something holds no more.
     """
 
     def begin(self) -> None:
         self.views: dict[str, RoomView] = {}
         self.waiting: set[str] = set()
         self.answers: dict[str, int] = {}
+        self.rewinds = 0
         self.identity = ""
         self._next: dict[str, int] = {}
         self._status: Status | None = None
@@ -59,6 +61,9 @@ class EmbeddedClient(SimClient):
 
     def _hear_welcomed(self, welcomed: Welcomed) -> None:
         self.identity = welcomed.identity
+        if isinstance(self.deployment.chronicle, Forks):
+            # The side that was merged may have it in other rooms, and nobody tells it.
+            self.views = {room: view for room, view in self.views.items() if room in self.chat.rooms}
         for room in [room for room, view in self.views.items() if view.next is None]:
             # Nothing was heard there yet, so what is wanted is the archive as it is now.
             self._enter(room)
@@ -83,6 +88,9 @@ class EmbeddedClient(SimClient):
         if said.room not in self.views:
             # The session came into it while there was no connection.
             self._enter(said.room)
+            if isinstance(self.deployment.chronicle, Forks):
+                # Until it knows that, it passes over what is said there.
+                self.views[said.room].next = said.index
         line = SaidExtended(said.identity, said.content, said.room, said.index, said.epoch, said.id, said.time)
         view = self.views[said.room]
         if view.next is None and said.room == MAIN_HALL:
@@ -96,10 +104,15 @@ class EmbeddedClient(SimClient):
     def _hear_missing(self, missing: Missing) -> None:
         if missing.room in self.views:
             self.views[missing.room].gap(Gap(missing.room, missing.start, missing.end, missing.reason))
-            self._next[missing.room] = missing.end + 1
+        self._next[missing.room] = missing.end + 1
 
     def _hear_rewound(self, rewound: Rewound) -> None:
-        raise Violation(f"{self.name} hears {rewound}, and nothing was ever lost")
+        if not isinstance(self.deployment.chronicle, Forks):
+            raise Violation(f"{self.name} hears {rewound}, and nothing was ever lost")
+        self.rewinds += 1
+        if rewound.room in self.views:
+            self.views[rewound.room].rewind(Rewind(rewound.room, rewound.index))
+            self._next[rewound.room] = rewound.index
 
     def _hear_members(self, members: Members) -> None:
         self._members[members.room] = set(members.identities)
@@ -127,9 +140,10 @@ class EmbeddedClient(SimClient):
         self._count("Sent")
         with self.deployment.watching():
             places = self.deployment.chronicle.said(content)
-            if [(place.roomid, place.index, place.epoch) for place in places] != [(sent.room, sent.index, sent.epoch)]:
+            found = [place for place in places if Sent(place.roomid, place.index, place.epoch) == sent]
+            if len(found) != 1 or (len(places) > 1 and not isinstance(self.deployment.chronicle, Forks)):
                 raise Violation(f"{self.name} is told {sent} of {content!r}, which is committed as {places}")
-            ack = Ack(places[0].id, sent.room, sent.index, sent.epoch, 1)
+            ack = Ack(found[0].id, sent.room, sent.index, sent.epoch, 1)
             self.deployment.acknowledgements.heard(ack, content)
 
     def _refused(self, failure: Failure, content: str) -> None:
@@ -208,7 +222,10 @@ class EmbeddedClient(SimClient):
             there = set(chronicle.hall.contents(room).identities)
             if self._members.get(room) != there:
                 found.append(f"{self.name} was told of {self._members.get(room)} in {room}, there are {there}")
-            at = self._next.get(room)
+            at = self.views[room].next if room in self.views else None
+            if at is None and self.history == "all":
+                # It may have come back to where it was, and nothing has been said since.
+                at = self._next.get(room)
             empty = chronicle.first(room) > chronicle.last(room)
             # Where nothing is in an archive, or nothing was wanted of it, nothing need have been heard.
             if at != chronicle.last(room) + 1 and (at is not None or (self.history == "all" and not empty)):

@@ -26,6 +26,7 @@ from chatproto.chat.messages import (
     Private,
     PrivateAck,
     PrivateAsked,
+    Redirect,
     Resume,
     Rewind,
     RoomChange,
@@ -40,7 +41,7 @@ from chatproto.chat.messages import (
     encode,
 )
 from chatproto.errors import WireError
-from chatproto.testing.checkers import Presence, RoomView, Violation, behind
+from chatproto.testing.checkers import Forks, Presence, RoomView, Violation, behind
 from tests.simulation.talking import IDENTITIES, Actions, TalkingClient
 
 NEVER = frozenset({"bad-line", "bad-request", "already-welcome", "version", "id-invalid", "content-too-long"})
@@ -60,6 +61,10 @@ class ExtendedClient(TalkingClient):
         welcomes: how many sessions it began, and how many it went on with.
         errors: the codes of all errors it heard.
         gaps: how often it was told that something will not come.
+        rewinds: how often it was told that something holds no more.
+        server: the name of the node that welcomed it last.
+        moves: how often a session went on at the other node.
+        redirects: why it was sent to the other node, each time that it was.
     """
 
     def reset(self) -> None:
@@ -72,6 +77,10 @@ class ExtendedClient(TalkingClient):
         self.welcomes = {"begun": 0, "resumed": 0}
         self.errors: list[str] = []
         self.gaps = 0
+        self.rewinds = 0
+        self.redirects: list[str] = []
+        self.server = ""
+        self.moves = 0
         self.status: Status | None = None
         self._privates: set[str] = set()
         self._positions: dict[str, int] = {}
@@ -89,7 +98,7 @@ class ExtendedClient(TalkingClient):
 
     def greet(self) -> None:
         self._resumed_from = {room: view.next for room, view in self.views.items() if view.next is not None}
-        resume = [Resume(room, index) for room, index in self._resumed_from.items()]
+        resume = [Resume(room, index, self.views[room].epoch) for room, index in self._resumed_from.items()]
         hello = Hello(1, self.dice.choice(IDENTITIES), self.token, resume, self.history)
         self.send(encode(hello))
 
@@ -112,6 +121,8 @@ class ExtendedClient(TalkingClient):
         if isinstance(message, RoomChange):
             if message.identity == own and message.former != message.roomid:
                 self._go(message.former, message.roomid)
+                if not self.presence.rooms:
+                    raise Violation(f"{self.name} is there, and hears that its session is over: {message}")
         else:
             hears = getattr(self, f"_hear_{type(message).__name__.lower()}", None)
             if hears is not None:
@@ -120,6 +131,8 @@ class ExtendedClient(TalkingClient):
     def _hear_welcome(self, welcome: Welcome) -> None:
         resumed = welcome.session == self.token
         self.welcomes["resumed" if resumed else "begun"] += 1
+        self.moves += resumed and welcome.server != self.server
+        self.server = welcome.server
         self.token = welcome.session
         self.presence.begin(welcome.identity if resumed else "")
         self.online = True
@@ -174,7 +187,11 @@ class ExtendedClient(TalkingClient):
             self.views[gap.roomid].gap(gap)
 
     def _hear_rewind(self, rewind: Rewind) -> None:
-        raise Violation(f"{self.name} hears {rewind}, and nothing was ever lost")
+        if not isinstance(self.deployment.chronicle, Forks):
+            raise Violation(f"{self.name} hears {rewind}, and nothing was ever lost")
+        self.rewinds += 1
+        if rewind.roomid in self.views:
+            self.views[rewind.roomid].rewind(rewind)
 
     def _hear_history(self, page: History) -> None:
         RoomView(self.deployment.chronicle, page.roomid, self.name, self.history).page(page)
@@ -217,6 +234,9 @@ class ExtendedClient(TalkingClient):
             # Nobody else has the token: it was an older connection of our own that came late.
             self.end()
 
+    def _hear_redirect(self, redirect: Redirect) -> None:
+        self.redirects.append(redirect.reason)
+
     def _hear_ping(self, ping: Ping) -> None:
         self.tell(Pong())
 
@@ -258,8 +278,8 @@ class ExtendedClient(TalkingClient):
             self._send_again(self.dice.choice(list(self.acked)))
 
     def _say_otherwise(self) -> None:
-        """Use an id again for something else."""
-        if self.acked:
+        """Use an id again for something else; not where a server may not know of it yet, which no client can tell."""
+        if self.acked and not isinstance(self.deployment.chronicle, Forks):
             self.tell(SayExtended(self.content(), self.dice.choice(list(self.acked))))
 
     def _join(self) -> None:

@@ -80,18 +80,23 @@ class Connection(Protocol):
 
 
 class Hand:
-    """A client on a host of its own."""
+    """A client on a host of its own.
 
-    def __init__(self, deployment: SimDeployment, name: str) -> None:
+    Attributes:
+        server: the name of the node that it dials.
+    """
+
+    def __init__(self, deployment: SimDeployment, name: str, server: str = "primary") -> None:
         self.deployment = deployment
         self.name = name
+        self.server = server
         self.host = deployment.network.host(name)
 
     def dial(self, extended: bool = True) -> Connection:
         """Connect, and say nothing."""
         factory = Factory.forProtocol(lambda: Connection(extended))  # type: ignore[arg-type]
         factory.noisy = False
-        dialing: Any = self.host.world().client("tcp:primary:4444").connect(factory)
+        dialing: Any = self.host.world().client(f"tcp:{self.server}:4444").connect(factory)
         self.deployment.run_until(lambda: dialing.called, 5)
         connection: Connection = dialing.result
         return connection

@@ -1,228 +1,49 @@
-"""Storms: the production service trees under faults drawn from a seed, and then the calm after it.
+"""Storms on a server alone.
 
-    python -m tests.simulation.storm --seeds 0 100
-    python -m tests.simulation.storm --seeds 4711 4712      one seed, told in full if it fails
-
-*Safety*: clients do whatever their dice say while faults rain; everything is checked after every event.
-*Liveness*: the faults end; within `CALM_S_MAX` simulated seconds everything is acknowledged, everybody is online and
-current, and knows who is where.
+python -m tests.simulation.storm --seeds 0 100
+python -m tests.simulation.storm --seeds 4711 4712      one seed, told in full if it fails
 """
 
-import argparse
-import multiprocessing
-import os
-import random
 import sys
-import time
-import traceback
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from unittest.mock import patch
 
-from chatproto.chat import hearing
 from chatproto.log import single
-from chatproto.services import NodeSettings, Retention
-from chatproto.services import node as node_services
-from chatproto.testing import DISK_FAULTS, Fault, FaultPlan, NeverHappened, SimDeployment, Struck, node_settings
-from chatproto.testing.checkers import Violation
+from chatproto.testing import DISK_FAULTS, Fault, SimDeployment
 from chatproto.testing.faults import crash
-from chatproto.testing.transport import SimTransport
-from tests.simulation.base import BaseClient
-from tests.simulation.embedded import EmbeddedClient
-from tests.simulation.extended import ExtendedClient
-from tests.simulation.talking import SimClient
+from tests.simulation.weather import StormFailed, Weather, arguments, complaint, polite_stop, run_all
 
-SEEDS_PER_PROCESS = 50
-STORM_S = (6.0, 15.0)
-SETTLE_S_MAX = 20.0
-"""Within this span after the last fault everybody is online, with everything acknowledged."""
-CALM_S_MAX = 5.0
-"""Within this span after the last request everybody is current."""
+__all__ = ["Storm", "StormFailed"]
 
 
-class StormFailed(AssertionError):
-    """A seed that failed, with what is needed to look into it."""
+class Storm(Weather):
+    """One storm on a server alone."""
 
-
-def polite_stop(plan: FaultPlan, deployment: SimDeployment) -> Struck | None:
-    """Stop a node as an operator does, and boot it after a while; if it has not stopped by then, kill it."""
-    host = plan.draw_living()
-    if host is None or host.paused:
-        return None
-    deployment.nodes[host.name].stop()
-
-    def boot() -> None:
-        host.crash("close")
-        host.boot()
-
-    return Struck(f"polite stop of {host.name}", boot)
-
-
-class Storm:
-    """One storm.
-
-    Attributes:
-        deployment: what it strikes.
-        clients: those in it.
-        plans: the faults, those of nodes apart.
-    """
+    command = "python -m tests.simulation.storm"
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
-        self.dice = random.Random(f"{seed} storm")
-        dice = self.dice
-        self.history = dice.choice(("all", "all", "all", 3, "none"))
-        self.constants = {
-            (single, "SNAPSHOT_ENTRIES"): dice.choice((20, 60, 200, 50_000)),
-            (hearing, "PEEK_BYTES"): dice.choice((300, 2000, 32 * 1024)),
-            (hearing, "FEED_BYTES"): dice.choice((300, 3000, 128 * 1024)),
-            (node_services, "RETENTION_INTERVAL_S"): dice.uniform(0.3, 2.0),
-            # What a transport takes before it pauses its producer.
-            (SimTransport, "bufferSize"): dice.choice((1500, 65536)),
-        }
-        self.deployment: SimDeployment
-        self.clients: list[SimClient] = []
-        self.plans: list[FaultPlan]
+        super().__init__(seed)
+        self.constants[single, "SNAPSHOT_ENTRIES"] = self.dice.choice((20, 60, 200, 50_000))
 
-    @contextmanager
-    def ready(self) -> Iterator[None]:
-        """Boot everything, with the constants that the dice say."""
-        with ExitStack() as patches:
-            for (module, name), value in self.constants.items():
-                patches.enter_context(patch.object(module, name, value))
-            self._boot()
-            yield
-
-    def _boot(self) -> None:
+    def boot(self) -> None:
         dice = self.dice
-        self.deployment = SimDeployment(
-            self.seed,
-            {"primary": self._settings()},
-            delay_s=dice.choice(((0.0002, 0.002), (0.001, 0.02))),
-            window_bytes=dice.choice((4000, 65536, 65536)),
-            send_buffer_bytes=dice.choice(((0, 0), (0, 30_000))),
-            piece_bytes_max=dice.choice((None, None, None, None, 40)),
-        )
-        if dice.random() < 0.4:
-            # Until a fault is mended: batches grow, and archives are read for so long that much happens meanwhile.
-            for node in self.deployment.nodes.values():
-                node.host.disk.slow((0.02, 0.3))
-        every_s = dice.uniform(0.05, 0.3)
-        for number in range(dice.randint(1, 3)):
-            self.clients.append(BaseClient(self.deployment, f"base{number}", self.history, every_s))
-        for number in range(dice.randint(1, 3)):
-            history = dice.choice(("all", "all", 3, "none"))
-            self.clients.append(ExtendedClient(self.deployment, f"extended{number}", history, every_s))
-        history = dice.choice(("all", "all", 3, "none"))
-        self.clients.append(EmbeddedClient(self.deployment, "embedded", history, every_s))
-        network = self.deployment.network
+        self.deployment = SimDeployment(self.seed, {"primary": self.settings("primary")}, **self.network_options())
+        self.slow_disks()
+        self.boot_clients(dice.randint(1, 3), dice.randint(1, 3), dice.uniform(0.05, 0.3))
         of_nodes: tuple[Fault, ...] = (*DISK_FAULTS, crash, lambda plan: polite_stop(plan, self.deployment))
         self.plans = [
-            FaultPlan(network, random.Random(f"{self.seed} all"), gap_s=(0.1, 2.0), lasting_s=(0.05, 5.0)),
-            FaultPlan(
-                network,
-                random.Random(f"{self.seed} nodes"),
-                self.deployment.nodes,
-                of_nodes,
-                gap_s=(0.2, 3.0),
-                lasting_s=(0.05, 2.0),
-            ),
+            self.plan("all", gap_s=(0.1, 2.0), lasting_s=(0.05, 5.0)),
+            self.plan("nodes", of_nodes, hosts=self.deployment.nodes, gap_s=(0.2, 3.0), lasting_s=(0.05, 2.0)),
         ]
-
-    def _settings(self) -> NodeSettings:
-        dice = self.dice
-        # A backlog that holds less than is sent in one go lets nobody in whose network is slow.
-        roomy = self.constants[hearing, "PEEK_BYTES"] > 2000
-        settings = node_settings(
-            "primary",
-            history=self.history,
-            session_grace_s=dice.choice((0.5, 3.0, 15.0)),
-            backlog_bytes_max=1024 * 1024 if roomy else dice.choice((4000, 1024 * 1024)),
-            in_flight_max=dice.choice((4, 1000)),
-            rate_lines=dice.choice((60.0, 200.0)),
-            burst_lines=dice.choice((60.0, 2000.0)),
-        )
-        retain = dice.choice((Retention(), Retention(count=3), Retention(age_s=1), Retention(bytes_max=4000)))
-        return NodeSettings(settings.data, settings.listen, settings.chat, retain)
-
-    def run(self) -> None:
-        """Run both acts.
-
-        Raises:
-            StormFailed: something was not as it must be.
-        """
-        with self.ready():
-            try:
-                self.safety()
-                self.liveness()
-            except (Violation, NeverHappened) as failure:
-                raise StormFailed(self.describe(str(failure))) from failure
-            except Exception as failure:
-                raise StormFailed(self.describe(traceback.format_exc())) from failure
-
-    def safety(self) -> None:
-        """Let faults rain."""
-        seconds = self.dice.uniform(*STORM_S)
-        for plan in self.plans:
-            plan.rain(seconds)
-        self.deployment.run(seconds)
-        self.deployment.check_archives()
-
-    def liveness(self) -> None:
-        """See everything settle."""
-        for client in self.clients:
-            client.acting = False
-        self.deployment.settle(lambda: [why for client in self.clients for why in client.unsettled()], SETTLE_S_MAX)
-        for client in self.clients:
-            client.finishing = True
-        self.deployment.settle(lambda: [why for client in self.clients for why in client.unfinished()], CALM_S_MAX)
-        self.deployment.check_archives()
-        self.deployment.check_deferreds()
-
-    def faults(self) -> str:
-        """Return what struck and what ended, a line each, in order."""
-        return "\n".join(sorted(line for plan in self.plans for line in plan.done))
-
-    def describe(self, failure: str) -> str:
-        """Say what is needed to look into it."""
-        at = self.deployment.network.clock.seconds()
-        constants = {name: value for (_, name), value in self.constants.items()}
-        return (
-            f"seed {self.seed}, at {at:.6f} s: {failure}\n"
-            f"again: python -m tests.simulation.storm --seeds {self.seed} {self.seed + 1}\n"
-            f"constants: {constants}\nsettings: {self.deployment.nodes['primary'].settings}\n"
-            f"faults:\n{self.faults()}\n"
-            f"last events:\n{self.deployment.network.describe_trace(25)}"
-        )
 
 
 def run_storm(seed: int) -> str:
     """Run the storm of a seed; return what failed, nothing if all went well."""
-    try:
-        Storm(seed).run()
-    except StormFailed as failure:
-        return str(failure)
-    return ""
+    return complaint(Storm(seed))
 
 
 def main() -> int:
     """Run the command."""
-    processors = len(os.sched_getaffinity(0))
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation.storm", description="Run storms.")
-    parser.add_argument("--seeds", nargs=2, type=int, metavar=("FROM", "TO"), default=(0, 100))
-    parser.add_argument("--jobs", type=int, metavar="N", default=processors, help="processes at once [%(default)s]")
-    arguments = parser.parse_args()
-    seeds = range(*arguments.seeds)
-    begun = time.monotonic()
-    failed = 0
-    # Entries are hidden from the garbage collector, so a node that crashed with some under way is never freed.
-    with multiprocessing.get_context("fork").Pool(arguments.jobs, maxtasksperchild=SEEDS_PER_PROCESS) as pool:
-        for failure in pool.imap_unordered(run_storm, seeds):
-            if failure:
-                failed += 1
-                print(failure, flush=True)
-    print(f"{len(seeds)} seeds, {failed} failed, {time.monotonic() - begun:.1f} s")
-    return 1 if failed else 0
+    chosen = arguments(Storm.command).parse_args()
+    return run_all(run_storm, range(*chosen.seeds), chosen.jobs)
 
 
 if __name__ == "__main__":

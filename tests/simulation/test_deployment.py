@@ -5,10 +5,13 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
+from chatproto.pair.configuration import Configuration
 from chatproto.testing import NeverHappened, SimDeployment, Violation, node_settings
+from chatproto.testing.checkers import Chronicle, Forks
 from chatproto.world import World
 
 log = Logger()
@@ -132,3 +135,47 @@ class DeploymentTests(SynchronousTestCase):
         self.deployment.run_until(lambda: clock.seconds() >= 0.5, 5)
         self.assertAlmostEqual(clock.seconds(), 0.5)
         self.assertRaises(NeverHappened, self.deployment.run_until, lambda: False, 1)
+
+
+class PairTests(SynchronousTestCase):
+    def test_pair(self) -> None:
+        """Two nodes and a registry become a pair; the primary leads, each knows where its clients can go."""
+        deployment = SimDeployment.pair(1)
+        self.assertEqual(list(deployment.processes), ["registry", "primary", "secondary"])
+        self.assertIn("primary is boot, not serving", deployment.unpaired())
+        self.assertRaises(LookupError, deployment.leader)
+        deployment.run_until_paired()
+        self.assertEqual((deployment.leader().name, deployment.follower().name), ("primary", "secondary"))
+        self.assertEqual(deployment.leader().server.settings.servers, ["primary:4444"])
+        self.assertIsInstance(deployment.chronicle, Chronicle)
+        assert deployment.registry is not None and deployment.registry.held is not None
+        self.assertEqual(deployment.registry.held, deployment.follower().configuration)
+        deployment.settle(deployment.unequal, 2)
+        deployment.check_archives()
+
+    def test_pair_without_a_witness(self) -> None:
+        """Without a registry what is committed may move, and is checked as such."""
+        deployment = SimDeployment.pair(1, witness=False, settings=lambda name: node_settings(name, capacity=7))
+        self.assertEqual(list(deployment.processes), ["primary", "secondary"])
+        self.assertIsInstance(deployment.chronicle, Forks)
+        deployment.run_until_paired()
+        self.assertEqual({node.server.settings.capacity for node in deployment.paired}, {7})
+
+    def test_half_a_pair(self) -> None:
+        """What is missing is named."""
+        deployment = SimDeployment.pair(1)
+        deployment.run_until_paired()
+        deployment.follower().host.crash()
+        self.assertEqual(deployment.unpaired(), ["secondary is dead"])
+        deployment.run(3)
+        self.assertIn("primary is leader-solo, serving", deployment.unpaired())
+        self.assertEqual(deployment.unequal(), deployment.unpaired())
+
+    def test_violation_while_a_node_works(self) -> None:
+        """What is found wrong in the middle of what a node does ends the run."""
+        deployment = SimDeployment.pair(1)
+        deployment.run_until_paired()
+        deployment.leader().pair.replica.configuration = Configuration(99, "primary", ("primary",))
+        talker = deployment.network.host("talker").world().client("tcp:primary:4444")
+        talker.connect(Factory.forProtocol(Protocol))
+        self.assertRaisesRegex(Violation, "leads with", deployment.run, 3)

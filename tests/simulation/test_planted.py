@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from chatproto.chat.hall import Hall
 from chatproto.chat.hearing import Hearing
 from chatproto.chat.messages import Ack, encode
@@ -13,35 +11,19 @@ from chatproto.log.entry import MESSAGE, Entry, Run
 from chatproto.log.interface import Snapshot
 from chatproto.log.single import SingleLog
 from chatproto.testing import SimHost
-from tests.simulation.storm import Storm, StormFailed
+from tests.simulation.planting import Planting
+from tests.simulation.storm import Storm
+from tests.simulation.weather import Weather
 
-SEEDS = range(40)
 
-
-class PlantedTests(SynchronousTestCase):
-    def catch(self, *complaints: str) -> None:
-        """Storm until a seed fails, for one of the reasons given; the seeds are those that pass in `test_storms`."""
-        for seed in SEEDS:
-            try:
-                Storm(seed).run()
-            except StormFailed as failure:
-                # What the mistake breaks besides may be logged, too.
-                self.flushLoggedErrors()
-                said = str(failure).partition("again:")[0]
-                self.assertTrue(any(complaint in said for complaint in complaints), said)
-                return
-        self.fail(f"none of {len(SEEDS)} seeds has caught it")
-
-    def plant(self, owner: type, name: str, mistake: Callable[..., Any]) -> Callable[..., Any]:
-        """Put a mistake in the place of a method, which is returned."""
-        right: Callable[..., Any] = getattr(owner, name)
-        self.patch(owner, name, mistake)
-        return right
+class PlantedTests(Planting):
+    def storm(self, seed: int) -> Weather:
+        return Storm(seed)
 
     def plant_on_append(self, mistake: Callable[[SingleLog, list[Run]], object]) -> None:
         """Have the log do something with what it appends, before it is durable."""
 
-        def append(log: SingleLog) -> None:
+        def append(log: SingleLog, entries: list[Entry]) -> None:
             store = log._store
             appending = store.append
 
@@ -50,7 +32,7 @@ class PlantedTests(SynchronousTestCase):
                 appending(runs, done)
 
             self.patch(store, "append", watched)
-            right(log)
+            right(log, entries)
             store.append = appending
 
         right = self.plant(SingleLog, "_append", append)
@@ -73,7 +55,7 @@ class PlantedTests(SynchronousTestCase):
         """Rooms hear what is said as soon as it has its number."""
 
         def show(log: SingleLog, runs: list[Run]) -> None:
-            hearing = log._commit.__self__._hearing  # type: ignore[attr-defined]
+            hearing = log._replayed._hearing  # type: ignore[attr-defined]
             for run in runs:
                 if run.kind == MESSAGE:
                     tell(hearing, run)
@@ -125,21 +107,21 @@ class PlantedTests(SynchronousTestCase):
         def repeated(server: ChatServer, entry: Entry, run: Run | None, offset: int) -> None:
             right(server, entry, run, 0 if run is None or len(run.ids) == 1 else (offset + 1) % len(run.ids))
 
-        right = self.plant(ChatServer, "_repeated", repeated)
+        right = self.plant(ChatServer, "repeated", repeated)
         self.catch("acknowledged", "hears Ack", "id-reused")
 
     # Views
 
     def plant_resume(self, off_by: int) -> None:
-        def enter(hearing: Hearing, seat: Any, name: str, index: int | None, history: Any) -> None:
-            right(hearing, seat, name, index if index is None else max(1, index + off_by), history)
+        def enter(hearing: Hearing, seat: Any, name: str, index: int | None, *more: Any) -> None:
+            right(hearing, seat, name, index if index is None else max(1, index + off_by), *more)
 
         right = self.plant(Hearing, "enter", enter)
 
     def test_resumed_one_late(self) -> None:
         """A resumed client misses the first message that it missed."""
         self.plant_resume(1)
-        self.catch("a hole", "Rewind", "is said to have")
+        self.catch("a hole", "Rewind", "is said to have", "waits for the acknowledgement")
 
     def test_resumed_one_early(self) -> None:
         """A resumed client hears again what it heard last."""

@@ -16,14 +16,19 @@ SEEDS = 300
 ROOT = Path(tests.simulation.__file__).parents[2]
 
 
+def run_command(case: SynchronousTestCase, command: str, seeds: int, *options: str) -> None:
+    """Run so many storms of a kind, and see all of them pass."""
+    arguments = [sys.executable, *command.split()[1:], "--seeds", "0", str(seeds), *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
+    case.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+    case.assertIn(f"{seeds} seeds, 0 failed", ended.stdout)
+
+
 class StormTests(SynchronousTestCase):
     def test_storms(self) -> None:
         """Whatever strikes: nothing acknowledged is lost, no view has a hole, and after it everybody is current."""
-        command = [sys.executable, "-m", "tests.simulation.storm", "--seeds", "0", str(SEEDS)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
-        self.assertIn(f"{SEEDS} seeds, 0 failed", ended.stdout)
+        run_command(self, Storm.command, SEEDS)
 
     def test_same_seed_same_storm(self) -> None:
         """A seed that has failed fails again: not a byte of its run depends on anything else."""

@@ -268,9 +268,19 @@ class ShrinkTests(SynchronousTestCase):
         bench.follower_lost()
         bench.wait(SUSPECT_S)
         bench.follower_came("west", 0)
+        bench.follower_has(5)
         bench.witness_denied(BOTH)
         bench.wait_heard(5)
         self.assertEqual((bench.role, len(bench.proposals)), (Role.LEADER_PAIR, 1))
+
+    def test_a_follower_that_beats_and_takes_nothing_is_dropped(self) -> None:
+        bench = leader()
+        bench.follower_lost()
+        bench.follower_came("west", 0)
+        bench.wait_heard(SUSPECT_S - 0.1)
+        self.assertEqual(bench.proposals, [])
+        bench.wait_heard(0.2)
+        self.assertEqual(bench.proposed.members, ("east",))
 
     def test_a_member_that_never_came_since_the_start_is_dropped(self) -> None:
         bench = Bench("east", BOTH)
@@ -412,14 +422,16 @@ class GrowTests(SynchronousTestCase):
     def test_members_are_sorted(self) -> None:
         bench = Bench("west", WEST, 5)
         bench.witness_up(WEST)
-        bench.follower_came("east", 5)
+        bench.follower_came("east", 0)
+        bench.follower_has(5)
         bench.follower_caught_up()
         self.assertEqual(bench.proposed, Configuration(4, "west", ("east", "west")))
 
     def test_it_is_not_asked_for_while_the_witness_cannot_be(self) -> None:
         bench = alone(5)
         bench.witness_down()
-        bench.follower_came("west", 5)
+        bench.follower_came("west", 0)
+        bench.follower_has(5)
         bench.follower_caught_up()
         bench.write(index=6)
         self.assertEqual((bench.replica.require, bench.commit), (False, 6))
@@ -500,12 +512,23 @@ class GrowTests(SynchronousTestCase):
         bench.wait(SUSPECT_S)
         self.assertEqual(bench.proposed, Configuration(3, "east", ("east",)))
 
+    def test_a_follower_is_not_required_before_it_has_said_that_it_follows(self) -> None:
+        """Even with an empty log: only by then it knows that it is complete."""
+        bench = Bench("east", EAST)
+        bench.witness_up(EAST)
+        bench.follower_came("west", 0)
+        bench.follower_caught_up()
+        self.assertEqual((bench.replica.require, bench.proposals), (False, []))
+        bench.follower_has(0)
+        self.assertEqual((bench.replica.require, bench.proposals), (True, [Propose(BOTH)]))
+
     def test_a_follower_that_comes_again_has_to_catch_up_again(self) -> None:
         bench = Bench("east", EAST, 5)
         bench.follower_came("west", 0)
         bench.follower_caught_up()
         bench.follower_lost()
-        bench.follower_came("west", 5)
+        bench.follower_came("west", 0)
+        bench.follower_has(5)
         bench.witness_up(EAST)
         self.assertEqual(bench.proposals, [])
         bench.follower_caught_up()
@@ -703,7 +726,8 @@ class PreferPrimaryTests(SynchronousTestCase):
     def secondary(self, **rules: object) -> Bench:
         bench = Bench("west", WEST, 5, **rules)
         bench.witness_up(WEST)
-        bench.follower_came("east", 5)
+        bench.follower_came("east", 0)
+        bench.follower_has(5)
         bench.follower_caught_up()
         bench.agree()
         return bench
@@ -745,7 +769,8 @@ class PreferPrimaryTests(SynchronousTestCase):
     def test_in_both_modes_what_is_needed_is_the_same(self) -> None:
         bench = Bench("west", WEST, 5, static=True, prefer_primary=True)
         bench.wait(SUSPECT_S)
-        bench.follower_came("east", 5)
+        bench.follower_came("east", 0)
+        bench.follower_has(5)
         bench.follower_caught_up()
         bench.store()
         self.assertIs(bench.role, Role.LEADER_PAIR)
@@ -851,7 +876,8 @@ class NoWitnessTests(SynchronousTestCase):
     def test_pairing_and_handing_over_are_agreed_to_by_the_leader_alone(self) -> None:
         bench = Bench("east", EAST, 5, static=True)
         bench.peer_gone()
-        bench.follower_came("west", 5)
+        bench.follower_came("west", 0)
+        bench.follower_has(5)
         bench.follower_caught_up()
         bench.store()
         self.assertEqual(bench.replica.configuration, Configuration(3, "east", ("east", "west")))
@@ -1023,7 +1049,8 @@ class DataLossTests(SynchronousTestCase):
         bench.wait(SUSPECT_S)
         bench.agree()
         self.assertEqual(bench.commit, 5)
-        bench.follower_came("east", 5)
+        bench.follower_came("east", 0)
+        bench.follower_has(5)
         bench.follower_caught_up()
         self.assertEqual(bench.proposed, Configuration(3, "west", ("east", "west")))
 
