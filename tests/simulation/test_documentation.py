@@ -30,5 +30,8 @@ class DocumentationTests(SynchronousTestCase):
     def test_bot(self) -> None:
         self.assertEqual(self.run_example(1), (1, []))
 
+    def test_pair(self) -> None:
+        self.assertEqual(self.run_example(2), (1, []))
+
     def test_there_are_no_others(self) -> None:
-        self.assertEqual(PAGE.read_text().count("```python"), 2)
+        self.assertEqual(PAGE.read_text().count("```python"), 3)
