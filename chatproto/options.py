@@ -144,7 +144,8 @@ class Options(UsageOptions):
         ["role", None, "primary", "what this is: primary, secondary, or registry, the witness of their pair", _role],
         ["name", None, None, "this node's name, unique in a deployment [default: the role]", _name],
         ["data", None, None, "data directory [default: chatproto/NAME under $XDG_STATE_HOME]"],
-        ["advertise", None, None, "HOST:PORT told to clients [default: in a pair, from --listen]"],
+        ["advertise", None, None, "HOST:PORT told to clients [default: in a pair, from --listen, with the name of "
+         "this machine]"],
         ["peer", None, None, "client endpoint of the other node's peer link, like tcp:HOST:4545; each node names the "
          "other [default: none, this node is alone]"],
         ["peer-listen", None, None, "server endpoint of this node's peer link [default: tcp:4545, with --peer]"],
@@ -228,8 +229,10 @@ class Options(UsageOptions):
             self["data"] = default_data_directory(self["name"])
         if self["silence-max"] < self["ping-every"]:
             raise UsageError("--silence-max must not be shorter than --ping-every")
-        if not self["heartbeat"] < self["suspect"] < self["lease"]:
-            raise UsageError("--heartbeat must be shorter than --suspect, and that shorter than --lease")
+        if self["heartbeat"] >= self["suspect"]:
+            raise UsageError("--heartbeat must be shorter than --suspect")
+        if self["role"] == "registry" and self["suspect"] >= self["lease"]:
+            raise UsageError("--suspect must be shorter than --lease; give the nodes the same --suspect")
         if self["role"] == "registry":
             for name in ("peer", "peer-listen", "registry", "prefer-primary", "allow-data-loss"):
                 if self[name]:

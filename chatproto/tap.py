@@ -5,6 +5,7 @@ import random
 import resource
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from twisted.application.service import IService
@@ -13,7 +14,7 @@ from twisted.logger import Logger
 
 from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import Options
-from chatproto.services import RegistrySettings, build_node, build_registry
+from chatproto.services import NodeSettings, RegistrySettings, build_node, build_registry
 from chatproto.world import World
 
 FILES_BESIDE_CLIENTS = 64
@@ -102,12 +103,29 @@ def makeService(options: Options) -> IService:
         return build_node(real_world(), settings)
     except (ValueError, TypeError, KeyError, OSError) as error:
         # Twisted's endpoint parser says in these what it does not understand.
-        endpoints = [f"--listen {description}" for description in settings.listen]
-        if settings.peer is not None:
-            endpoints += [f"--peer {settings.peer.dial}", f"--peer-listen {settings.peer.listen}"]
-            endpoints += [f"--registry {settings.peer.registry}"] if settings.peer.registry else []
-        _die(f"cannot use {' '.join(endpoints)}: {error}")
+        _die(f"cannot use {_wrong_endpoint(settings)}: {error}")
         raise  # Never reached: the reactor does not run yet.
+
+
+def _wrong_endpoint(settings: NodeSettings) -> str:
+    """Return the option whose endpoint cannot be parsed."""
+    world = real_world()
+    tried: list[tuple[str, str, Callable[[str], object]]] = [
+        ("--listen", description, world.server) for description in settings.listen
+    ]
+    if settings.peer is not None:
+        tried += [
+            ("--peer-listen", settings.peer.listen, world.server),
+            ("--peer", settings.peer.dial, world.client),
+            ("--registry", settings.peer.registry, world.client),
+        ]
+    for option, description, make in tried:
+        try:
+            if description:
+                make(description)
+        except (ValueError, TypeError, KeyError, OSError):
+            return f"{option} {description}"
+    return "an endpoint"
 
 
 def _make_registry(settings: RegistrySettings) -> IService:

@@ -33,6 +33,8 @@ from chatproto.log.interface import ILog, Slice
 ADDRESS_CHARS_MAX = 256
 PAGE_BYTES_READ_MAX = 4 * 1024 * 1024
 
+_WITNESS = {None: "", True: "reached", False: "not reached"}
+
 log = Logger()
 
 
@@ -154,6 +156,8 @@ class Answers:
             len(self._seats),
             self._settings.capacity,
             self._log.serving,
+            _WITNESS[self._log.witness],
+            self._log.waits_for,
         )
 
     # Between two clients, each of which may be on either node

@@ -335,6 +335,8 @@ class Status(Message, frozen=True, tag="status"):
     clients: int = 0
     capacity: int = 0
     serving: bool = True
+    witness: str = ""
+    waits_for: str = ""
 
 
 class Private(Message, frozen=True, tag="private"):

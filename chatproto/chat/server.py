@@ -108,6 +108,7 @@ class ChatServer:
         self._adopted_epoch = 0
         self._serving = False
         self._redundancy = ""
+        self._told_redundancy = False
         self._moment: float | None = None
         self._performers: dict[type[Any], Callable[[Any, Seat | None], None]] = {
             effects.TellRooms: self._tell_rooms,
@@ -306,8 +307,9 @@ class ChatServer:
 
     def _tell_redundancy(self) -> None:
         state = self._redundancy
+        first, self._told_redundancy = not self._told_redundancy, True
         meaning = _REDUNDANCY.get(state, "")
-        if state in ("alone", "isolated"):
+        if state in ("alone", "isolated") and not first:
             log.warn(
                 "redundancy lost: {state}; look at the other node, the witness and what connects them", state=state
             )

@@ -193,6 +193,11 @@ def _add_status(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         metavar="SERVER",
         help="HOST, HOST:PORT or a Twisted client endpoint; name both of a pair (default: 127.0.0.1:4444)",
     )
+    status.add_argument(
+        "--check",
+        action="store_true",
+        help="exit status 1 unless a server can be lost now (default: only if none answers)",
+    )
     status.add_argument("--json", action="store_true", help="as one JSON object (default: as a table)")
     status.add_argument("--tls", action="store_true", help="HOST and HOST:PORT mean TLS (default: plain TCP)")
     status.add_argument("--ca", metavar="FILE", help="PEM file of the authorities to trust with --tls")
@@ -212,8 +217,9 @@ def _status(given: argparse.Namespace) -> str:
     if given.ca is not None and not given.tls:
         raise Misuse("--ca needs --tls")
     servers = tuple(given.servers) or (DEFAULT_SERVER,)
-    print(status(servers, timeout_s=given.timeout, tls=given.tls, ca=given.ca, json_wanted=given.json))
-    return ""
+    said, can_lose_one = status(servers, timeout_s=given.timeout, tls=given.tls, ca=given.ca, json_wanted=given.json)
+    print(said)
+    return "" if can_lose_one or not given.check else "no server can be lost now"
 
 
 # switchover

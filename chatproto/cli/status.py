@@ -93,7 +93,7 @@ def inquire(reactor: Any, server: str, timeout_s: float, tls: bool, ca: str | No
 
 def verdict(answers: Sequence[Answer]) -> tuple[bool, str]:
     """Return whether a server can be lost now without losing anything or waiting, and why, in one sentence."""
-    known = [answer for answer in answers if isinstance(answer, Status)]
+    known = list({answer.server: answer for answer in answers if isinstance(answer, Status)}.values())
     if not known:
         return False, "no server answers"
     states = {status.redundancy for status in known}
@@ -101,15 +101,31 @@ def verdict(answers: Sequence[Answer]) -> tuple[bool, str]:
         return False, "there is one server only"
     leaders = [status for status in known if status.role == "leader" and status.serving]
     if not leaders:
-        return False, "no server that answers leads"
+        return False, _why_nobody_leads(known)
     if len({status.epoch for status in known}) > 1 or len(leaders) > 1:
         return False, "the servers are of different minds who leads; ask again"
     if leaders[0].redundancy != "paired":
         return False, f"{leaders[0].server} is {leaders[0].redundancy}: it alone holds every message"
-    unheard = len(answers) - len(known)
+    if leaders[0].witness == "not reached":
+        return False, "both hold every message, but the registry is not reached, and without it nobody takes over"
+    unheard = sum(isinstance(answer, Unanswered) for answer in answers)
     if unheard:
         return True, f"both hold every message, though {unheard} did not answer here"
     return True, "both hold every message"
+
+
+def _why_nobody_leads(known: Sequence[Status]) -> str:
+    for status in known:
+        if status.waits_for and not status.serving:
+            return (
+                f"{status.server} waits for {status.waits_for}, which may hold messages that it misses; "
+                "if that one is lost for good, see --allow-data-loss"
+            )
+    if any(status.witness == "not reached" for status in known):
+        return "no server that answers leads, and the registry is not reached: nobody may take over without it"
+    if len(known) == 1 and any(peer.role == "leader" for peer in known[0].peers):
+        return f"{known[0].peers[0].name} leads: name it, too"
+    return "no server that answers leads"
 
 
 def table(servers: Sequence[str], answers: Sequence[Answer]) -> str:
@@ -139,14 +155,24 @@ def as_json(servers: Sequence[str], answers: Sequence[Answer]) -> str:
     said = [
         {"address": server, "error": answer.why}
         if isinstance(answer, Unanswered)
-        else {"address": server, **msgspec.to_builtins(answer)}
+        else {"address": server, **_facts(answer)}
         for server, answer in zip(servers, answers, strict=True)
     ]
     return json.dumps({"servers": said, "can_lose_one": can, "why": why})
 
 
-def status(servers: Sequence[str], *, timeout_s: float, tls: bool, ca: str | None, json_wanted: bool) -> str:
-    """Ask the servers and return what to print.
+def _facts(answer: Status) -> dict[str, Any]:
+    """Return what a server says of itself, without what it says of the rooms of whoever asks: that is in none."""
+    facts: dict[str, Any] = msgspec.to_builtins(answer)
+    for name in ("type", "rooms", "archived", "transferred"):
+        facts.pop(name, None)
+    return facts
+
+
+def status(
+    servers: Sequence[str], *, timeout_s: float, tls: bool, ca: str | None, json_wanted: bool
+) -> tuple[str, bool]:
+    """Ask the servers; return what to print, and whether one can be lost now.
 
     Raises:
         Misuse: there can be no such server.
@@ -172,4 +198,4 @@ def status(servers: Sequence[str], *, timeout_s: float, tls: bool, ca: str | Non
                 if isinstance(answer, Unanswered)
             )
         )
-    return as_json(servers, answers) if json_wanted else table(servers, answers)
+    return as_json(servers, answers) if json_wanted else table(servers, answers), verdict(answers)[0]

@@ -183,6 +183,8 @@ class ILog(Interface):
     serving: bool = Attribute("whether what is submitted here can be committed, as far as this node knows")
     durable: int = Attribute("how many nodes hold what is committed now")
     position: int = Attribute("the index of the last entry committed and taken by whoever stands on the log")
+    witness: bool | None = Attribute("whether the witness of the pair is reached; None where there is none")
+    waits_for: str = Attribute("the node without whose log this one cannot serve; empty where there is none")
     peers: list[Peer] = Attribute("the other nodes; empty where none is configured")
 
     def open(replayed: Replayed) -> None:

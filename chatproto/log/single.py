@@ -29,6 +29,8 @@ class SingleLog:
     redundancy = "single"
     serving = True
     durable = 1
+    witness = None
+    waits_for = ""
     peers: ClassVar[list[Peer]] = []
 
     def __init__(self, open_store: Callable[[], IStore], turn: Turn) -> None:

@@ -224,7 +224,7 @@ class Journal:
         entries = self.submissions.part(runs)
         self._found_orphans = [id for id in self._found_orphans if id not in self.submissions.pending]
         log.warn(
-            "parting from {count} entries after {common}; they are submitted again",
+            "parting from {count} entries after {common} that the leader has not: they are submitted again",
             count=len(entries),
             common=common,
         )

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
@@ -46,8 +46,8 @@ class LinkHeard(Protocol):
     def link_down(self, link: "PeerLink") -> None:
         """Hear that a link, which was up, is gone."""
 
-    def link_refused(self) -> None:
-        """Hear that nobody listens where the other node should."""
+    def link_failed(self, reason: str, *, refused: bool) -> None:
+        """Hear that the other node was not reached, and why; `refused` where nobody listens there."""
 
     def beat(self) -> PeerMessage:
         """Return what says that this node lives."""
@@ -145,6 +145,13 @@ class PeerLinkFactory(Factory):
         return self._make(False)
 
 
+class Failed(Protocol):
+    """Hears of a try to connect that failed."""
+
+    def __call__(self, reason: str, *, refused: bool) -> None:
+        """See `LinkHeard.link_failed`."""
+
+
 class Dialler:
     """Keeps a connection to the other node.
 
@@ -155,7 +162,7 @@ class Dialler:
         self,
         endpoint: IStreamClientEndpoint,
         make: Callable[[bool], PeerLink],
-        refused: Callable[[], None],
+        failed: Failed,
         clock: IReactorTime,
         dice: random.Random,
         patience_s: float,
@@ -163,7 +170,7 @@ class Dialler:
         """Dial an endpoint, once started; a try is given up after `patience_s`."""
         self._endpoint = endpoint
         self._factory = _DialledFactory(make, self)
-        self._refused = refused
+        self._failed_with = failed
         self._clock = clock
         self._dice = dice
         self._patience_s = patience_s
@@ -206,8 +213,8 @@ class Dialler:
         if not self._running:
             return
         self._again(RETRY_S)
-        if failure.check(ConnectionRefusedError):
-            self._refused()
+        reason = "no connection in time" if failure.check(CancelledError) else failure.getErrorMessage()
+        self._failed_with(reason, refused=failure.check(ConnectionRefusedError) is not None)
 
     def lost(self, greeted: bool) -> None:
         """Hear that the connection is gone."""

@@ -30,6 +30,8 @@ from chatproto.pair.states import NUMBERING, SERVING, Role
 from chatproto.pair.witness import AskedWitness
 
 LOOKS_IN_A_HEARTBEAT = 3
+WAIT_TOLD_AFTER_S = 3.0
+"""A node that waits for the other one to learn what it misses says so after a while."""
 
 log = Logger()
 
@@ -108,15 +110,17 @@ class PairLog:
         self._clock = clock
         self._witness = witness
         self._gathering = Gathering(turn, self._gathered)
-        self._dialler = Dialler(peer, self._make_link, self.link_refused, clock, dice, settings.suspect_s)
+        self._dialler = Dialler(peer, self._make_link, self.link_failed, clock, dice, settings.suspect_s)
         self._links: dict[PeerLink, None] = {}
         self._snapshot_due = False
         self._looking: IDelayedCall | None = None
         self._closed = False
         self._told: tuple[object, ...] = ()
         self._denial = ""
-        self._complained = False
-        self._third = ""
+        self._complained = self._waiting_told = False
+        self._learner_since = 0.0
+        self._asked_witness: Configuration | None = None
+        self._third = self._unreached = ""
 
     def _make_link(self, dialled: bool) -> PeerLink:
         settings = self.settings
@@ -150,6 +154,18 @@ class PairLog:
         """See `ILog.durable`."""
         found = self.replica.configuration
         return 1 if found is None else len(found.members)
+
+    @property
+    def witness(self) -> bool | None:
+        """See `ILog.witness`."""
+        return None if self._witness is None else self._witness.up
+
+    @property
+    def waits_for(self) -> str:
+        """See `ILog.waits_for`."""
+        found = self.replica.configuration
+        learns = self.replica.role is Role.LEARNER and found is not None
+        return found.leader if learns and found is not None else ""
 
     @property
     def position(self) -> int:
@@ -211,6 +227,17 @@ class PairLog:
             # We do not read, so it is no wonder that we do not hear.
             self.replica.peer_heard(self.now())
         self.perform(self.replica.tick(self.now()))
+        if self.waits_for and not self.replica.reached:
+            if self.now() - self._learner_since >= WAIT_TOLD_AFTER_S and not self._waiting_told:
+                self._waiting_told = True
+                log.warn(
+                    "waiting for {leader}, which may hold messages that this node misses; if it is lost for good, "
+                    "start this node with --allow-data-loss",
+                    leader=self.waits_for,
+                )
+        else:
+            self._learner_since = self.now()
+            self._waiting_told = False
         if self.replica.dispossessed and not self._complained:
             self._complained = True
             log.critical(
@@ -311,7 +338,14 @@ class PairLog:
 
     def _propose(self, effect: Propose) -> None:
         assert self._witness is not None
-        log.debug("asking the witness for {configuration}", configuration=effect.configuration)
+        if effect.configuration != self._asked_witness:
+            self._asked_witness = effect.configuration
+            log.info(
+                "asking the witness for epoch {epoch}: {leader} leads, members are {members}",
+                epoch=effect.configuration.epoch,
+                leader=effect.configuration.leader,
+                members=" ".join(effect.configuration.members),
+            )
         self._witness.propose(effect.configuration, lossy=effect.lossy)
 
     def _configured(self, effect: Configured) -> None:
@@ -412,6 +446,9 @@ class PairLog:
             other.abort()
             self.link_down(other)
         self._links[link] = None
+        if link.dialled:
+            self._unreached = ""
+            log.info("the other node, {name}, is reached", name=link.hello.name)
         told, configuration = link.hello.configuration, self.replica.configuration
         link.epoch = told.epoch if told is not None else 0
         if configuration is not None and configuration.epoch != link.said_epoch:
@@ -443,6 +480,8 @@ class PairLog:
         del self._links[link]
         if self._closed:
             return
+        if link.dialled and link.hello is not None:
+            log.info("the link to {name} is lost", name=link.hello.name)
         if self._leading.link is link:
             self._leading.end()
         if self._following.leader is link:
@@ -450,9 +489,13 @@ class PairLog:
             self.perform(self.replica.leader_lost(self.now()))
         self._tell_changes()
 
-    def link_refused(self) -> None:
-        """See `LinkHeard.link_refused`."""
-        self.perform(self.replica.peer_gone(self.now()))
+    def link_failed(self, reason: str, *, refused: bool) -> None:
+        """See `LinkHeard.link_failed`."""
+        if reason != self._unreached:
+            self._unreached = reason
+            log.warn("the other node is not reached ({reason}): trying again and again; look at --peer", reason=reason)
+        if refused:
+            self.perform(self.replica.peer_gone(self.now()))
 
     def link_says(self, link: PeerLink, message: wire.AnyMessage) -> None:
         """See `LinkHeard.link_says`."""

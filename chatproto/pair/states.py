@@ -59,7 +59,7 @@ TRANSITIONS: dict[tuple[Role, Cue], tuple[Role, str]] = {
     (Role.HANDING, Cue.CUT_OFF): (Role.ISOLATED, "neither peer nor witness is heard: the other may lead"),
     (Role.ISOLATED, Cue.LEADS_ALONE): (Role.LEADER_SOLO, "the witness is heard again, and agrees"),
     (Role.ISOLATED, Cue.LEADS_PAIR): (Role.LEADER_PAIR, "heard again: nobody led meanwhile"),
-    (Role.ISOLATED, Cue.FOLLOWS): (Role.FOLLOWER, "heard again: the leader counts on it"),
+    (Role.ISOLATED, Cue.FOLLOWS): (Role.FOLLOWER, "heard again: a member still"),
     (Role.ISOLATED, Cue.LEARNS): (Role.LEARNER, "heard again: somebody has led without it"),
 }  # fmt: skip
 

@@ -663,6 +663,8 @@ def test_status_tells_how_far_a_client_was_brought(node: Node) -> None:
         "clients": 2,
         "capacity": 100,
         "serving": True,
+        "witness": "",
+        "waits_for": "",
     }
 
 

@@ -250,15 +250,12 @@ class PairTests(SynchronousTestCase):
             self.check_refused(argument, names="--peer")
 
     def test_spans_are_in_order(self) -> None:
-        for arguments in (
-            ("--heartbeat=0.6",),
-            ("--suspect=0.15",),
-            ("--suspect=0.9",),
-            ("--lease=0.6",),
-            ("--heartbeat=3", "--suspect=2", "--lease=1"),
-        ):
+        for arguments in (("--heartbeat=0.6",), ("--suspect=0.15",), ("--heartbeat=3", "--suspect=2", "--lease=1")):
             self.check_refused(PEER, *arguments, names="--heartbeat must be shorter than --suspect")
             self.check_refused("--role=registry", *arguments, names="--heartbeat must be shorter than --suspect")
+        for arguments in (("--suspect=0.9",), ("--lease=0.6",)):
+            self.check_refused("--role=registry", *arguments, names="--suspect must be shorter than --lease")
+        self.assertIsNotNone(parsed(PEER, "--suspect=2").peer, "the lease is the registry's")
         for name in ("heartbeat", "suspect", "lease"):
             for value in ("0", "-1", "soon", "nan", "inf", ""):
                 self.check_refused(PEER, f"--{name}={value}", names=name)
@@ -481,7 +478,7 @@ class ConfigTests(SynchronousTestCase):
         self.check_refused('role = "secondary"', "--peer")
         self.check_refused('registry = "tcp:north:3"', "--registry")
         self.check_refused("prefer-primary = true", "--prefer-primary")
-        self.check_refused('peer = "tcp:east:1"\nsuspect = 5', "--suspect")
+        self.check_refused('peer = "tcp:east:1"\nheartbeat = 5', "--heartbeat")
         self.check_refused('role = "monarch"', "role")
         self.check_refused('peer = ["tcp:east:1"]', "peer")
         self.check_refused("service = 5.5e", "")

@@ -45,6 +45,8 @@ class MemoryLog:
         self.peers: list[Peer] = []
         self.linked = False
         self.strange_epochs: set[int] = set()
+        self.witness: bool | None = None
+        self.waits_for = ""
         self.notes: list[bytes] = []
         self.submitted: list[Entry] = []
         self.sealed: list[list[Run]] = []

@@ -71,6 +71,8 @@ class PairMemoryLog:
         self.position = 0
         self.again: list[Entry] = []
         self.strange_epochs: set[int] = set()
+        self.witness: bool | None = None
+        self.waits_for = ""
         self.notes: list[bytes] | None = []
         self.readings: list[Any] = []
         self.taken = 0

@@ -202,6 +202,8 @@ class StatusTests(AnswersTestCase):
                     "clients": 1,
                     "capacity": 20,
                     "serving": True,
+                    "witness": "",
+                    "waits_for": "",
                 }
             ],
         )

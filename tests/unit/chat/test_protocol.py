@@ -230,6 +230,8 @@ class AskingTests(ProtocolTestCase):
                 "clients": 1,
                 "capacity": 100,
                 "serving": True,
+                "witness": "",
+                "waits_for": "",
             },
         )
         self.heard()

@@ -148,16 +148,19 @@ class Status(CommandLineTestCase):
         return (asked.call_args if asked.called else None), *found
 
     def test_the_defaults(self) -> None:
-        asked, status, out, error = self.status(return_value="a table")
+        asked, status, out, error = self.status(return_value=("a table", False))
         self.assertEqual((status, out, error), (0, "a table\n", ""))
         self.assertEqual(asked, mock.call(("127.0.0.1:4444",), timeout_s=3.0, tls=False, ca=None, json_wanted=False))
 
     def test_everything(self) -> None:
         arguments = ("east:1", "west:2", "--json", "--tls", "--ca", "ca.pem", "--timeout", "0.5")
-        asked, *_ = self.status(*arguments, return_value="")
+        asked, *_ = self.status(*arguments, return_value=("", True))
         self.assertEqual(asked, mock.call(("east:1", "west:2"), timeout_s=0.5, tls=True, ca="ca.pem", json_wanted=True))
 
     def test_nobody_answers(self) -> None:
+        for can, ended in ((True, 0), (False, 1)):
+            _, status, out, _ = self.status("--check", return_value=("a table", can))
+            self.assertEqual((status, out), (ended, "a table\n"))
         _, status, out, error = self.status(side_effect=StatusFailed("east:1: refused"))
         self.assertEqual((status, out, error), (1, "", "chatproto: east:1: refused\n"))
 

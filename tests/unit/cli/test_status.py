@@ -15,10 +15,18 @@ from chatproto.cli.status import Answer, Unanswered, as_json, inquire, table, ve
 
 
 def node(
-    name: str, role: str, epoch: int = 4, redundancy: str = "paired", lag: int = 0, *, serving: bool = True
+    name: str,
+    role: str,
+    epoch: int = 4,
+    redundancy: str = "paired",
+    lag: int = 0,
+    *,
+    serving: bool = True,
+    witness: str = "reached",
+    waits_for: str = "",
 ) -> Status:
     peers = [PeerStatus("west" if name == "east" else "east", "follower" if role == "leader" else "leader", lag)]
-    return Status([], 0, 0, epoch, role, redundancy, peers, name, 12, 100, serving)
+    return Status([], 0, 0, epoch, role, redundancy, peers, name, 12, 100, serving, witness, waits_for)
 
 
 EAST, WEST = node("east", "leader"), node("west", "follower")
@@ -37,8 +45,31 @@ class VerdictTests(SynchronousTestCase):
         self.check(True, "both hold every message", EAST)
 
     def test_the_follower_alone_cannot_know(self) -> None:
-        self.check(False, "no server that answers leads", WEST)
-        self.check(False, "no server that answers leads", WEST, GONE)
+        self.check(False, "east leads: name it, too", WEST)
+        self.check(False, "east leads: name it, too", WEST, GONE)
+
+    def test_nobody_leads(self) -> None:
+        self.check(False, "no server that answers leads", WEST, node("east", "follower"))
+        learner = node("west", "follower", redundancy="alone", serving=False, waits_for="east")
+        self.check(
+            False,
+            "west waits for east, which may hold messages that it misses; if that one is lost for good, see "
+            "--allow-data-loss",
+            learner,
+            GONE,
+        )
+        cut_off = node("west", "follower", redundancy="isolated", serving=False, witness="not reached")
+        self.check(
+            False,
+            "no server that answers leads, and the registry is not reached: nobody may take over without it",
+            cut_off,
+            GONE,
+        )
+
+    def test_nobody_could_take_over(self) -> None:
+        leader = node("east", "leader", witness="not reached")
+        why = "both hold every message, but the registry is not reached, and without it nobody takes over"
+        self.check(False, why, leader, WEST)
 
     def test_one_did_not_answer_although_the_leader_has_it(self) -> None:
         self.check(True, "both hold every message, though 1 did not answer here", EAST, GONE)
@@ -108,10 +139,6 @@ class JsonTests(SynchronousTestCase):
                 "servers": [
                     {
                         "address": "a:1",
-                        "type": "status",
-                        "rooms": [],
-                        "archived": 0,
-                        "transferred": 0,
                         "epoch": 4,
                         "role": "leader",
                         "redundancy": "paired",
@@ -120,6 +147,8 @@ class JsonTests(SynchronousTestCase):
                         "clients": 12,
                         "capacity": 100,
                         "serving": True,
+                        "witness": "reached",
+                        "waits_for": "",
                     },
                     {"address": "b:2", "error": "refused"},
                 ],

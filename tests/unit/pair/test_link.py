@@ -48,8 +48,8 @@ class Heard:
     def link_down(self, link: PeerLink) -> None:
         self.heard.append("down")
 
-    def link_refused(self) -> None:
-        self.heard.append("refused")
+    def link_failed(self, reason: str, *, refused: bool) -> None:
+        self.heard.append("refused" if refused else "failed")
 
 
 class TCPTransport(Transport):
@@ -230,7 +230,7 @@ class DiallerTests(SynchronousTestCase):
         self.heard = Heard()
         self.endpoint = Endpoint(self.clock)
         self.dialler = Dialler(
-            self.endpoint, self.make, self.heard.link_refused, self.clock, random.Random(1), SUSPECT_S
+            self.endpoint, self.make, self.heard.link_failed, self.clock, random.Random(1), SUSPECT_S
         )
         self.dialler.start()
 
@@ -262,7 +262,7 @@ class DiallerTests(SynchronousTestCase):
         for error in (TimeoutError(), ConnectionLost(), CancelledError()):
             self.endpoint.failed(error)
             self.assertTriedAgain(RETRY_S)
-        self.assertEqual(self.heard.heard, [])
+        self.assertEqual(self.heard.heard, ["failed"] * 3)
 
     def test_an_endpoint_that_fails_in_the_call(self) -> None:
         self.endpoint.at_once = ConnectionRefusedError()
@@ -318,7 +318,7 @@ class DiallerTests(SynchronousTestCase):
         self.assertEqual((len(self.endpoint.tries), self.clock.getDelayedCalls()), (1, []))
 
     def test_what_fails_in_hearing_of_a_refusal_is_logged_and_it_goes_on(self) -> None:
-        self.dialler._refused = lambda: {}["missing"]  # type: ignore[assignment]
+        self.dialler._failed_with = lambda reason, *, refused: {}["missing"]
         self.endpoint.failed(ConnectionRefusedError())
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
         self.assertTriedAgain(RETRY_S)
