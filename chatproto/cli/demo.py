@@ -51,9 +51,10 @@ class Child:
         """Start it; what it logs goes to a file beside its data."""
         self.name = name
         self.log = os.path.join(directory, f"{name}.log")
-        twistd = [sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", f"--logfile={self.log}"]
+        daemon = ["--pidfile=", "chatserver", f"--data={os.path.join(directory, name)}", *arguments]
+        self.command = " ".join(["twistd", "-n", *daemon])
         self.process = subprocess.Popen(
-            [*twistd, "chatserver", f"--name={name}", f"--data={os.path.join(directory, name)}", *arguments],
+            [sys.executable, "-c", TWISTD, "--nodaemon", f"--logfile={self.log}", *daemon],
             stdin=subprocess.DEVNULL,
             # An interrupt typed here is for this program alone, which then ends its children in order.
             start_new_session=True,
@@ -159,7 +160,8 @@ def _watch(options: DemoOptions, children: dict[str, Child], servers: list[str],
         for name, child in children.items():
             if child.process.poll() is not None and name not in ended:
                 ended.add(name)
-                say(f"{name} is gone.")
+                say(f"{name} is gone. To start it again, in another terminal:")
+                say(f"  {child.command}")
         for server in servers:
             state = _redundancy(server)
             if state != seen[server] and state is not None:

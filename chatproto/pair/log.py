@@ -295,7 +295,7 @@ class PairLog:
 
     def tell(self, note: bytes) -> bool:
         """See `ILog.tell`."""
-        link = self._dialled()
+        link = self._dialled() or next(iter(self._links), None)
         if link is not None:
             link.say(wire.Tell(note))
         return link is not None
@@ -392,7 +392,7 @@ class PairLog:
             self.snapshot()
 
     def _tell_changes(self) -> None:
-        told = (self.epoch, self.role, self.redundancy, self.serving, self._dialled())
+        told = (self.epoch, self.role, self.redundancy, self.serving, *self._links)
         if told != self._told and not self._closed:
             self._told = told
             self._replayed.changed()
