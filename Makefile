@@ -5,6 +5,7 @@
 # make failover  how long a killed leader is felt  ARGS="--runs 5 --static --jetstream --json /tmp/failover.json"
 
 PYTHON ?= python3
+JOBS ?= $(shell nproc)
 VENV := .venv
 BIN := $(VENV)/bin
 NEEDS := setup.py pyproject.toml constraints.txt
@@ -19,7 +20,7 @@ run: $(VENV)/.for-run
 test: unit integration
 
 unit: $(VENV)/.for-development
-	$(BIN)/python -m twisted.trial tests.unit tests.simulation
+	$(BIN)/python -m twisted.trial --jobs $(JOBS) tests.unit tests.simulation
 
 integration: $(VENV)/.for-development
 	$(BIN)/python -m pytest tests/integration

@@ -85,12 +85,12 @@ class ChildTests(SynchronousTestCase):
         return child
 
     def test_it_is_given_its_name_data_and_log(self) -> None:
-        child = self.start("import sys; print(*sys.argv[1:], file=open(sys.argv[3].partition('=')[2], 'w'))")
+        child = self.start("import sys; print(*sys.argv[1:], file=open(sys.argv[2].partition('=')[2], 'w'))")
         self.assertEqual(child.process.wait(20), 0)
         directory = os.path.dirname(child.log)
         self.assertEqual(
             child.why(),
-            f"--nodaemon --pidfile= --logfile={child.log} chatserver --name=east "
+            f"--nodaemon --logfile={child.log} --pidfile= chatserver "
             f"--data={os.path.join(directory, 'east')} --role=primary",
         )
 
