@@ -117,12 +117,12 @@ def _wrong_endpoint(settings: NodeSettings) -> str:
         tried += [
             ("--peer-listen", settings.peer.listen, world.server),
             ("--peer", settings.peer.dial, world.client),
-            ("--registry", settings.peer.registry, world.client),
         ]
+        if settings.peer.registry:
+            tried.append(("--registry", settings.peer.registry, world.client))
     for option, description, make in tried:
         try:
-            if description:
-                make(description)
+            make(description)
         except (ValueError, TypeError, KeyError, OSError):
             return f"{option} {description}"
     return "an endpoint"
