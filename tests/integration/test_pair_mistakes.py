@@ -30,7 +30,7 @@ MISTAKES = [
     (["--role=secondary"], "--peer"),
     ([f"--registry=tcp:{HOST}:4646"], "--peer"),
     ([PEER, "--heartbeat=0.6", "--suspect=0.6"], "--heartbeat"),
-    ([PEER, "--suspect=0.9"], "--lease"),
+    (["--role=registry", "--suspect=0.9"], "--lease"),
     (["--peer=nonsense", "--peer-listen=tcp:0"], "nonsense"),
     ([PEER, "--peer-listen=nonsense"], "nonsense"),
     ([PEER, "--peer-listen=tcp:0", "--registry=nonsense"], "nonsense"),
