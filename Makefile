@@ -2,7 +2,7 @@
 # make test    unit, simulation, integration
 # make check   format, lint, types, import contracts, coverage of the pure modules
 # make bench   node and pair beside Redis, NATS    ARGS="--rounds 3 --plot docs/performance.svg"
-# make failover  how long a killed leader is felt  ARGS="--runs 5 --static --jetstream --json /tmp/failover.json"
+# make failover  how long a killed leader is felt  ARGS="--runs 5 --static --jetstream --json failover.json"
 
 PYTHON ?= python3
 JOBS ?= $(shell nproc)

@@ -7,7 +7,7 @@ both say `paired`, and what a message takes from when it was due until its sende
 the follower is away, while it catches up, and after. In the end both archives have to be the same.
 
     python -m tests.bench.catchup                        an archive of 200,000 messages, three runs
-    python -m tests.bench.catchup --archive 1000000 --away 30 --json /tmp/catchup.json
+    python -m tests.bench.catchup --archive 1000000 --away 30 --json catchup.json
 """
 
 import argparse

@@ -9,7 +9,7 @@ to be the same, with every acknowledged message where it was acknowledged.
 
     make failover                                            a pair with a witness, 30 runs
     make failover ARGS="--static --jetstream"                also one without, and JetStream with three copies, in turns
-    make failover ARGS="--runs 3 --json /tmp/failover.json"
+    make failover ARGS="--runs 3 --json failover.json"
 """
 
 import argparse
