@@ -53,7 +53,7 @@ def hear(client: Client, last: bytes) -> tuple[bytearray, float]:
 
 
 def test_a_hundred_thousand_messages_are_replayed(start_node: StartNode) -> None:
-    node = start_node("--rate-limit=0", "--in-flight-max=20000")
+    node = start_node("--rate-limit=0", "--in-flight-max=20000", "--backlog-bytes-max=100000000")
     said = fill(node, COUNT, 100)
     chatting = Chatting(node)
     wait_until(lambda: len(chatting.said) > 10, "others chat")
@@ -93,7 +93,7 @@ def test_a_hundred_thousand_messages_are_replayed(start_node: StartNode) -> None
 
 
 def test_a_resume_in_the_middle_of_a_large_archive(start_node: StartNode) -> None:
-    node = start_node("--rate-limit=0", "--in-flight-max=20000")
+    node = start_node("--rate-limit=0", "--in-flight-max=20000", "--backlog-bytes-max=100000000")
     fill(node, COUNT, 100)
     for start in (1, 2, 31_337, 65_536, COUNT - 1, COUNT, COUNT + 1):
         client = node.connect()
@@ -106,7 +106,7 @@ def test_a_resume_in_the_middle_of_a_large_archive(start_node: StartNode) -> Non
 
 def test_moving_about_during_a_replay(start_node: StartNode) -> None:
     """Each joining brings the archive from its start; a replay left behind brings nothing any more."""
-    node = start_node("--rate-limit=0", "--in-flight-max=20000")
+    node = start_node("--rate-limit=0", "--in-flight-max=20000", "--backlog-bytes-max=100000000")
     count = 20_000
     fill(node, count, 300)
     owner = node.extended("owner", history="none")
