@@ -22,6 +22,9 @@ BACKLOG = 1024
 SWITCH_INTERVAL_S = 0.0005
 """How long the reactor may wait for a thread that reads the archive; Python's 5 ms is ten commits."""
 
+ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
+"""In these, Twisted's parsers of endpoints say what they do not understand."""
+
 log = Logger()
 
 
@@ -101,8 +104,7 @@ def makeService(options: Options) -> IService:
     _raise_open_files(settings.chat.capacity)
     try:
         return build_node(real_world(), settings)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        # Twisted's endpoint parser says in these what it does not understand.
+    except ENDPOINT_ERRORS as error:
         _die(f"cannot use {_wrong_endpoint(settings)}: {error}")
         raise  # Never reached: the reactor does not run yet.
 
@@ -123,7 +125,7 @@ def _wrong_endpoint(settings: NodeSettings) -> str:
     for option, description, make in tried:
         try:
             make(description)
-        except (ValueError, TypeError, KeyError, OSError):
+        except ENDPOINT_ERRORS:
             return f"{option} {description}"
     return "an endpoint"
 
@@ -131,6 +133,6 @@ def _wrong_endpoint(settings: NodeSettings) -> str:
 def _make_registry(settings: RegistrySettings) -> IService:
     try:
         return build_registry(real_world(), settings)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except ENDPOINT_ERRORS as error:
         _die(f"cannot use --registry-listen {' '.join(settings.listen)}: {error}")
         raise  # Never reached: the reactor does not run yet.

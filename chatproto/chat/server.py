@@ -327,7 +327,7 @@ class ChatServer:
     def replay(self, run: Run) -> None:
         """See `Replayed.replay`."""
         if run.kind == MESSAGE:
-            self.hall.said(run.room, run.position + len(run.ids) - 1)
+            self.hall.said(run.room, run.last_position)
         else:
             for line in run.lines():
                 self.hall.apply(decode_act(line), run.epoch)
@@ -349,7 +349,7 @@ class ChatServer:
         self._neighbour.counted()
 
     def _said(self, run: Run) -> None:
-        room = self.hall.said(run.room, run.position + len(run.ids) - 1)
+        room = self.hall.said(run.room, run.last_position)
         self._hearing.said(run)
         for entry in run.entries:
             seat: Seat | None = entry.origin

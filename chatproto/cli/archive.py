@@ -52,7 +52,7 @@ def archive(directory: str, room: str | None, write: Callable[[str], None]) -> N
             hall = Hall.restored(snapshot.state)
         for run in runs_after(database, snapshot.index if snapshot else 0):
             if run.kind == MESSAGE:
-                hall.said(run.room, run.position + len(run.ids) - 1)
+                hall.said(run.room, run.last_position)
             else:
                 for line in run.lines():
                     hall.apply(decode_act(line), run.epoch)

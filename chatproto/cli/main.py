@@ -117,12 +117,7 @@ def _add_chat(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="what to receive of a room's archive on entering it: all, none or the last N messages "
         "(default: %(default)s)",
     )
-    chat.add_argument("--tls", action="store_true", help="HOST and HOST:PORT mean TLS (default: plain TCP)")
-    chat.add_argument(
-        "--ca",
-        metavar="FILE",
-        help="PEM file of the authorities to trust with --tls (default: the system's)",
-    )
+    _add_tls(chat)
     chat.add_argument("--plain", action="store_true", help="in lines, even on a terminal (default: only elsewhere)")
     chat.add_argument(
         "--connect-timeout",
@@ -138,8 +133,7 @@ def _add_chat(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
 def _chat(given: argparse.Namespace) -> str:
     from chatproto.cli.chat import ChatOptions, chat
 
-    if given.ca is not None and not given.tls:
-        raise Misuse("--ca needs --tls")
+    _check_tls(given)
     return chat(
         ChatOptions(
             servers=tuple(given.servers) or (DEFAULT_SERVER,),
@@ -199,8 +193,7 @@ def _add_status(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         help="exit status 1 unless a server can be lost now (default: only if none answers)",
     )
     status.add_argument("--json", action="store_true", help="as one JSON object (default: as a table)")
-    status.add_argument("--tls", action="store_true", help="HOST and HOST:PORT mean TLS (default: plain TCP)")
-    status.add_argument("--ca", metavar="FILE", help="PEM file of the authorities to trust with --tls")
+    _add_tls(status)
     status.add_argument(
         "--timeout",
         type=_seconds,
@@ -214,8 +207,7 @@ def _add_status(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
 def _status(given: argparse.Namespace) -> str:
     from chatproto.cli.status import status
 
-    if given.ca is not None and not given.tls:
-        raise Misuse("--ca needs --tls")
+    _check_tls(given)
     servers = tuple(given.servers) or (DEFAULT_SERVER,)
     said, can_lose_one = status(servers, timeout_s=given.timeout, tls=given.tls, ca=given.ca, json_wanted=given.json)
     print(said)
@@ -274,6 +266,23 @@ def _demo(given: argparse.Namespace) -> str:
 
     demo(DemoOptions(given.data, given.port, given.kill_primary_after), lambda line: print(line, flush=True))
     return ""
+
+
+# TLS
+
+
+def _add_tls(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tls", action="store_true", help="HOST and HOST:PORT mean TLS (default: plain TCP)")
+    parser.add_argument(
+        "--ca",
+        metavar="FILE",
+        help="PEM file of the authorities to trust with --tls (default: the system's)",
+    )
+
+
+def _check_tls(given: argparse.Namespace) -> None:
+    if given.ca is not None and not given.tls:
+        raise Misuse("--ca needs --tls")
 
 
 # Values

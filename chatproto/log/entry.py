@@ -71,6 +71,16 @@ class Run(msgspec.Struct, gc=False):
     retriable: list[int] = []
     entries: list[Entry] = []
 
+    @property
+    def last(self) -> int:
+        """The index of the last entry."""
+        return self.index + len(self.ids) - 1
+
+    @property
+    def last_position(self) -> int:
+        """The position of the last entry in its room's archive; means nothing for acts."""
+        return self.position + len(self.ids) - 1
+
     def lines(self) -> list[bytes]:
         """Return the sealed bodies, one for each entry."""
         return self.body.split(b"\n")
@@ -102,6 +112,16 @@ class Slice(msgspec.Struct, gc=False):
     position: int
     count: int
     lines: bytes
+
+
+Epochs = list[tuple[int, int]]
+"""Every epoch that entries of a log have, each with the index of its first entry, in order."""
+
+
+def note_epoch(epochs: Epochs, run: Run) -> None:
+    """Take a run into a list of epochs."""
+    if not epochs or epochs[-1][0] != run.epoch:
+        epochs.append((run.epoch, run.index))
 
 
 def unseal(run: Run) -> list[Entry]:

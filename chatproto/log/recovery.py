@@ -1,12 +1,18 @@
-"""Bringing whoever stands on a log to where the disk is."""
+"""What whoever stands on a log is told from the disk: all of it at the start, and later what was submitted again."""
 
 from collections.abc import Callable
 
 import msgspec
+from twisted.logger import Logger
 
 from chatproto.errors import StoreCorrupt, StoreError
-from chatproto.log.entry import MESSAGE, Run
+from chatproto.log.entry import MESSAGE, Entry, Epochs, Run, note_epoch
 from chatproto.log.interface import IStore, Replayed
+
+SNAPSHOT_ENTRIES = 50_000
+"""Entries between snapshots: replaying so many takes well under a second."""
+
+log = Logger()
 
 
 class Recovered(msgspec.Struct):
@@ -21,7 +27,7 @@ class Recovered(msgspec.Struct):
 
     index: int
     positions: dict[str, int]
-    epochs: list[tuple[int, int]]
+    epochs: Epochs
     snapshot_index: int
 
     def take(self, run: Run) -> None:
@@ -37,10 +43,9 @@ class Recovered(msgspec.Struct):
                 raise StoreCorrupt(
                     f"{run.room} has no message {last + 1}: restore the log from the other node or a backup"
                 )
-            self.positions[run.room] = max(last, run.position + len(run.ids) - 1)
-        if not self.epochs or self.epochs[-1][0] != run.epoch:
-            self.epochs.append((run.epoch, run.index))
-        self.index = run.index + len(run.ids) - 1
+            self.positions[run.room] = max(last, run.last_position)
+        note_epoch(self.epochs, run)
+        self.index = run.last
 
 
 def _pass_over(run: Run) -> None:
@@ -72,3 +77,10 @@ def recover(store: IStore, replayed: Replayed, seen: Callable[[Run], object] = _
             "restore it from the other node or a backup"
         ) from error
     return found
+
+
+def answer_from_store(store: IStore, replayed: Replayed, entry: Entry, index: int) -> None:
+    """Answer an entry that was submitted again, and is committed at an index, once that is read back."""
+    held = store.run_of(index)
+    held.addCallback(lambda run: replayed.repeated(entry, run, index - run.index if run else 0))
+    held.addErrback(lambda failure: log.failure("reading entry {index} back", failure, index=index))

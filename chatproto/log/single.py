@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from chatproto.errors import StoreError
@@ -12,12 +11,7 @@ from chatproto.link import Turn
 from chatproto.log.entry import Entry, Numbering, Run
 from chatproto.log.gathering import Gathering
 from chatproto.log.interface import ILog, IStore, Peer, Replayed, Slice, Snapshot
-from chatproto.log.recovery import recover
-
-SNAPSHOT_ENTRIES = 50_000
-"""Entries between snapshots: replaying so many takes well under a second."""
-
-log = Logger()
+from chatproto.log.recovery import SNAPSHOT_ENTRIES, answer_from_store, recover
 
 
 @implementer(ILog)
@@ -67,9 +61,7 @@ class SingleLog:
         if index is None:
             self._uncommitted[entry.id] = []
             return False
-        held = self._store.run_of(index)
-        held.addCallback(lambda run: self._replayed.repeated(entry, run, index - run.index if run else 0))
-        held.addErrback(lambda failure: log.failure("reading entry {index} back", failure, index=index))
+        answer_from_store(self._store, self._replayed, entry, index)
         return True
 
     def _append(self, entries: list[Entry]) -> None:
@@ -77,8 +69,7 @@ class SingleLog:
         self._store.append(runs, lambda: self._committed(runs))
 
     def _committed(self, runs: list[Run]) -> None:
-        last = runs[-1]
-        self.position = last.index + len(last.ids) - 1
+        self.position = runs[-1].last
         self._replayed.commit(runs)
         for run in runs:
             for offset in run.retriable:

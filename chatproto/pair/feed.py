@@ -9,11 +9,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.link import Turn
-from chatproto.log.entry import Run, Snapshot
+from chatproto.log.entry import Epochs, Run, Snapshot
 from chatproto.log.interface import IStore
 from chatproto.pair.link import PeerLink
 from chatproto.pair.messages import Append, Begin, Commit, Follow, Ids, Install, Installed, sent_run
-from chatproto.pair.tail import Epochs, common
+from chatproto.pair.tail import common
 
 CHUNK_BYTES = 64 * 1024
 """What is read from the disk in one go for a follower that is behind; more would be no faster, and clients feel it."""
@@ -187,8 +187,7 @@ class Feed:
     def _send(self, epoch: int, commit: int, runs: list[Run]) -> None:
         self._told_commit = commit
         self.link.say(Append(epoch, commit, [sent_run(run) for run in runs]))
-        last = runs[-1]
-        self.sent = last.index + len(last.ids) - 1
+        self.sent = runs[-1].last
 
 
 def _without_hole(runs: list[Run], end: int) -> list[Run]:
@@ -196,5 +195,5 @@ def _without_hole(runs: list[Run], end: int) -> list[Run]:
     for at, run in enumerate(runs):
         if run.index != end + 1:
             return runs[:at]
-        end = run.index + len(run.ids) - 1
+        end = run.last
     return runs

@@ -163,7 +163,7 @@ class Following:
         for run in runs:
             if run.index != end + 1 or run.epoch < epoch:
                 raise WireError(f"after entry {end} of epoch {epoch} came entry {run.index} of {run.epoch}")
-            end, epoch = run.index + len(run.ids) - 1, run.epoch
+            end, epoch = run.last, run.epoch
         self._journal.extend(runs, stored)
         self._told_commit(message.commit)
         self._maybe_forward()

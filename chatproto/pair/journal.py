@@ -11,16 +11,13 @@ from twisted.logger import Logger
 from chatproto.errors import StoreCorrupt, StoreError
 from chatproto.log.entry import Entry, Numbering, Run, Snapshot
 from chatproto.log.interface import IStore, Replayed
-from chatproto.log.recovery import recover
+from chatproto.log.recovery import SNAPSHOT_ENTRIES, answer_from_store, recover
 from chatproto.pair.configuration import Configuration, keep, kept
 from chatproto.pair.feed import CHUNK_BYTES
 from chatproto.pair.messages import decode_entry, encode_entry
 from chatproto.pair.replica import Replica
 from chatproto.pair.submissions import Submissions
 from chatproto.pair.tail import Tail
-
-SNAPSHOT_ENTRIES = 50_000
-"""Entries between snapshots: replaying so many takes well under a second."""
 
 log = Logger()
 
@@ -108,9 +105,7 @@ class Journal:
         if index > self.tail.applied:
             self.submissions.await_commit(entry)
             return True
-        held = self.store.run_of(index)
-        held.addCallback(lambda run: self._replayed.repeated(entry, run, index - run.index if run else 0))
-        held.addErrback(lambda failure: log.failure("reading entry {index} back", failure, index=index))
+        answer_from_store(self.store, self._replayed, entry, index)
         return True
 
     def number(self, entries: list[Entry]) -> None:
@@ -173,6 +168,11 @@ class Journal:
         if settled:
             self.store.adopted(settled)
 
+    @property
+    def snapshot_due(self) -> bool:
+        """Whether so much was applied since the newest snapshot that another one is worth it."""
+        return self.tail.applied - self.snapshot_index >= SNAPSHOT_ENTRIES
+
     def snapshot(self) -> None:
         """Save the state of whoever stands on the log."""
         state, first = self._replayed.capture()
@@ -217,7 +217,7 @@ class Journal:
         found: list[Run] = []
         while some := (yield self.store.runs(index, CHUNK_BYTES)):
             found += [known.get(run.index, run) for run in some]
-            index = some[-1].index + len(some[-1].ids) - 1
+            index = some[-1].last
         return found
 
     def _cut(self, common: int, runs: list[Run]) -> "Deferred[None]":
@@ -258,7 +258,7 @@ class Journal:
             for run in runs:
                 if at < end:
                     self._replayed.replay(run)
-                    at = run.index + len(run.ids) - 1
+                    at = run.last
         self.floor = end
 
     # Taking another log in

@@ -6,14 +6,13 @@ from typing import Protocol
 from twisted.logger import Logger
 
 from chatproto.link import Turn
-from chatproto.log.entry import Run
+from chatproto.log.entry import Epochs, Run
 from chatproto.pair.feed import Feed
 from chatproto.pair.journal import Journal
 from chatproto.pair.link import PeerLink
 from chatproto.pair.messages import Appended, Follow, Forward, received_entry
 from chatproto.pair.replica import Effect, Replica
 from chatproto.pair.states import Role
-from chatproto.pair.tail import Epochs
 
 log = Logger()
 

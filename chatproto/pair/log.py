@@ -18,7 +18,6 @@ from chatproto.link import Turn
 from chatproto.log.entry import Entry, Run, Slice
 from chatproto.log.gathering import Gathering
 from chatproto.log.interface import ILog, IStore, Peer, Replayed
-from chatproto.pair import journal as journals
 from chatproto.pair import messages as wire
 from chatproto.pair.configuration import Configuration
 from chatproto.pair.following import Following
@@ -164,8 +163,7 @@ class PairLog:
     def waits_for(self) -> str:
         """See `ILog.waits_for`."""
         found = self.replica.configuration
-        learns = self.replica.role is Role.LEARNER and found is not None
-        return found.leader if learns and found is not None else ""
+        return found.leader if self.replica.role is Role.LEARNER and found is not None else ""
 
     @property
     def position(self) -> int:
@@ -226,7 +224,11 @@ class PairLog:
         if leader is not None and leader.held:
             # We do not read, so it is no wonder that we do not hear.
             self.replica.peer_heard(self.now())
-        self.perform(self.replica.tick(self.now()))
+        self._look_once()
+        self._tell_operator()
+
+    def _tell_operator(self) -> None:
+        """Say what only an operator can help with, once."""
         if self.waits_for and not self.replica.reached:
             if self.now() - self._learner_since >= WAIT_TOLD_AFTER_S and not self._waiting_told:
                 self._waiting_told = True
@@ -388,7 +390,7 @@ class PairLog:
         self._leading.committed()
         if self.replica.busy or not self.journal.apply():
             return
-        if self._snapshot_due or self.position - self.journal.snapshot_index >= journals.SNAPSHOT_ENTRIES:
+        if self._snapshot_due or self.journal.snapshot_due:
             self.snapshot()
 
     def _tell_changes(self) -> None:
@@ -435,10 +437,7 @@ class PairLog:
     def link_up(self, link: PeerLink) -> None:
         """See `LinkHeard.link_up`."""
         assert link.hello is not None
-        if self._closed:
-            link.abort()
-            return
-        if self._is_third(link):
+        if self._closed or self._is_third(link):
             link.abort()
             return
         # The other node has one process: what it dialled before is a remnant.

@@ -3,10 +3,7 @@
 from collections import deque
 from itertools import pairwise
 
-from chatproto.log.entry import Numbering, Run
-
-Epochs = list[tuple[int, int]]
-"""Every epoch that entries of a log have, each with the index of its first entry, in order."""
+from chatproto.log.entry import Epochs, Numbering, Run, note_epoch
 
 
 class Tail:
@@ -14,7 +11,7 @@ class Tail:
 
     Attributes:
         numbering: the next index, and each room's next position.
-        epochs: see `Epochs`.
+        epochs: see `chatproto.log.entry.Epochs`.
         applied: the last index that was handed to whoever stands on the log.
         waiting: runs after `applied`, in order.
     """
@@ -43,19 +40,19 @@ class Tail:
 
     def extend(self, run: Run) -> None:
         """Take a run that another node has numbered."""
-        self.numbering.index = run.index + len(run.ids) - 1
+        self.numbering.index = run.last
         if run.position:
-            self.numbering.positions[run.room] = run.position + len(run.ids) - 1
+            self.numbering.positions[run.room] = run.last_position
         self.number(run)
 
     def take(self, index: int) -> list[Run]:
         """Return the runs up to an index, to be applied."""
         taken: list[Run] = []
         waiting = self.waiting
-        while waiting and waiting[0].index + len(waiting[0].ids) - 1 <= index:
+        while waiting and waiting[0].last <= index:
             taken.append(waiting.popleft())
         if taken:
-            self.applied = taken[-1].index + len(taken[-1].ids) - 1
+            self.applied = taken[-1].last
         return taken
 
     def unapplied_after(self, index: int) -> list[Run]:
@@ -89,12 +86,6 @@ class Tail:
     def epochs_at(self, index: int) -> Epochs:
         """Return the epochs of the entries up to an index."""
         return [(epoch, first) for epoch, first in self.epochs if first <= index]
-
-
-def note_epoch(epochs: Epochs, run: Run) -> None:
-    """Take a run into a list of epochs."""
-    if not epochs or epochs[-1][0] != run.epoch:
-        epochs.append((run.epoch, run.index))
 
 
 def common(mine: Epochs, my_end: int, theirs: Epochs, their_end: int) -> int:

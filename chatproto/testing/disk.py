@@ -41,8 +41,8 @@ class _Directory:
 
     def insert(self, runs: list[Run]) -> None:
         for run in runs:
-            if self.runs and run.index <= _last(newest := next(reversed(self.runs.values()))):
-                raise StoreCorrupt(f"entry {run.index} cannot follow entry {_last(newest)}")
+            if self.runs and run.index <= (newest := next(reversed(self.runs.values()))).last:
+                raise StoreCorrupt(f"entry {run.index} cannot follow entry {newest.last}")
             self.runs[run.index] = run
             if run.position:
                 self.rooms.setdefault(run.room, []).append(run)
@@ -77,7 +77,7 @@ class _Directory:
             self.installing = None
 
     def _remove_after(self, index: int) -> None:
-        removed = [run for run in self.runs.values() if _last(run) > index]
+        removed = [run for run in self.runs.values() if run.last > index]
         if removed and removed[0].index <= index:
             raise StoreCorrupt(f"the entries after {index} are in one run with those before")
         for run in removed:
@@ -171,7 +171,7 @@ class SimDisk:
         held = self._directories.get(directory)
         if held is None:
             return None, 0, False
-        last = _last(next(reversed(held.runs.values()))) if held.runs else 0
+        last = next(reversed(held.runs.values())).last if held.runs else 0
         end = max(last, held.snapshot.index if held.snapshot is not None else 0)
         if held.installing is not None:
             return held.snapshot, min(end, held.installing), True
@@ -214,7 +214,7 @@ class SimDisk:
     def lose(self, directory: str, index: int) -> None:
         """Lose the run that has this entry, as bad sectors do; whoever reads it finds the gap."""
         held = self._directories[directory]
-        run = next(run for run in held.runs.values() if run.index <= index < run.index + len(run.ids))
+        run = next(run for run in held.runs.values() if run.index <= index <= run.last)
         del held.runs[run.index]
         if run.position:
             held.rooms[run.room].remove(run)
@@ -305,7 +305,7 @@ class SimStore:
             if run.index != index + 1:
                 raise StoreCorrupt(f"{self.directory}: entry {index + 1} is missing or damaged")
             self._ids.remember(run)
-            index = _last(run)
+            index = run.last
             yield _copy(run)
 
     def append(self, runs: list[Run], done: Callable[[], None]) -> None:
@@ -402,7 +402,7 @@ class SimStore:
 
     def _run_of(self, index: int) -> Run | None:
         for run in self._held.runs.values():
-            if run.index <= index < run.index + len(run.ids):
+            if run.index <= index <= run.last:
                 return _copy(run)
         return None
 
@@ -532,10 +532,6 @@ def _copy(run: Run) -> Run:
 
 def _read_back(value: T) -> T:
     return msgspec.msgpack.decode(msgspec.msgpack.encode(value), type=type(value))
-
-
-def _last(run: Run) -> int:
-    return run.index + len(run.ids) - 1
 
 
 def _size(run: Run) -> int:

@@ -8,11 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import StoreCorrupt
 from chatproto.link import Turn
-from chatproto.log.entry import Numbering, Run, Snapshot
+from chatproto.log.entry import Epochs, Numbering, Run, Snapshot, note_epoch
 from chatproto.pair import feed as feeds
 from chatproto.pair.feed import Feed
 from chatproto.pair.messages import Append, Begin, Commit, Follow, Ids, Install, Installed
-from chatproto.pair.tail import Epochs, note_epoch
 from tests.unit.log.contract import act, message
 from tests.unit.turns import TurnClock
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.log.entry import Entry, Numbering, Run
-from chatproto.pair.tail import Epochs, Tail, common, note_epoch
+from chatproto.log.entry import Entry, Epochs, Numbering, Run, note_epoch
+from chatproto.pair.tail import Tail, common
 from tests.unit.log.contract import act, message
 
 ROOMS = ["", "MainHall", "jokes"]
