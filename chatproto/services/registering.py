@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.chat.server import ChatServer
-from chatproto.errors import RegistryError, RegistryRefused
+from chatproto.errors import CallRejected, RegistryError, RegistryRefused
 from chatproto.link import Turn
 from chatproto.registry import Registration, RegistryClient
 from chatproto.world import World
@@ -23,10 +23,6 @@ WITHDRAW_S_MAX = 1.0
 """How long a node that stops waits for the registry; its name ends with its lease, if not sooner."""
 
 log = Logger()
-
-
-class NoSuchCall(ValueError):
-    """A node is asked for something that it does not know."""
 
 
 @dataclass(frozen=True)
@@ -133,5 +129,5 @@ class RegisteringService(Service):
 
     def _asked(self, payload: bytes) -> bytes:
         if payload != STATUS:
-            raise NoSuchCall(f"a node is asked for its status, not {payload[:64]!r}")
+            raise CallRejected(f"a node is asked for its status, not {payload[:64]!r}")
         return self._server.status_line()
