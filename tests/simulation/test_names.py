@@ -144,6 +144,9 @@ class RegistryTests(NamesTestCase):
             host.pause()
             self.deployment.run(2 * LEASE_S)
             host.resume()
+            # Before anybody can be back.
+            self.deployment.run(0.001)
+            self.assertEqual(len(self.deployment.registry.tree.names.list()), 2, seed)
             self.deployment.run(2 * LEASE_S)
             self.assertEqual(self.looker.roles(), PAIRED, seed)
             self.end()
