@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import tests.unit
 from chatproto.pair.states import picture
+from chatproto.registry.names import REASONS
 from chatproto.registry.rules import describe
 
 ROOT = Path(tests.unit.__file__).parents[2]
@@ -37,3 +38,10 @@ class FailureModelTests(SynchronousTestCase):
                 self.assertIn(f"def {name}(", written, row)
             for file in files:
                 self.assertTrue((ROOT / file).exists(), row)
+
+
+class ProtocolTests(SynchronousTestCase):
+    def test_every_code_of_the_registry_is_explained(self) -> None:
+        text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8").partition("# The registry link")[2]
+        codes = {*REASONS, "version", "crowded"}
+        self.assertEqual({code for code in codes if f"`{code}`" not in text}, set())
