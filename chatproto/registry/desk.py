@@ -82,7 +82,10 @@ class Desk:
         """
         self.names = names
         self._entered = Entered(heartbeat_s, suspect_s)
-        self._visitors: dict[int, None] = {}
+        # Who each says that it is.
+        self._visitors: dict[int, str] = {}
+        # Over which connection each was registered last, and by whom.
+        self._holders: dict[tuple[str, str], tuple[int, str]] = {}
         self._heard = Subscriptions()
         # Over which connection a registration takes calls.
         self._servers: dict[tuple[str, str], int] = {}
@@ -99,7 +102,7 @@ class Desk:
             return [Send(at, Refused("version")), End(at)]
         if len(self._visitors) >= VISITORS_MAX:
             return [Send(at, Refused("crowded")), End(at)]
-        self._visitors[at] = None
+        self._visitors[at] = enter.who
         return [Send(at, self._entered)]
 
     def received(self, at: int, message: Request | Answer | Reject, now: float) -> list[DeskEffect]:
@@ -147,7 +150,7 @@ class Desk:
         effects: list[DeskEffect] = []
         over = self.names.tick(now)
         for registration in over:
-            self._servers.pop((registration.service, registration.name), None)
+            self._release((registration.service, registration.name))
             effects += self._tell_change(registration, there=False)
         if over:
             effects.append(self._keep(None))
@@ -194,8 +197,10 @@ class Desk:
 
     def _register(self, at: int, request: Register, now: float) -> list[DeskEffect]:
         registration = request.registration
-        changed = self.names.register(registration, request.token, now)
         key = registration.service, registration.name
+        self._check_not_superseded(at, key)
+        changed = self.names.register(registration, request.token, now)
+        self._holders[key] = at, self._visitors[at]
         if request.serves:
             self._servers[key] = at
         else:
@@ -206,9 +211,25 @@ class Desk:
         return [*told, self._keep((at, request.number))]
 
     def _withdraw(self, at: int, request: Withdraw) -> list[DeskEffect]:
-        registration = self.names.withdraw(request.service, request.name, request.token)
-        self._servers.pop((request.service, request.name), None)
+        key = request.service, request.name
+        self._check_not_superseded(at, key)
+        registration = self.names.withdraw(*key, request.token)
+        self._release(key)
         return [*self._tell_change(registration, there=False), self._keep((at, request.number))]
+
+    def _check_not_superseded(self, at: int, key: tuple[str, str]) -> None:
+        """Check that this is not what a program said before it died, and is heard only after it has come back.
+
+        Raises:
+            Refusal: it is.
+        """
+        holder, who = self._holders.get(key, (at, ""))
+        if who and holder > at and who == self._visitors[at]:
+            raise Refusal("superseded")
+
+    def _release(self, key: tuple[str, str]) -> None:
+        self._servers.pop(key, None)
+        self._holders.pop(key, None)
 
     def _keep(self, asked: tuple[int, int] | None) -> KeepNames:
         self._keeping.append(asked)

@@ -39,6 +39,8 @@ REASONS = {
     "bad-token": f"a token has from 1 to {TOKEN_BYTES_MAX} bytes",
     "taken": "the name is registered under another token; it is free when that one's lease is over",
     "wrong-token": "the name is registered under another token",
+    "superseded": "a later connection of the same program has registered the name: if it always does, two processes "
+    "are told to be one",
     "lease-over": "nothing is registered under that name, or not any more: register it again",
     "full": f"the registry holds {REGISTRATIONS_MAX} registrations, as many as it may",
     "no-such-name": "nothing is registered under that name",

@@ -35,7 +35,7 @@ BACKLOG_BYTES_MAX = 64 * 1024
 VISITOR_BACKLOG_BYTES_MAX = 1024 * 1024
 """All that may be registered fits in it."""
 
-FAILURE_ALARMS = frozenset({"taken", "wrong-token", "full", "too-many"})
+FAILURE_ALARMS = frozenset({"taken", "wrong-token", "superseded", "full", "too-many"})
 """Refusals of visitors that somebody should look into."""
 
 log = Logger()

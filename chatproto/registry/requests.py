@@ -28,7 +28,8 @@ class Enter(Message, frozen=True, tag="enter"):
 
     Attributes:
         version: of the protocol; see `chatproto.registry.messages.VERSION`.
-        who: asks, for the registry's log.
+        who: asks, for the registry's log. Of two connections that say the same here, and not nothing, the later one
+            has the say in what both register: what a program said before it died may be heard after it has come back.
     """
 
     version: int

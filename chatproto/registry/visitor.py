@@ -38,7 +38,7 @@ TIMEOUT_S = 5.0
 SERVING_MAX = 64
 """Calls from others that are under way at once; one more is rejected."""
 
-TRIED_AGAIN = frozenset({"taken", "full"})
+TRIED_AGAIN = frozenset({"taken", "superseded", "full"})
 """Refusals of a registration that time may cure: the lease of another ends."""
 
 log = Logger()
@@ -83,7 +83,8 @@ class RegistryClient(Service):
             clock: the reactor, as far as time goes.
             dice: spreads the waits between tries; the system's source where it is not given.
             turn: batches what is sent; one of its own where it is not given.
-            who: asks, for the registry's log; its address where that is empty.
+            who: asks, for the registry's log (its address where that is empty); what is registered over a connection
+                cannot be changed over an earlier one that said the same.
             timeout_s: how long an answer may take, unless said otherwise.
         """
         self._clock = clock
@@ -106,8 +107,8 @@ class RegistryClient(Service):
     def register(self, registration: Registration, token: bytes, serve: Serve | None = None) -> "Deferred[None]":
         """Register something, and keep it registered until it is withdrawn; answered when that is durable.
 
-        To update it, register it anew. Refused as `taken` or `full` it is tried again and again all the same, as it
-        is where there is no answer; refused otherwise it is not kept.
+        To update it, register it anew. Refused as `taken`, `superseded` or `full` it is tried again and again all the
+        same, as it is where there is no answer; refused otherwise it is not kept.
 
         Args:
             registration: what is to be held.

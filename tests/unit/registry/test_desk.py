@@ -153,6 +153,42 @@ class NameTests(DeskTestCase):
             self.assertEqual(self.names.kept(), before)
 
 
+class SupersededTests(DeskTestCase):
+    """What a program said before it died may be heard after it has come back."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for at, who in ((11, "east"), (12, "east"), (13, "monitor")):
+            self.desk.enter(at, Enter(1, who))
+        self.registered(12, EAST)
+
+    def test_an_earlier_connection_of_the_same_program_has_no_say(self) -> None:
+        old = Registration("chat", "east", role="follower")
+        for message in (Register(5, old, OURS, True), Withdraw(5, "chat", "east", OURS)):
+            self.assertEqual(self.say(11, message), [Send(11, Failed(5, "superseded"))])
+        self.desk.gone(12)
+        self.assertEqual(self.say(11, Withdraw(5, "chat", "east", OURS)), [Send(11, Failed(5, "superseded"))])
+        self.assertEqual(self.names.list(), [EAST])
+
+    def test_a_later_one_has(self) -> None:
+        self.desk.enter(14, Enter(1, "east"))
+        self.assertEqual(self.say(14, Register(5, EAST, OURS, True)), [Send(14, Done(5))])
+        self.assertEqual(self.say(12, Register(6, EAST, OURS, True)), [Send(12, Failed(6, "superseded"))])
+
+    def test_another_program_has_whenever_it_came(self) -> None:
+        """A monitor that registers a stand-in may be older, and so may whoever says nothing of itself."""
+        self.registered(13, EAST)
+        self.assertEqual(self.say(12, Register(5, EAST, OURS, True)), [Send(12, Done(5))])
+        for at in (2, 3, 1):
+            self.assertEqual(self.say(at, Register(5, EAST, OURS, True)), [Send(at, Done(5))])
+
+    def test_it_is_over_with_the_registration(self) -> None:
+        self.say(12, Withdraw(5, "chat", "east", OURS))
+        self.desk.kept()
+        self.registered(11, EAST)
+        self.assertEqual(self.names.list(), [EAST])
+
+
 class LeaseTests(DeskTestCase):
     def test_one_that_is_over_is_told_and_kept(self) -> None:
         self.registered(1, EAST)
