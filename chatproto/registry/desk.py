@@ -44,10 +44,12 @@ CALLS_MAX = 1024
 CALLS_PER_SERVER_MAX = 64
 CALLS_PER_VISITOR_MAX = 64
 CALL_S_MAX = 60.0
+UNCONFIRMED_MAX = 1024
+"""Changes that are asked for and not durable yet: so many wait for a slow disk, and no more."""
 
 
 class KeepNames(msgspec.Struct, frozen=True):
-    """Make what is registered durable, in the order asked for, then call `Desk.kept`."""
+    """Make what is registered durable, then call `Desk.kept`; nothing more is to be kept before that."""
 
     names: list[KeptName]
 
@@ -91,8 +93,11 @@ class Desk:
         self._servers: dict[tuple[str, str], int] = {}
         self._calls: dict[int, _Call] = {}
         self._calls_ever = 0
-        # Whom to answer when what was asked to be kept is: a connection and its request; None for nobody.
-        self._keeping: list[tuple[int, int] | None] = []
+        # Whom to answer, by connection and request, when what is being written is durable, and when the next write is;
+        # there is one at a time, of all that has changed meanwhile.
+        self._writing: list[tuple[int, int]] | None = None
+        self._to_write: list[tuple[int, int]] = []
+        self._changed = False
 
     # What happens
 
@@ -118,9 +123,11 @@ class Desk:
             return [*effects, Send(at, Failed(message.number, refusal.code))]
 
     def kept(self) -> list[DeskEffect]:
-        """Hear that what was to be made durable first is: whoever asked for it is told."""
-        asked = self._keeping.pop(0)
-        return [Send(asked[0], Done(asked[1]))] if asked is not None and asked[0] in self._visitors else []
+        """Hear that what was to be made durable is: whoever asked for it is told."""
+        assert self._writing is not None, "nothing was to be kept"
+        done, self._writing = self._writing, None
+        told: list[DeskEffect] = [Send(at, Done(number)) for at, number in done if at in self._visitors]
+        return told + (self._write() if self._changed else [])
 
     def gone(self, at: int) -> list[DeskEffect]:
         """Hear that a connection is lost. What was registered over it stays until its lease is over."""
@@ -153,7 +160,7 @@ class Desk:
             self._release((registration.service, registration.name))
             effects += self._tell_change(registration, there=False)
         if over:
-            effects.append(self._keep(None))
+            effects += self._keep()
         for number, call in list(self._calls.items()):
             if call.until <= now:
                 del self._calls[number]
@@ -198,6 +205,7 @@ class Desk:
     def _register(self, at: int, request: Register, now: float) -> list[DeskEffect]:
         registration = request.registration
         key = registration.service, registration.name
+        self._check_disk()
         self._check_not_superseded(at, key)
         changed = self.names.register(registration, request.token, now)
         self._holders[key] = at, self._visitors[at]
@@ -205,17 +213,22 @@ class Desk:
             self._servers[key] = at
         else:
             self._servers.pop(key, None)
-        if not changed and not self._keeping:
+        asked = at, request.number
+        if changed:
+            return [*self._tell_change(registration, there=True), *self._keep(asked)]
+        if self._writing is None:
             return [Send(at, Done(request.number))]
-        told = self._tell_change(registration, there=True) if changed else []
-        return [*told, self._keep((at, request.number))]
+        # It is in what is being written, or in what will be.
+        (self._to_write if self._changed else self._writing).append(asked)
+        return []
 
     def _withdraw(self, at: int, request: Withdraw) -> list[DeskEffect]:
         key = request.service, request.name
+        self._check_disk()
         self._check_not_superseded(at, key)
         registration = self.names.withdraw(*key, request.token)
         self._release(key)
-        return [*self._tell_change(registration, there=False), self._keep((at, request.number))]
+        return [*self._tell_change(registration, there=False), *self._keep((at, request.number))]
 
     def _check_not_superseded(self, at: int, key: tuple[str, str]) -> None:
         """Check that this is not what a program said before it died, and is heard only after it has come back.
@@ -231,9 +244,18 @@ class Desk:
         self._servers.pop(key, None)
         self._holders.pop(key, None)
 
-    def _keep(self, asked: tuple[int, int] | None) -> KeepNames:
-        self._keeping.append(asked)
-        return KeepNames(list(self.names.kept()))
+    def _check_disk(self) -> None:
+        if len(self._to_write) + len(self._writing or ()) >= UNCONFIRMED_MAX:
+            raise Refusal("busy")
+
+    def _keep(self, *asked: tuple[int, int]) -> list[DeskEffect]:
+        self._to_write += asked
+        self._changed = True
+        return self._write() if self._writing is None else []
+
+    def _write(self) -> list[DeskEffect]:
+        self._writing, self._to_write, self._changed = self._to_write, [], False
+        return [KeepNames(list(self.names.kept()))]
 
     # Groups
 

@@ -49,7 +49,7 @@ REASONS = {
     "rejected": "the server does not take this call, or failed with it",
     "gone": "the server was lost before it answered; what it did of it is not known",
     "no-answer": "the server has not answered in time; what it does of it is not known",
-    "busy": "too many calls are under way; ask again",
+    "busy": "too many calls, or changes that are not durable yet, are under way; ask again",
     "too-large": f"a payload holds at most {PAYLOAD_BYTES_MAX} bytes",
     "too-many": "too many watches and groups on one connection",
 }

@@ -38,8 +38,8 @@ TIMEOUT_S = 5.0
 SERVING_MAX = 64
 """Calls from others that are under way at once; one more is rejected."""
 
-TRIED_AGAIN = frozenset({"taken", "superseded", "full"})
-"""Refusals of a registration that time may cure: the lease of another ends."""
+TRIED_AGAIN = frozenset({"taken", "superseded", "full", "busy"})
+"""Refusals of a registration that time may cure, as when the lease of another ends."""
 
 log = Logger()
 
@@ -107,8 +107,8 @@ class RegistryClient(Service):
     def register(self, registration: Registration, token: bytes, serve: Serve | None = None) -> "Deferred[None]":
         """Register something, and keep it registered until it is withdrawn; answered when that is durable.
 
-        To update it, register it anew. Refused as `taken`, `superseded` or `full` it is tried again and again all the
-        same, as it is where there is no answer; refused otherwise it is not kept.
+        To update it, register it anew. Refused as `taken`, `superseded`, `full` or `busy` it is tried again and again
+        all the same, as it is where there is no answer; refused otherwise it is not kept.
 
         Args:
             registration: what is to be held.

@@ -7,6 +7,7 @@ from chatproto.registry.desk import (
     CALLS_MAX,
     CALLS_PER_SERVER_MAX,
     CALLS_PER_VISITOR_MAX,
+    UNCONFIRMED_MAX,
     VISITORS_MAX,
     Desk,
     DeskEffect,
@@ -96,7 +97,28 @@ class NameTests(DeskTestCase):
     def test_but_waits_for_what_is_not_durable_yet(self) -> None:
         self.say(1, Register(7, EAST, OURS, False))
         self.assertEqual(self.told(1, Register(8, EAST, OURS, False)), [])
-        self.assertEqual(self.desk.kept() + self.desk.kept(), [Send(1, Done(7)), Send(1, Done(8))])
+        self.assertEqual(self.desk.kept(), [Send(1, Done(7)), Send(1, Done(8))])
+
+    def test_what_changes_during_a_write_is_written_together_after_it(self) -> None:
+        """A slow disk has one write to do at a time."""
+        north = Registration("chat", "north")
+        self.assertEqual(self.say(1, Register(7, EAST, OURS, False)), [KeepNames(list(self.names.kept()))])
+        self.assertEqual(self.say(1, Register(8, WEST, OURS, False)), [])
+        self.assertEqual(self.say(2, Register(1, north, THEIRS, False)), [])
+        self.assertEqual(self.say(2, Register(2, north, THEIRS, False)), [])
+        self.assertEqual(self.desk.kept(), [Send(1, Done(7)), KeepNames(list(self.names.kept()))])
+        self.assertEqual(self.desk.kept(), [Send(1, Done(8)), Send(2, Done(1)), Send(2, Done(2))])
+
+    def test_so_many_wait_for_the_disk_and_no_more(self) -> None:
+        for number in range(UNCONFIRMED_MAX):
+            self.say(1, Register(number, Registration("chat", "east", epoch=number + 1), OURS, False))
+        before = self.names.kept()
+        for message in (Register(9, EAST, OURS, False), Withdraw(9, "chat", "east", OURS)):
+            self.assertEqual(self.say(2, message), [Send(2, Failed(9, "busy"))])
+        self.assertEqual(self.names.kept(), before)
+        self.desk.kept()
+        self.desk.kept()
+        self.assertEqual(self.say(2, Withdraw(9, "chat", "east", OURS)), [KeepNames([])])
 
     def test_whoever_is_gone_meanwhile_is_told_nothing(self) -> None:
         self.say(1, Register(7, EAST, OURS, False))
