@@ -12,6 +12,10 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, ISt
 from chatproto.log.interface import IStore
 
 
+def _go_on() -> None:
+    """Stop nothing: the process is not the service tree's own."""
+
+
 @dataclass(frozen=True)
 class World:
     """The outside of a service tree.
@@ -25,6 +29,7 @@ class World:
         store: opens the store in a data directory; raises `StoreError`. Called with the path and
             the call to make, with a reason, when a write fails.
         fatal: ends the process at once, telling the operator the reason. May return in simulation.
+        stop: ends the process as an operator's SIGTERM does, the service tree first. Returns before it has.
     """
 
     clock: IReactorTime
@@ -34,3 +39,4 @@ class World:
     client: Callable[[str], IStreamClientEndpoint]
     store: Callable[[str, Callable[[str], None]], IStore]
     fatal: Callable[[str], None]
+    stop: Callable[[], object] = _go_on

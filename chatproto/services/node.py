@@ -1,13 +1,11 @@
 """A node that serves chat: the log on its store, the chat on the log, the links on the chat."""
 
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.logger import Logger
 
 from chatproto.chat.protocol import ClientLinkFactory
@@ -20,11 +18,13 @@ from chatproto.log.single import SingleLog
 from chatproto.pair.log import PairLog, PairSettings
 from chatproto.registry import RegistryWitness
 from chatproto.services.control import ControlService
+from chatproto.services.drain import Drain
 from chatproto.services.listener import Listener
 from chatproto.world import World
 
 RETENTION_INTERVAL_S = 60.0
-STOP_S_MAX = 3.0
+REGISTERING = "registering"
+"""The name of the service, if there is one, that is stopped as soon as clients know that the node ends."""
 
 log = Logger()
 
@@ -72,6 +72,7 @@ class NodeSettings:
         retain: what is kept of the archives.
         peer: its place in a pair; None for a node alone.
         control: path of the socket for operators' commands; empty for none.
+        drain_s_max: how long the end of the node may take, so that nobody loses anything; 0 for at once.
     """
 
     data: str
@@ -80,17 +81,21 @@ class NodeSettings:
     retain: Retention = Retention()
     peer: PeerSettings | None = None
     control: str = ""
+    drain_s_max: float = 10.0
 
 
 class ChatService(Service):
-    """Opens the log when it starts; closes links and log when it stops."""
+    """Opens the log when it starts, and closes it when it stops.
 
-    def __init__(self, world: World, server: ChatServer, factory: ClientLinkFactory) -> None:
-        """Run a node's chat, whose links `factory` makes."""
+    Attributes:
+        open: whether the log is open.
+    """
+
+    def __init__(self, world: World, server: ChatServer) -> None:
+        """Run a node's chat."""
         self._world = world
         self._server = server
-        self._factory = factory
-        self._started = False
+        self.open = False
 
     def startService(self) -> None:
         """Bring the chat to where the log is."""
@@ -100,24 +105,13 @@ class ChatService(Service):
         except StoreError as error:
             self._world.fatal(str(error))
         else:
-            self._started = True
+            self.open = True
 
-    @inlineCallbacks
-    def stopService(self) -> Generator["Deferred[Any]", Any, None]:
-        """Let clients go, politely for a while; then finish the log."""
+    def stopService(self) -> "Deferred[None] | None":
+        """Finish the log; the drain of the node has ended all links."""
         super().stopService()
-        if not self._started:
-            return
-        self._server.stop()
-        for link in list(self._factory.links):
-            link.close()
-        waited = 0.0
-        while self._factory.links and waited < STOP_S_MAX:
-            yield deferLater(self._world.clock, 0.05)
-            waited += 0.05
-        for link in list(self._factory.links):
-            link.abort()
-        yield self._server.log.close()
+        was_open, self.open = self.open, False
+        return self._server.log.close() if was_open else None
 
 
 class RetentionService(TimerService):
@@ -155,14 +149,17 @@ class NodeService(MultiService):
         factory: makes the links of its clients, for front doors of your own.
         listeners: one for each endpoint, in the order given; `ready` fires with the port.
         pair: its log, where it is one of two; None for a node alone.
+        drain: the node's end: `stopService` begins with it, and it may be begun before.
     """
 
     def __init__(
         self,
+        chat: ChatService,
         server: ChatServer,
         factory: ClientLinkFactory,
         listeners: list[Listener],
         pair: PairLog | None,
+        drain: Drain,
     ) -> None:
         """Collect the parts; `build_node` makes them."""
         super().__init__()
@@ -170,6 +167,18 @@ class NodeService(MultiService):
         self.factory = factory
         self.listeners = listeners
         self.pair = pair
+        self.drain = drain
+        drain.withdraw = self._withdraw
+        self._chat = chat
+
+    def stopService(self) -> "Deferred[object]":
+        """Drain, for `drain_s_max` seconds at most; then stop every service."""
+        drained: Deferred[Any] = self.drain.run() if self._chat.open else succeed(None)
+        return drained.addCallback(lambda _: super(NodeService, self).stopService())
+
+    def _withdraw(self) -> "Deferred[Any]":
+        named = [service for service in self if service.name == REGISTERING]
+        return gatherResults([maybeDeferred(service.disownServiceParent) for service in named], consumeErrors=True)
 
 
 def build_node(world: World, settings: NodeSettings) -> NodeService:
@@ -188,8 +197,9 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
-    node = NodeService(server, factory, listeners, pair)
-    chat = ChatService(world, server, factory)
+    chat = ChatService(world, server)
+    drain = Drain(world, server, factory, listeners, pair, settings.drain_s_max)
+    node = NodeService(chat, server, factory, listeners, pair, drain)
     chat.setName("chat")
     chat.setServiceParent(node)
     if pair is not None and settings.peer is not None:
@@ -197,10 +207,10 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         peers.setName("peer-listener")
         peers.setServiceParent(node)
     if settings.control:
-        control = ControlService(world, settings.control, server, pair)
+        control = ControlService(world, settings.control, server, pair, drain)
         control.setName("control")
         control.setServiceParent(node)
-    # Services stop in reverse order: first nobody new comes in, then those inside are let go.
+    # Before anything of this stops, the drain has let nobody new in, and everybody go.
     if settings.retain != Retention():
         retention = RetentionService(world, server, settings.retain)
         retention.setName("retention")

@@ -110,6 +110,11 @@ class RegistryService(MultiService):
         self.factory = factory
         self.listeners = listeners
 
+    def hurry(self) -> None:
+        """End sooner, if it is about to end: nobody is waited for."""
+        for link in list(self.factory.links.values()):
+            link.abort()
+
 
 def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
     """Build the service tree of a registry.
@@ -124,8 +129,8 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
-    registry = RegistryService(factory, listeners)
     witness = WitnessService(world, settings, factory)
+    registry = RegistryService(factory, listeners)
     witness.setName("witness")
     witness.setServiceParent(registry)
     # Services stop in reverse order: first nobody new comes in, then those inside are let go.

@@ -253,6 +253,11 @@ class StopTests(RegistryTestCase):
         self.assertEqual(self.east.calls, ["lose", "abort"])
         self.assertEqual(self.store.asked[-1], "close")
 
+    def test_told_again_to_stop_it_waits_for_nobody(self) -> None:
+        self.stop()
+        self.registry.hurry()
+        self.assertEqual(self.east.calls, ["lose", "abort"])
+
     def test_a_change_under_way_is_not_told_any_more(self) -> None:
         self.say(self.east, Propose(ALONE, False))
         self.east.sent()
