@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import Options
 from chatproto.services import NodeSettings, RegistrySettings, build_node, build_registry
+from chatproto.services.systemd import supervisor_of
 from chatproto.world import World
 
 FILES_BESIDE_CLIENTS = 64
@@ -45,6 +46,7 @@ def real_world() -> World:
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
         fatal=_die,
         stop=_stop,
+        supervisor=supervisor_of(os.environ, os.getpid()),
     )
 
 

@@ -12,6 +12,19 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, ISt
 from chatproto.log.interface import IStore
 
 
+@dataclass(frozen=True)
+class Supervisor:
+    """The service manager that started this process and watches it, as systemd does.
+
+    Attributes:
+        tell: sends it one datagram of `sd_notify(3)`, or loses it; never raises, never blocks.
+        watchdog_s: it ends a process that it has not been told of for so many seconds; 0 if it waits for ever.
+    """
+
+    tell: Callable[[bytes], None]
+    watchdog_s: float = 0.0
+
+
 def _go_on() -> None:
     """Stop nothing: the process is not the service tree's own."""
 
@@ -30,6 +43,7 @@ class World:
             the call to make, with a reason, when a write fails.
         fatal: ends the process at once, telling the operator the reason. May return in simulation.
         stop: ends the process as an operator's SIGTERM does, the service tree first. Returns before it has.
+        supervisor: the service manager that wants to be told how the process is; None where there is none.
     """
 
     clock: IReactorTime
@@ -40,3 +54,4 @@ class World:
     store: Callable[[str, Callable[[str], None]], IStore]
     fatal: Callable[[str], None]
     stop: Callable[[], object] = _go_on
+    supervisor: Supervisor | None = None

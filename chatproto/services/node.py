@@ -16,13 +16,18 @@ from chatproto.link import Turn
 from chatproto.log.interface import ILog, IStore
 from chatproto.log.single import SingleLog
 from chatproto.pair.log import PairLog, PairSettings
+from chatproto.pair.states import Role
 from chatproto.registry import RegistryWitness
 from chatproto.services.control import ControlService
 from chatproto.services.drain import Drain
+from chatproto.services.draining import Phase
 from chatproto.services.listener import Listener
+from chatproto.services.systemd import Health, Supervision
 from chatproto.world import World
 
 RETENTION_INTERVAL_S = 60.0
+BOOT_S_MAX = 5.0
+"""A node of a pair that has no role yet is started for all that, after so long: the other may be started after it."""
 REGISTERING = "registering"
 """The name of the service, if there is one, that is stopped as soon as clients know that the node ends."""
 
@@ -96,6 +101,7 @@ class ChatService(Service):
         self._world = world
         self._server = server
         self.open = False
+        self._opened = 0.0
 
     def startService(self) -> None:
         """Bring the chat to where the log is."""
@@ -106,6 +112,12 @@ class ChatService(Service):
             self._world.fatal(str(error))
         else:
             self.open = True
+            self._opened = self._world.clock.seconds()
+
+    @property
+    def open_s(self) -> float:
+        """For how many seconds the log has been open."""
+        return self._world.clock.seconds() - self._opened
 
     def stopService(self) -> "Deferred[None] | None":
         """Finish the log; the drain of the node has ended all links."""
@@ -170,6 +182,37 @@ class NodeService(MultiService):
         self.drain = drain
         drain.withdraw = self._withdraw
         self._chat = chat
+        self._durable = -1
+
+    def health(self) -> Health:
+        """Return how it is, for a service manager."""
+        listening = all(service.port is not None for service in self if isinstance(service, Listener))
+        stopping = self.drain.phase is not Phase.SERVING
+        return Health(self._chat.open and listening and self._has_role(), self._gets_on, stopping, self._status())
+
+    def _has_role(self) -> bool:
+        return self.pair is None or self.pair.replica.role is not Role.BOOT or self._chat.open_s >= BOOT_S_MAX
+
+    def _status(self) -> str:
+        if self.drain.phase is not Phase.SERVING:
+            return f"draining, {self.drain.phase.value}: {self.server.exodus.connected} clients left"
+        node_log, clients = self.server.log, len(self.server.seats)
+        if self.pair is not None and self.pair.replica.role is Role.BOOT:
+            return "waiting for the other node or the registry, to know who leads"
+        waits = f", waits for {node_log.waits_for}" if node_log.waits_for else ""
+        return f"{node_log.role}, {node_log.redundancy}{waits}, {clients} of {self.server.settings.capacity} clients"
+
+    def _gets_on(self) -> bool:
+        """Whether the disk has taken something since this was asked last, or has nothing to take."""
+        if self.pair is None:
+            durable = self.server.log.position
+            waits = any(seat.session.unconfirmed for seat in self.server.seats.values())
+        else:
+            replica = self.pair.replica
+            durable = replica.durable
+            waits = replica.durable < replica.end and not replica.busy
+        stuck, self._durable = waits and durable == self._durable, durable
+        return not stuck
 
     def stopService(self) -> "Deferred[object]":
         """Drain, for `drain_s_max` seconds at most; then stop every service."""
@@ -218,6 +261,11 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     for number, listener in enumerate(listeners, 1):
         listener.setName(f"client-listener-{number}")
         listener.setServiceParent(node)
+    if world.supervisor is not None:
+        supervision = Supervision(world.clock, turn, world.supervisor, node.health)
+        drain.watch(supervision.look)
+        supervision.setName("supervision")
+        supervision.setServiceParent(node)
     return node
 
 

@@ -16,6 +16,7 @@ from chatproto.registry.messages import decode_state
 from chatproto.registry.protocol import RegistryLinkFactory
 from chatproto.registry.witness import Witness
 from chatproto.services.listener import Listener
+from chatproto.services.systemd import Health, Supervision
 from chatproto.world import World
 
 STOP_S_MAX = 1.0
@@ -41,7 +42,11 @@ class RegistrySettings:
 
 
 class WitnessService(Service):
-    """Opens the store when it starts; ends links and store when it stops."""
+    """Opens the store when it starts; ends links and store when it stops.
+
+    Attributes:
+        open: whether nodes are let in.
+    """
 
     def __init__(self, world: World, settings: RegistrySettings, factory: RegistryLinkFactory) -> None:
         """Run the witness of a registry, whose links `factory` makes."""
@@ -49,6 +54,7 @@ class WitnessService(Service):
         self._settings = settings
         self._factory = factory
         self._store: IStore | None = None
+        self.open = False
 
     def startService(self) -> None:
         """Take up what the disk has, and let nodes in."""
@@ -62,6 +68,7 @@ class WitnessService(Service):
         else:
             witness = Witness(self._settings.lease_s, held, self._world.clock.seconds())
             self._factory.serve(witness, store.configure)
+            self.open = True
 
     @inlineCallbacks
     def stopService(self) -> Generator["Deferred[Any]", Any, None]:
@@ -104,16 +111,23 @@ class RegistryService(MultiService):
         listeners: one for each endpoint, in the order given; `ready` fires with the port.
     """
 
-    def __init__(self, factory: RegistryLinkFactory, listeners: list[Listener]) -> None:
+    def __init__(self, witness: WitnessService, factory: RegistryLinkFactory, listeners: list[Listener]) -> None:
         """Collect the parts; `build_registry` makes them."""
         super().__init__()
         self.factory = factory
         self.listeners = listeners
+        self._witness = witness
 
     def hurry(self) -> None:
         """End sooner, if it is about to end: nobody is waited for."""
         for link in list(self.factory.links.values()):
             link.abort()
+
+    def health(self) -> Health:
+        """Return how it is, for a service manager."""
+        listening = all(listener.port is not None for listener in self.listeners)
+        status = f"{len(self.factory.links)} nodes are connected"
+        return Health(self._witness.open and listening, lambda: True, not self.running, status)
 
 
 def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
@@ -130,11 +144,15 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
     witness = WitnessService(world, settings, factory)
-    registry = RegistryService(factory, listeners)
+    registry = RegistryService(witness, factory, listeners)
     witness.setName("witness")
     witness.setServiceParent(registry)
     # Services stop in reverse order: first nobody new comes in, then those inside are let go.
     for number, listener in enumerate(listeners, 1):
         listener.setName(f"registry-listener-{number}")
         listener.setServiceParent(registry)
+    if world.supervisor is not None:
+        supervision = Supervision(world.clock, turn, world.supervisor, registry.health)
+        supervision.setName("supervision")
+        supervision.setServiceParent(registry)
     return registry

@@ -16,7 +16,7 @@ from chatproto.log.interface import Snapshot
 from chatproto.services import NodeSettings, Retention, build_node
 from chatproto.services.draining import PHASE_S_MAX, Phase
 from chatproto.services.node import REGISTERING, RETENTION_INTERVAL_S, NodeService
-from chatproto.world import World
+from chatproto.world import Supervisor, World
 from tests.unit.log.test_single import RecordingStore
 from tests.unit.services.test_listener import FakeEndpoint, FakePort
 from tests.unit.transports import Transport
@@ -50,6 +50,7 @@ class NodeTestCase(SynchronousTestCase):
         self.fatal: list[str] = []
         self.ports: dict[str, FakePort] = {}
         self.refusal: Exception | None = None
+        self.supervisor: Supervisor | None = None
 
     def build(self, **settings: Any) -> NodeService:
         settings = {"data": "/srv/chat", "listen": ("tcp:1",), "chat": ChatSettings(name="east"), **settings}
@@ -61,6 +62,7 @@ class NodeTestCase(SynchronousTestCase):
             client=lambda description: None,  # type: ignore[arg-type,return-value]
             store=self.open_store,
             fatal=self.fatal.append,
+            supervisor=self.supervisor,
         )
         return build_node(world, NodeSettings(**settings))
 
@@ -278,6 +280,50 @@ class StopTests(NodeTestCase):
         self.store.asked.clear()
         self.clock.advance(3 * RETENTION_INTERVAL_S)
         self.assertNotIn("expired", [asked[0] for asked in self.store.asked])
+
+
+class SupervisionTests(NodeTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.told: list[str] = []
+        self.supervisor = Supervisor(lambda notice: self.told.append(notice.decode()), 3.0)
+        self.node = self.build()
+
+    def test_it_is_watched_where_there_is_somebody(self) -> None:
+        self.assertEqual([service.name for service in self.node], ["chat", "client-listener-1", "supervision"])
+
+    def test_from_the_beginning_to_the_end(self) -> None:
+        self.assertFalse(self.node.health().ready)
+        self.node.startService()
+        self.settle()
+        self.assertEqual(self.told, ["READY=1\nSTATUS=leader, single, 0 of 100 clients\nWATCHDOG=1"])
+        self.come(self.node)
+        self.told.clear()
+        self.node.stopService()
+        self.settle()
+        first, *rest = self.told
+        self.assertEqual(first, "STOPPING=1\nSTATUS=draining, settling: 1 clients left")
+        self.assertEqual(rest, [], "it is told once")
+
+    def test_not_ready_before_it_listens(self) -> None:
+        self.endpoint = lambda description: FakeEndpoint(Deferred())  # type: ignore[method-assign]
+        node = self.build()
+        node.startService()
+        self.assertFalse(node.health().ready)
+
+    def test_not_ready_without_its_log(self) -> None:
+        self.refusal = StoreBusy("in use by another process")
+        self.node.startService()
+        self.assertFalse(self.node.health().ready)
+
+    def test_a_disk_that_takes_nothing_is_not_sane(self) -> None:
+        self.node.startService()
+        link, _ = self.come(self.node)
+        self.assertEqual([self.node.health().sane() for _ in range(3)], [True] * 3, "there is nothing to take")
+        self.store.append = lambda runs, done: None  # type: ignore[method-assign]
+        link.dataReceived(b'{"type":"message","content":"lost"}\n')
+        self.settle()
+        self.assertEqual([self.node.health().sane() for _ in range(2)], [False, False])
 
 
 class RetentionTests(NodeTestCase):

@@ -24,7 +24,7 @@ from chatproto.registry.messages import (
     encode_state,
 )
 from chatproto.services.registry import STOP_S_MAX, RegistryService, RegistrySettings, build_registry
-from chatproto.world import World
+from chatproto.world import Supervisor, World
 from tests.unit.registry.rig import End
 from tests.unit.services.test_listener import FakeEndpoint, FakePort
 from tests.unit.turns import TurnClock
@@ -72,6 +72,7 @@ class RegistryTestCase(SynchronousTestCase):
         self.fatal: list[str] = []
         self.ports: dict[str, FakePort] = {}
         self.refusal: Exception | None = None
+        self.supervisor: Supervisor | None = None
 
     def build(self, **settings: Any) -> RegistryService:
         settings = {"data": "/srv/registry", "listen": ("tcp:1",), **settings}
@@ -83,6 +84,7 @@ class RegistryTestCase(SynchronousTestCase):
             client=lambda description: None,  # type: ignore[arg-type,return-value]
             store=self.open_store,
             fatal=self.fatal.append,
+            supervisor=self.supervisor,
         )
         return build_registry(world, RegistrySettings(**settings))
 
@@ -119,6 +121,15 @@ class TreeTests(RegistryTestCase):
         names = [service.name for service in registry]
         self.assertEqual(names, ["witness", "registry-listener-1", "registry-listener-2"])
         self.assertIs(registry.getServiceNamed("registry-listener-2"), registry.listeners[1])
+
+    def test_its_service_manager_is_told(self) -> None:
+        told: list[str] = []
+        self.supervisor = Supervisor(lambda notice: told.append(notice.decode()))
+        self.start()
+        self.clock.turn()
+        self.assertEqual(told, ["READY=1\nSTATUS=0 nodes are connected"])
+        self.registry.stopService()
+        self.assertEqual(told[1:], ["STOPPING=1"])
 
     def test_the_defaults(self) -> None:
         settings = RegistrySettings("/srv/registry")
