@@ -180,6 +180,8 @@ class Options(UsageOptions):
         ["session-grace", None, 15.0, "seconds an extended session outlives its connection", _seconds],
         ["ping-every", None, 15.0, "seconds between pings to extended clients", _some_seconds],
         ["silence-max", None, 45.0, "seconds of silence after which an extended client is dropped", _some_seconds],
+        ["drain-max", None, 10.0, "seconds that the end of this node may take, in which clients are sent elsewhere; 0 "
+         "for at once", _seconds],
         ["handshake-max", None, 10.0, "seconds a TLS handshake may take", _some_seconds],
         ["line-bytes-max", None, 65536, "bytes of a client's longest line", _positive],
         ["message-chars-max", None, 16384, "characters of the longest message", _positive],
@@ -311,6 +313,7 @@ class Options(UsageOptions):
             peer=self._peer_settings(),
             control=os.path.join(self["data"], "control"),
             registering=self._registering_settings(),
+            drain_s_max=self["drain-max"],
             chat=ChatSettings(
                 name=self["name"],
                 servers=advertised,

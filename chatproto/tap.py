@@ -4,18 +4,23 @@ import os
 import random
 import resource
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import Options
 from chatproto.services import NodeSettings, RegistrySettings, build_node, build_registry
+from chatproto.services.systemd import supervisor_of
 from chatproto.world import World
 
 FILES_BESIDE_CLIENTS = 64
@@ -45,6 +50,8 @@ def real_world() -> World:
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
         fatal=_die,
         secret=secret_in,
+        stop=_stop,
+        supervisor=supervisor_of(os.environ, os.getpid()),
     )
 
 
@@ -97,6 +104,27 @@ def _die(reason: str) -> None:
     os._exit(1)
 
 
+def _stop() -> None:
+    """End as SIGTERM has it end, unless it ends already."""
+    from twisted.internet import reactor
+
+    with suppress(ReactorNotRunning):
+        reactor.stop()
+
+
+def _hurry_when_told_again(hurry: Callable[[], None]) -> None:
+    """Have SIGTERM and SIGINT hurry an end that is under way; Twisted takes the second one for a mistake."""
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+
+    def take_signals() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: reactor.callFromThread(hurry))
+
+    reactor.addSystemEventTrigger("before", "shutdown", take_signals)
+
+
 def _leave_out_what_was_said(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """Show no traceback for what the log has in one line."""
     if not isinstance(error, CannotStart):
@@ -129,7 +157,9 @@ def makeService(options: Options) -> IService:
     settings = options.settings()
     _raise_open_files(settings.chat.capacity)
     try:
-        return build_node(real_world(), settings)
+        node = build_node(real_world(), settings)
+        _hurry_when_told_again(node.drain.hurry)
+        return node
     except ENDPOINT_ERRORS as error:
         _die(f"cannot use {_wrong_endpoint(settings)}: {error}")
         raise  # Never reached: the reactor does not run yet.
@@ -158,7 +188,9 @@ def _wrong_endpoint(settings: NodeSettings) -> str:
 
 def _make_registry(settings: RegistrySettings) -> IService:
     try:
-        return build_registry(real_world(), settings)
+        registry = build_registry(real_world(), settings)
+        _hurry_when_told_again(registry.hurry)
+        return registry
     except ENDPOINT_ERRORS as error:
         _die(f"cannot use --registry-listen {' '.join(settings.listen)}: {error}")
         raise  # Never reached: the reactor does not run yet.

@@ -13,6 +13,23 @@ from chatproto.log.interface import IStore
 
 
 @dataclass(frozen=True)
+class Supervisor:
+    """The service manager that started this process and watches it, as systemd does.
+
+    Attributes:
+        tell: sends it one datagram of `sd_notify(3)`, or loses it; never raises, never blocks.
+        watchdog_s: it ends a process that it has not been told of for so many seconds; 0 if it waits for ever.
+    """
+
+    tell: Callable[[bytes], None]
+    watchdog_s: float = 0.0
+
+
+def _go_on() -> None:
+    """Stop nothing: the process is not the service tree's own."""
+
+
+@dataclass(frozen=True)
 class World:
     """The outside of a service tree.
 
@@ -27,6 +44,8 @@ class World:
         fatal: ends the process at once, telling the operator the reason. May return in simulation.
         secret: returns what a data directory keeps that nobody else knows, the same in every life; raises `OSError`.
             The directory is there.
+        stop: ends the process as an operator's SIGTERM does, the service tree first. Returns before it has.
+        supervisor: the service manager that wants to be told how the process is; None where there is none.
     """
 
     clock: IReactorTime
@@ -37,3 +56,5 @@ class World:
     store: Callable[[str, Callable[[str], None]], IStore]
     fatal: Callable[[str], None]
     secret: Callable[[str], str]
+    stop: Callable[[], object] = _go_on
+    supervisor: Supervisor | None = None

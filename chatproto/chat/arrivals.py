@@ -333,7 +333,10 @@ class Arrivals:
         self._lose_patience()
 
     def _cut_off(self, link: Door, *, extended: bool) -> bool:
-        """Send a newcomer away from a node that served and cannot now."""
+        """Send a newcomer away from a node that served and cannot now, or stops."""
+        if self._partings.draining:
+            link.close(self._partings.last_words(extended=extended))
+            return True
         if self._log.serving or not self._served:
             return False
         link.close(self._partings.farewell("isolated", extended=extended))

@@ -47,6 +47,7 @@ class Neighbour:
         self._sent = 0
         self._told = 0
         self._telling: IDelayedCall | None = None
+        self._retired = False
         self._number = 0
         self._questions: dict[int, tuple[Callable[[Answer | None], None], IDelayedCall]] = {}
 
@@ -81,6 +82,11 @@ class Neighbour:
         if self._telling is None and len(self._seats) != self._told and self._log.peers:
             self._telling = self._clock.callLater(HERE_INTERVAL_S, self._tell)
 
+    def retire(self) -> None:
+        """Have it know that this node takes nobody any more."""
+        self._retired = True
+        self._tell()
+
     def stop(self) -> None:
         """Tell and ask no more."""
         if self._telling is not None:
@@ -95,7 +101,8 @@ class Neighbour:
         self._telling = None
         self._told = len(self._seats)
         settings = self._settings
-        self._send(Here(settings.servers, self._told, settings.capacity, self._log.serving))
+        serving = self._log.serving and not self._retired
+        self._send(Here(settings.servers, self._told, settings.capacity, serving))
 
     def _send(self, note: Note) -> bool:
         return self._log.tell(encode_note(note))

@@ -29,6 +29,7 @@ class Partings:
 
     Attributes:
         returning: says whether a member's client has come back already, as far as this node knows before the log does.
+        draining: whether the node is about to stop, so that nobody new is let in.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Partings:
         self._dice = dice
         self._time = time
         self.returning: Callable[[Member], bool] = lambda member: False
+        self.draining = False
 
     # Sessions
 
@@ -122,21 +124,26 @@ class Partings:
         """Tell clients that the node stops, and close their links; their sessions wait."""
         for seat in seats:
             seat.cancel_grace()
-            if seat.link is None:
-                continue
-            last = b""
-            if seat.session.extended:
-                last = encode(Notice("shutting-down", f"{self._settings.name} is shutting down"))
-                if self._neighbour.serving:
-                    last += self.farewell("draining", extended=True)
-            seat.link.close(last)
+            if seat.link is not None:
+                seat.link.close(self.last_words(extended=seat.session.extended))
 
-    def farewell(self, reason: str, *, extended: bool) -> bytes:
-        """Return the last line for a client that is sent to the other node."""
+    def last_words(self, within_ms: int = AFTER_MS_MAX, *, extended: bool) -> bytes:
+        """Return what a client is told of a node that stops; one that can be told when to go goes within a span."""
+        elsewhere = self._neighbour.serving
+        if not extended:
+            return self._said("draining", self._neighbour.servers if elsewhere else [])
+        notice = encode(Notice("shutting-down", f"{self._settings.name} is shutting down"))
+        return notice + self.farewell("draining", within_ms, extended=True) if elsewhere else notice
+
+    def farewell(self, reason: str, within_ms: int = AFTER_MS_MAX, *, extended: bool) -> bytes:
+        """Return the last line for a client that is sent to the other node, within a span."""
         servers = self._neighbour.servers
         if extended:
-            after_ms = 0 if reason == "full" else self._dice.randint(0, AFTER_MS_MAX)
+            after_ms = 0 if reason == "full" else self._dice.randint(0, within_ms)
             return encode(Redirect(servers, reason, after_ms))
+        return self._said(reason, servers)
+
+    def _said(self, reason: str, servers: list[str]) -> bytes:
         why = _WHY[reason].format(capacity=self._settings.capacity)
         where = f"go to {' or '.join(servers)}" if servers else "try again later"
         return encode(Said(SERVER_IDENTITY, f"{self._settings.name} {why}; {where}"))

@@ -16,6 +16,7 @@ from chatproto.chat import hall as effects
 from chatproto.chat.acts import Act, Adopt, Forget, decode_act
 from chatproto.chat.answers import Answers
 from chatproto.chat.arrivals import Arrivals
+from chatproto.chat.exodus import Exodus
 from chatproto.chat.hall import Hall, Member
 from chatproto.chat.hearing import Hearing
 from chatproto.chat.messages import (
@@ -55,6 +56,7 @@ class ChatServer:
     Attributes:
         hall: the replayed state.
         seats: every session that this node serves, by key, those in their grace included.
+        exodus: has the clients leave before this node stops.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class ChatServer:
             settings, self.hall, chat_log, hearing, seats, neighbour, dice, self._time, self._answered
         )
         self._partings = Partings(settings, chat_log, seats, hearing, neighbour, clock, dice, self._time)
+        self.exodus = Exodus(chat_log, seats, self._partings, neighbour, self.hung_up)
         self._arrivals = Arrivals(
             settings, self.hall, chat_log, seats, hearing, neighbour, self._partings, clock, dice, self._time
         )
@@ -219,7 +222,7 @@ class ChatServer:
         self._impatient[seat] = None
 
     def hung_up(self, seat: Seat) -> None:
-        """Hear that a client sends no more, but still listens: what it asked for, an archive too, is sent first."""
+        """Let a client go that sends no more, but still listens: what it asked for, an archive too, is sent first."""
         self._perform(seat, seat.session.hang_up(self._time()))
 
     def lost(self, seat: Seat, link: Door) -> None:
@@ -254,8 +257,8 @@ class ChatServer:
                 assert isinstance(doing, Ask)
                 if isinstance(doing.request, HangUp):
                     self._hang_up(seat)
-                else:
-                    self._answers.answer(seat, doing.request)
+                    return  # What came after it is not taken.
+                self._answers.answer(seat, doing.request)
 
     def _answered(self, seat: Seat) -> None:
         seat.session.acted()
@@ -471,6 +474,9 @@ class ChatServer:
             self._let_go(seat)
 
     def _hang_up(self, seat: Seat) -> None:
+        if self.exodus.part_from(seat):
+            # Of an archive it gets the rest when it is back, here or elsewhere.
+            return
         seat.leaving = True
         if not seat.feeds:
             self._let_go(seat)

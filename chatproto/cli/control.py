@@ -12,8 +12,14 @@ class ControlFailed(ChatprotoError):
     """The node refused, or was not reached."""
 
 
-def command(directory: str, line: str) -> str:
+def command(directory: str, line: str, answer_s_max: float | None = None, *, ends: bool = False) -> str:
     """Have the node that runs on a data directory do something; return what it says of it.
+
+    Args:
+        directory: the data directory.
+        line: the command.
+        answer_s_max: how long an answer is waited for; `ANSWER_S_MAX`, unless given.
+        ends: whether the node ends with it, which is waited for, too.
 
     Raises:
         ControlFailed: it refused, with its reason; or no node runs there.
@@ -21,11 +27,13 @@ def command(directory: str, line: str) -> str:
     path = os.path.join(directory, "control")
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            link.settimeout(ANSWER_S_MAX)
+            link.settimeout(ANSWER_S_MAX if answer_s_max is None else answer_s_max)
             link.connect(path)
             link.sendall(line.encode() + b"\n")
             with link.makefile("r", encoding="utf-8") as said:
                 answer = said.readline().strip()
+                if ends and answer.startswith("done"):
+                    said.read()
     except (FileNotFoundError, ConnectionRefusedError):
         raise ControlFailed(f"no node runs on {directory}") from None
     except OSError as error:

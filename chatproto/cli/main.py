@@ -16,6 +16,7 @@ from chatproto.wire import identity_allowed, room_allowed
 DONE, FAILED, MISUSED = 0, 1, 2
 CONNECT_TIMEOUT_S = 10.0
 STATUS_TIMEOUT_S = 3.0
+DRAIN_TIMEOUT_S = 60.0
 HISTORY = 100
 HELP_CELLS = 78
 
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_chat(subparsers)
     _add_status(subparsers)
     _add_switchover(subparsers)
+    _add_drain(subparsers)
     _add_archive(subparsers)
     _add_demo(subparsers)
     return parser
@@ -244,6 +246,35 @@ def _switchover(given: argparse.Namespace) -> str:
     from chatproto.cli.control import command
 
     print(command(given.directory, "switchover"))
+    return ""
+
+
+# drain
+
+
+def _add_drain(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    drain = subparsers.add_parser(
+        "drain",
+        help="have a node end, with its clients sent to the other one first",
+        description="Have a node end: nobody new is let in, its clients are sent to the other node, what they said is "
+        "committed and answered, leadership is handed over. Says what clients saw, when the node has ended. Run it on "
+        "the node's machine, as a user who may write to its data directory. SIGTERM does the same.",
+    )
+    drain.add_argument("directory", metavar="DIR", help="the node's data directory")
+    drain.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=DRAIN_TIMEOUT_S,
+        metavar="SECONDS",
+        help="how long to wait for its end, which the node's --drain-max bounds (default: %(default)g)",
+    )
+    drain.set_defaults(run=_drain)
+
+
+def _drain(given: argparse.Namespace) -> str:
+    from chatproto.cli.control import command
+
+    print(command(given.directory, "drain", given.timeout, ends=True))
     return ""
 
 

@@ -1,11 +1,14 @@
 """One module per role: builds the service tree from parts. Never imports the reactor."""
 
 from chatproto.pair.log import PairSettings
+from chatproto.services.drain import Drain, Drained
 from chatproto.services.node import NodeService, NodeSettings, PeerSettings, Retention, build_node
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings, build_registry
 
 __all__ = [
+    "Drain",
+    "Drained",
     "NodeService",
     "NodeSettings",
     "PairSettings",

@@ -17,6 +17,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 
 from chatproto.chat.server import ChatServer
 from chatproto.pair.log import PairLog
+from chatproto.services.drain import Drain, Drained
 from chatproto.world import World
 
 LOOK_EVERY_S = 0.01
@@ -66,12 +67,13 @@ class ControlFactory(Factory):
 class ControlService(Service):
     """Listens for operators while it runs."""
 
-    def __init__(self, world: World, path: str, server: ChatServer, pair: PairLog | None) -> None:
+    def __init__(self, world: World, path: str, server: ChatServer, pair: PairLog | None, drain: Drain) -> None:
         """Take commands for a node on a Unix socket at a path."""
         self._world = world
         self._path = path
         self._server = server
         self._pair = pair
+        self._drain = drain
         self._port: IListeningPort | None = None
         self._waiting: IDelayedCall | None = None
 
@@ -86,7 +88,7 @@ class ControlService(Service):
         except OSError as error:
             return self._failed(error.strerror or "")
         endpoint = self._world.server(f"unix:{quoteStringArgument(self._path)}:mode=600")
-        listening = endpoint.listen(ControlFactory({b"switchover": self.switchover}))
+        listening = endpoint.listen(ControlFactory({b"switchover": self.switchover, b"drain": self.drain}))
         listening.addCallbacks(self._listening, lambda failure: self._failed(failure.getErrorMessage()))
 
     def _listening(self, port: IListeningPort) -> None:
@@ -102,6 +104,15 @@ class ControlService(Service):
             self._waiting.cancel()
         port, self._port = self._port, None
         return port.stopListening() if port is not None else None
+
+    def drain(self, say: Callable[[str], None]) -> None:
+        """Have the node end so that nobody loses anything, and say what clients saw of it."""
+
+        def drained(saw: Drained) -> None:
+            say(f"done: {saw}")
+            self._world.stop()
+
+        self._drain.run().addCallback(drained).addErrback(lambda failure: log.failure("ending", failure))
 
     def switchover(self, say: Callable[[str], None]) -> None:
         """Hand leadership to the other node, and say what came of it."""

@@ -1,13 +1,11 @@
 """A node that serves chat: the log on its store, the chat on the log, the links on the chat."""
 
-from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.logger import Logger
 
 from chatproto.chat.protocol import ClientLinkFactory
@@ -18,14 +16,21 @@ from chatproto.link import Turn
 from chatproto.log.interface import ILog, IStore
 from chatproto.log.single import SingleLog
 from chatproto.pair.log import PairLog, PairSettings
+from chatproto.pair.states import Role
 from chatproto.registry import RegistryWitness
 from chatproto.services.control import ControlService
+from chatproto.services.drain import Drain
+from chatproto.services.draining import Phase
 from chatproto.services.listener import Listener
 from chatproto.services.registering import RegisteringService, RegisteringSettings
+from chatproto.services.systemd import Health, Supervision
 from chatproto.world import World
 
 RETENTION_INTERVAL_S = 60.0
-STOP_S_MAX = 3.0
+BOOT_S_MAX = 5.0
+"""A node of a pair that has no role yet is started for all that, after so long: the other may be started after it."""
+REGISTERING = "registering"
+"""The name of the service, if there is one, that is stopped as soon as clients know that the node ends."""
 
 log = Logger()
 
@@ -74,6 +79,7 @@ class NodeSettings:
         peer: its place in a pair; None for a node alone.
         control: path of the socket for operators' commands; empty for none.
         registering: how it is registered; None for a node that nobody finds by name.
+        drain_s_max: how long the end of the node may take, so that nobody loses anything; 0 for at once.
     """
 
     data: str
@@ -83,17 +89,22 @@ class NodeSettings:
     peer: PeerSettings | None = None
     control: str = ""
     registering: RegisteringSettings | None = None
+    drain_s_max: float = 10.0
 
 
 class ChatService(Service):
-    """Opens the log when it starts; closes links and log when it stops."""
+    """Opens the log when it starts, and closes it when it stops.
 
-    def __init__(self, world: World, server: ChatServer, factory: ClientLinkFactory) -> None:
-        """Run a node's chat, whose links `factory` makes."""
+    Attributes:
+        open: whether the log is open.
+    """
+
+    def __init__(self, world: World, server: ChatServer) -> None:
+        """Run a node's chat."""
         self._world = world
         self._server = server
-        self._factory = factory
-        self._started = False
+        self.open = False
+        self._opened = 0.0
 
     def startService(self) -> None:
         """Bring the chat to where the log is."""
@@ -103,24 +114,19 @@ class ChatService(Service):
         except StoreError as error:
             self._world.fatal(str(error))
         else:
-            self._started = True
+            self.open = True
+            self._opened = self._world.clock.seconds()
 
-    @inlineCallbacks
-    def stopService(self) -> Generator["Deferred[Any]", Any, None]:
-        """Let clients go, politely for a while; then finish the log."""
+    @property
+    def open_s(self) -> float:
+        """For how many seconds the log has been open."""
+        return self._world.clock.seconds() - self._opened
+
+    def stopService(self) -> "Deferred[None] | None":
+        """Finish the log; the drain of the node has ended all links."""
         super().stopService()
-        if not self._started:
-            return
-        self._server.stop()
-        for link in list(self._factory.links):
-            link.close()
-        waited = 0.0
-        while self._factory.links and waited < STOP_S_MAX:
-            yield deferLater(self._world.clock, 0.05)
-            waited += 0.05
-        for link in list(self._factory.links):
-            link.abort()
-        yield self._server.log.close()
+        was_open, self.open = self.open, False
+        return self._server.log.close() if was_open else None
 
 
 class RetentionService(TimerService):
@@ -158,14 +164,17 @@ class NodeService(MultiService):
         factory: makes the links of its clients, for front doors of your own.
         listeners: one for each endpoint, in the order given; `ready` fires with the port.
         pair: its log, where it is one of two; None for a node alone.
+        drain: the node's end: `stopService` begins with it, and it may be begun before.
     """
 
     def __init__(
         self,
+        chat: ChatService,
         server: ChatServer,
         factory: ClientLinkFactory,
         listeners: list[Listener],
         pair: PairLog | None,
+        drain: Drain,
     ) -> None:
         """Collect the parts; `build_node` makes them."""
         super().__init__()
@@ -173,6 +182,49 @@ class NodeService(MultiService):
         self.factory = factory
         self.listeners = listeners
         self.pair = pair
+        self.drain = drain
+        drain.withdraw = self._withdraw
+        self._chat = chat
+        self._durable = -1
+
+    def health(self) -> Health:
+        """Return how it is, for a service manager."""
+        listening = all(service.port is not None for service in self if isinstance(service, Listener))
+        stopping = self.drain.phase is not Phase.SERVING
+        return Health(self._chat.open and listening and self._has_role(), self._gets_on, stopping, self._status())
+
+    def _has_role(self) -> bool:
+        return self.pair is None or self.pair.replica.role is not Role.BOOT or self._chat.open_s >= BOOT_S_MAX
+
+    def _status(self) -> str:
+        if self.drain.phase is not Phase.SERVING:
+            return f"draining, {self.drain.phase.value}: {self.server.exodus.connected} clients left"
+        node_log, clients = self.server.log, len(self.server.seats)
+        if self.pair is not None and self.pair.replica.role is Role.BOOT:
+            return "waiting for the other node or the registry, to know who leads"
+        waits = f", waits for {node_log.waits_for}" if node_log.waits_for else ""
+        return f"{node_log.role}, {node_log.redundancy}{waits}, {clients} of {self.server.settings.capacity} clients"
+
+    def _gets_on(self) -> bool:
+        """Whether the disk has taken something since this was asked last, or has nothing to take."""
+        if self.pair is None:
+            durable = self.server.log.position
+            waits = any(seat.session.unconfirmed for seat in self.server.seats.values())
+        else:
+            replica = self.pair.replica
+            durable = replica.durable
+            waits = replica.durable < replica.end and not replica.busy
+        stuck, self._durable = waits and durable == self._durable, durable
+        return not stuck
+
+    def stopService(self) -> "Deferred[object]":
+        """Drain, for `drain_s_max` seconds at most; then stop every service."""
+        drained: Deferred[Any] = self.drain.run() if self._chat.open else succeed(None)
+        return drained.addCallback(lambda _: super(NodeService, self).stopService())
+
+    def _withdraw(self) -> "Deferred[Any]":
+        named = [service for service in self if service.name == REGISTERING]
+        return gatherResults([maybeDeferred(service.disownServiceParent) for service in named], consumeErrors=True)
 
 
 def build_node(world: World, settings: NodeSettings) -> NodeService:
@@ -191,8 +243,9 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
-    node = NodeService(server, factory, listeners, pair)
-    chat = ChatService(world, server, factory)
+    chat = ChatService(world, server)
+    drain = Drain(world, server, factory, listeners, pair, settings.drain_s_max)
+    node = NodeService(chat, server, factory, listeners, pair, drain)
     chat.setName("chat")
     chat.setServiceParent(node)
     if pair is not None and settings.peer is not None:
@@ -200,10 +253,10 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         peers.setName("peer-listener")
         peers.setServiceParent(node)
     if settings.control:
-        control = ControlService(world, settings.control, server, pair)
+        control = ControlService(world, settings.control, server, pair, drain)
         control.setName("control")
         control.setServiceParent(node)
-    # Services stop in reverse order: first nobody new comes in, then those inside are let go.
+    # Before anything of this stops, the drain has let nobody new in, and everybody go.
     if settings.retain != Retention():
         retention = RetentionService(world, server, settings.retain)
         retention.setName("retention")
@@ -215,6 +268,11 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         registering = RegisteringService(world, settings.registering, settings.data, server, turn)
         registering.setName("registering")
         registering.setServiceParent(node)
+    if world.supervisor is not None:
+        supervision = Supervision(world.clock, turn, world.supervisor, node.health)
+        drain.watch(supervision.look)
+        supervision.setName("supervision")
+        supervision.setServiceParent(node)
     return node
 
 

@@ -19,6 +19,7 @@ from chatproto.registry.protocol import RegistryLinkFactory
 from chatproto.registry.shelf import Shelf, split_state
 from chatproto.registry.witness import Witness
 from chatproto.services.listener import Listener
+from chatproto.services.systemd import Health, Supervision
 from chatproto.world import World
 
 STOP_S_MAX = 1.0
@@ -44,7 +45,11 @@ class RegistrySettings:
 
 
 class WitnessService(Service):
-    """Opens the store when it starts; ends links and store when it stops."""
+    """Opens the store when it starts; ends links and store when it stops.
+
+    Attributes:
+        open: whether nodes are let in.
+    """
 
     def __init__(self, world: World, settings: RegistrySettings, factory: RegistryLinkFactory, names: Names) -> None:
         """Run the witness and the names of a registry, whose links `factory` makes."""
@@ -53,6 +58,7 @@ class WitnessService(Service):
         self._settings = settings
         self._factory = factory
         self._store: IStore | None = None
+        self.open = False
 
     def startService(self) -> None:
         """Take up what the disk has, and let nodes in."""
@@ -69,6 +75,7 @@ class WitnessService(Service):
             self._names.restore(registered, now)
             desk = Desk(self._names, self._settings.heartbeat_s, self._settings.suspect_s)
             self._factory.serve(witness, desk, Shelf(witness_state, registered), store.configure)
+            self.open = True
 
     @inlineCallbacks
     def stopService(self) -> Generator["Deferred[Any]", Any, None]:
@@ -113,12 +120,26 @@ class RegistryService(MultiService):
         listeners: one for each endpoint, in the order given; `ready` fires with the port.
     """
 
-    def __init__(self, factory: RegistryLinkFactory, names: Names, listeners: list[Listener]) -> None:
+    def __init__(
+        self, witness: WitnessService, factory: RegistryLinkFactory, names: Names, listeners: list[Listener]
+    ) -> None:
         """Collect the parts; `build_registry` makes them."""
         super().__init__()
         self.factory = factory
         self.names = names
         self.listeners = listeners
+        self._witness = witness
+
+    def hurry(self) -> None:
+        """End sooner, if it is about to end: nobody is waited for."""
+        for link in list(self.factory.links.values()):
+            link.abort()
+
+    def health(self) -> Health:
+        """Return how it is, for a service manager."""
+        listening = all(listener.port is not None for listener in self.listeners)
+        status = f"{len(self.factory.links)} nodes are connected"
+        return Health(self._witness.open and listening, lambda: True, not self.running, status)
 
 
 def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
@@ -135,12 +156,16 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
     names = Names()
-    registry = RegistryService(factory, names, listeners)
     witness = WitnessService(world, settings, factory, names)
+    registry = RegistryService(witness, factory, names, listeners)
     witness.setName("witness")
     witness.setServiceParent(registry)
     # Services stop in reverse order: first nobody new comes in, then those inside are let go.
     for number, listener in enumerate(listeners, 1):
         listener.setName(f"registry-listener-{number}")
         listener.setServiceParent(registry)
+    if world.supervisor is not None:
+        supervision = Supervision(world.clock, turn, world.supervisor, registry.health)
+        supervision.setName("supervision")
+        supervision.setServiceParent(registry)
     return registry

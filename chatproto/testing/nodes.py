@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from twisted.application.service import Service
@@ -38,7 +39,7 @@ class SimProcess:
         host.runs(self._start)
 
     def _start(self, host: SimHost) -> None:
-        self.tree = self._build(host.world())
+        self.tree = self._build(replace(host.world(), stop=self.stop))
         self._built()
         self.tree.startService()
 

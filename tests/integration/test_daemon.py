@@ -214,7 +214,7 @@ def test_sigterm_tells_clients_and_keeps_everything(start_node: StartNode) -> No
     assert status == -signal.SIGTERM, "as twistd has it"
     (told,) = extended.lines_to_end()
     assert b'"type":"notice","code":"shutting-down"' in told
-    assert base.read_to_end() == b"", "base clients get base lines, and there is none for this"
+    assert base.lines_to_end() == [message("server", "primary is shutting down; try again later")]
     assert not (node.data / "log.sqlite-wal").exists()
     assert [said["content"] for said in node.archive()] == ["before"]
     assert not any(word in node.log() for word in TROUBLE)
@@ -353,7 +353,7 @@ def test_a_daemon_goes_to_the_background_and_ends_cleanly(tmp_path: Path, daemon
         assert second.returncode == 1
         assert "nother twistd server is running" in second.stdout + second.stderr
         os.kill(pid, signal.SIGTERM)
-        assert client.read_to_end() == b""
+        assert client.lines_to_end() == [message("server", "primary is shutting down; try again later")]
     wait_until(lambda: not running(pid), "it is gone")
     assert not (tmp_path / "node.pid").exists()
     assert not any(word in log.read_text() for word in TROUBLE)

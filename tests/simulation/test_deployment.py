@@ -67,6 +67,20 @@ class DeploymentTests(SynchronousTestCase):
         self.assertFalse(process.host.alive)
         self.successResultOf(stopping)
 
+    def test_stop_from_inside(self) -> None:
+        """A program that asks its world to end it ends as an operator has it end."""
+        worlds: list[World] = []
+
+        def build(world: World) -> Ticking:
+            worlds.append(world)
+            return Ticking(world, [])
+
+        process = self.deployment.start("clock", build)
+        worlds[0].stop()
+        self.assertTrue(process.host.alive)
+        self.deployment.run(0.6)
+        self.assertFalse(process.host.alive)
+
     def test_crash_while_stopping(self) -> None:
         """Who crashes does not stop any more, whatever its next life does."""
         process = self.deployment.start("clock", lambda world: Ticking(world, []))

@@ -125,6 +125,8 @@ class WitnessPlantedTests(Planting):
             return True
 
         self.plant(Journal, "part", part)
+        # About one storm in fifty has it.
+        self.seeds = range(80, 200)
         self.catch("aborting", "is missing", "is learner", "not within", "committed", "in a log twice")
 
     # Ids
@@ -183,6 +185,8 @@ class StaticPlantedTests(Planting):
             return []
 
         right = self.plant(Submissions, "part", part)
+        # About one storm in a hundred has it: a node that has parted from something dies within moments.
+        self.seeds = range(140, 260)
         self.catch("was acknowledged, and is in no log")
 
     def test_orphans_forgotten_before_they_are_committed(self) -> None:

@@ -39,17 +39,20 @@ class StormFailed(AssertionError):
 
 
 def polite_stop(plan: FaultPlan, deployment: SimDeployment) -> Struck | None:
-    """Stop a node as an operator does, and boot it after a while; if it has not stopped by then, kill it."""
+    """Stop a node as an operator does, patient or not, and boot it after a while; if it is still there, kill it."""
     host = plan.draw_living()
     if host is None or host.paused:
         return None
-    deployment.nodes[host.name].stop()
+    node = deployment.nodes[host.name]
+    node.stop()
+    if hurried := plan.dice.random() < 0.5:
+        node.tree.drain.hurry()
 
     def boot() -> None:
         host.crash("close")
         host.boot()
 
-    return Struck(f"polite stop of {host.name}", boot)
+    return Struck(f"{'hurried' if hurried else 'polite'} stop of {host.name}", boot)
 
 
 class Weather:

@@ -9,8 +9,15 @@ import tests.unit
 from chatproto.pair.states import picture
 from chatproto.registry.names import REASONS
 from chatproto.registry.rules import describe
+from chatproto.services.draining import picture as picture_of_draining
 
 ROOT = Path(tests.unit.__file__).parents[2]
+
+
+class OperatingTests(SynchronousTestCase):
+    def test_the_picture_of_the_drain_is_printed_from_the_table(self) -> None:
+        text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+        self.assertIn(f"```text\n{picture_of_draining()}```", text)
 
 
 class FailureModelTests(SynchronousTestCase):

@@ -73,6 +73,7 @@ class OptionTests(SynchronousTestCase):
             "--ping-every=4",
             "--silence-max=9",
             "--handshake-max=6",
+            "--drain-max=8",
             "--line-bytes-max=1001",
             "--message-chars-max=1002",
             "--backlog-bytes-max=1003",
@@ -115,6 +116,7 @@ class OptionTests(SynchronousTestCase):
                 chat,
                 Retention(age_s=30 * 86400),
                 control="/srv/chat/control",
+                drain_s_max=8.0,
             ),
         )
         usual = ChatSettings()

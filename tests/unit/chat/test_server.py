@@ -433,7 +433,8 @@ class PartingTests(ChatTestCase):
         base.lines()
         ext.lines()
         self.server.stop()
-        self.assertEqual((base.brief(), base.closed), ([], True))
+        told = ["server: primary is shutting down; try again later"]
+        self.assertEqual((base.brief(), base.closed), (told, True))
         self.assertEqual((ext.brief(), ext.closed), (["notice shutting-down"], True))
         self.server.lost(base_seat, base)
         self.server.lost(ext_seat, ext)

@@ -16,9 +16,10 @@ class CommandTests(SynchronousTestCase):
         self.directory = self.mktemp()
         os.mkdir(self.directory)
         self.heard: list[bytes] = []
+        self.ended = threading.Event()
 
-    def answer(self, *answer: bytes) -> str:
-        """Ask a node that answers so, in these pieces; return what the command says."""
+    def answer(self, *answer: bytes, pause_s: float = 0.0, **how: bool) -> str:
+        """Ask a node that answers so, in these pieces, and then ends; return what the command says."""
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(os.path.join(self.directory, "control"))
             listening.listen()
@@ -30,12 +31,16 @@ class CommandTests(SynchronousTestCase):
                     self.heard.append(connection.recv(1000))
                     for piece in answer:
                         connection.sendall(piece)
+                    self.ended.wait(pause_s)
+                    self.heard.append(b"it ends")
 
             thread = threading.Thread(target=node)
             thread.start()
             try:
-                return command(self.directory, "switchover")
+                return command(self.directory, "switchover", **how)
             finally:
+                self.before = list(self.heard)
+                self.ended.set()
                 thread.join(10)
 
     def check_failed(self, why: str, *answer: bytes) -> None:
@@ -44,13 +49,25 @@ class CommandTests(SynchronousTestCase):
 
     def test_done(self) -> None:
         self.assertEqual(self.answer(b"done: west leads: since epoch 4\n"), "west leads: since epoch 4")
-        self.assertEqual(self.heard, [b"switchover\n"])
+        self.assertEqual(self.before[0], b"switchover\n")
 
     def test_an_answer_in_pieces(self) -> None:
         self.assertEqual(self.answer(b"do", b"ne: west ", b"leads\nmore\n"), "west leads")
 
     def test_refused(self) -> None:
         self.check_failed("west leads", b"refused: west leads\n")
+
+    def test_the_end_of_a_node_is_waited_for(self) -> None:
+        self.assertEqual(self.answer(b"done: 2 went\n", pause_s=0.05, ends=True), "2 went")
+        self.assertEqual(self.before, [b"switchover\n", b"it ends"])
+
+    def test_a_node_that_stays_is_not_waited_for(self) -> None:
+        self.assertEqual(self.answer(b"done: west leads\n", pause_s=10), "west leads")
+        self.assertEqual(self.before, [b"switchover\n"])
+
+    def test_a_node_that_refuses_to_end(self) -> None:
+        error = self.assertRaises(ControlFailed, self.answer, b"refused: not now\n", pause_s=10, ends=True)
+        self.assertEqual(str(error), "not now")
 
     def test_a_node_that_ends_meanwhile(self) -> None:
         self.check_failed("the node ended before it answered")

@@ -211,6 +211,22 @@ class Switchover(CommandLineTestCase):
         self.assertEqual(self.run_with("switchover")[:2], (2, ""))
 
 
+class Drain(CommandLineTestCase):
+    def test_done(self) -> None:
+        for arguments, timeout_s in (((), 60.0), (("--timeout=5",), 5.0)):
+            with mock.patch("chatproto.cli.control.command", return_value="2 clients went") as command:
+                self.assertEqual(self.run_with("drain", *arguments, "data"), (0, "2 clients went\n", ""))
+            command.assert_called_once_with("data", "drain", timeout_s, ends=True)
+
+    def test_refused(self) -> None:
+        with mock.patch("chatproto.cli.control.command", side_effect=ControlFailed("no node runs on data")):
+            self.assertEqual(self.run_with("drain", "data"), (1, "", "chatproto: no node runs on data\n"))
+
+    def test_it_needs_a_directory_and_some_time(self) -> None:
+        for arguments in ((), ("--timeout=0", "data")):
+            self.assertEqual(self.run_with("drain", *arguments)[:2], (2, ""))
+
+
 class Demo(CommandLineTestCase):
     def demo(self, *arguments: str, **answer: Any) -> tuple[DemoOptions | None, int, str, str]:
         with mock.patch("chatproto.cli.demo.demo", **answer) as demo:

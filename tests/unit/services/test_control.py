@@ -59,6 +59,11 @@ class ControlTestCase(SynchronousTestCase):
         self.listening: Any = succeed(self.port)
         self.described: list[str] = []
         self.path = self.mktemp()
+        self.stopped: list[float] = []
+
+    def drain(self) -> "Deferred[str]":
+        self.drains += 1
+        return self.drained
 
     def make(self, pair: FakePair | None) -> ControlService:
         def endpoint(description: str) -> FakeEndpoint:
@@ -75,9 +80,13 @@ class ControlTestCase(SynchronousTestCase):
             store=lambda directory, failed: None,  # type: ignore[arg-type,return-value]
             fatal=self.fail,
             secret=str,
+            stop=lambda: self.stopped.append(self.clock.seconds()),
         )
         server: Any = SimpleNamespace(seats={"one": 1, "two": 2})
-        control = ControlService(world, self.path, server, pair)  # type: ignore[arg-type]
+        self.drained: Deferred[str] = Deferred()
+        self.drains = 0
+        drain: Any = SimpleNamespace(run=self.drain)
+        control = ControlService(world, self.path, server, pair, drain)  # type: ignore[arg-type]
         self.addCleanup(lambda: control.running and control.stopService())
         return control
 
@@ -194,12 +203,35 @@ class SwitchoverTests(ControlTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
+class DrainTests(ControlTestCase):
+    def test_it_is_told_what_clients_saw_and_then_the_node_stops(self) -> None:
+        link, transport = self.operator(None)
+        link.dataReceived(b"drain\n")
+        self.assertEqual((self.drains, transport.value(), self.stopped), (1, b"", []), "not before it is over")
+        self.drained.callback("2 clients went")
+        self.assertEqual(transport.value(), b"done: 2 clients went\n")
+        self.assertEqual(self.stopped, [0.0])
+
+    def test_the_node_stops_although_nobody_listens_any_more(self) -> None:
+        link, transport = self.operator(None)
+        link.dataReceived(b"drain\n")
+        link.connected = 0
+        self.drained.callback("2 clients went")
+        self.assertEqual((transport.value(), self.stopped), (b"", [0.0]))
+
+    def test_a_failure_is_logged(self) -> None:
+        link, _ = self.operator(None)
+        link.dataReceived(b"drain\n")
+        self.drained.errback(ValueError("it broke"))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
 class LinkTests(ControlTestCase):
     def test_what_is_no_command_is_refused_with_those_there_are(self) -> None:
         for line in (b"", b"halt", b"SWITCHOVER", b"switchover now", b"\xff\x00"):
             link, transport = self.operator(FakePair())
             link.dataReceived(line + b"\n")
-            self.assertEqual(transport.value(), b"refused: the commands are switchover\n")
+            self.assertEqual(transport.value(), b"refused: the commands are drain, switchover\n")
 
     def test_spaces_do_not_matter(self) -> None:
         link, transport = self.operator(None)

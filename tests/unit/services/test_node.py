@@ -2,6 +2,7 @@ import json
 import random
 from typing import Any
 
+from twisted.application.service import Service
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
@@ -13,8 +14,9 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.errors import StoreBusy
 from chatproto.log.interface import Snapshot
 from chatproto.services import NodeSettings, Retention, build_node
-from chatproto.services.node import RETENTION_INTERVAL_S, STOP_S_MAX, NodeService
-from chatproto.world import World
+from chatproto.services.draining import PHASE_S_MAX, Phase
+from chatproto.services.node import REGISTERING, RETENTION_INTERVAL_S, NodeService
+from chatproto.world import Supervisor, World
 from tests.unit.log.test_single import RecordingStore
 from tests.unit.services.test_listener import FakeEndpoint, FakePort
 from tests.unit.transports import Transport
@@ -48,6 +50,7 @@ class NodeTestCase(SynchronousTestCase):
         self.fatal: list[str] = []
         self.ports: dict[str, FakePort] = {}
         self.refusal: Exception | None = None
+        self.supervisor: Supervisor | None = None
 
     def build(self, **settings: Any) -> NodeService:
         settings = {"data": "/srv/chat", "listen": ("tcp:1",), "chat": ChatSettings(name="east"), **settings}
@@ -60,6 +63,7 @@ class NodeTestCase(SynchronousTestCase):
             store=self.open_store,
             fatal=self.fatal.append,
             secret=str,
+            supervisor=self.supervisor,
         )
         return build_node(world, NodeSettings(**settings))
 
@@ -124,6 +128,7 @@ class TreeTests(NodeTestCase):
         self.ports["tcp:1"].stopped[0].callback(None)
         self.assertTrue(all(succeeded for succeeded, _ in self.successResultOf(stopping)))
         self.assertEqual(self.store.asked, [])
+        self.assertEqual(self.clock.getDelayedCalls(), [], "there is nothing to drain")
 
     def test_a_write_that_fails_is_fatal(self) -> None:
         self.build().startService()
@@ -154,16 +159,105 @@ class StopTests(NodeTestCase):
         self.lose(self.link)
         self.clock.advance(0.1)
         self.assertEqual(self.store.asked[-1:], [("close",)])
-        self.ports["tcp:1"].stopped[0].callback(None)
         self.assertNoResult(stopping)
         self.store.closing.callback(None)
         self.assertTrue(all(succeeded for succeeded, _ in self.successResultOf(stopping)))
+        said = b"".join(self.transport.writes)
+        self.assertTrue(said.endswith(b'"content":"east is shutting down; try again later"}\n'), said)
 
     def test_clients_that_stay_are_cut_off(self) -> None:
         self.stop()
-        self.clock.pump([0.05] * int(STOP_S_MAX / 0.05 - 1))
+        self.clock.pump([0.05] * int(PHASE_S_MAX[Phase.LEAVING] / 0.05 - 1))
         self.assertEqual(self.transport.calls, ["lose"])
         self.clock.pump([0.05] * 2)
+        self.assertEqual(self.transport.calls, ["lose", "abort"])
+        self.assertEqual(self.store.asked[-1:], [("close",)])
+
+    def test_told_again_to_stop_it_waits_for_nobody(self) -> None:
+        self.stop()
+        self.node.drain.hurry()
+        self.assertEqual(self.transport.calls, ["lose", "abort"])
+        self.assertEqual(self.store.asked[-1:], [("close",)])
+        self.node.drain.hurry()
+        self.assertEqual(self.clock.getDelayedCalls(), [], "nothing looks any more")
+
+    def test_what_was_said_is_committed_and_heard_first(self) -> None:
+        self.transport.writes.clear()
+        self.link.dataReceived(b'{"type":"message","content":"last"}\n')
+        self.node.stopService()
+        self.link.dataReceived(b'{"type":"message","content":"too late"}\n')
+        self.assertEqual(self.transport.calls, [])
+        self.settle()
+        said = [json.loads(line) for line in b"".join(self.transport.writes).split(b"\n")[:-1]]
+        self.assertEqual([line["identity"] for line in said], ["guest1", "server"])
+        self.assertEqual(said[0]["content"], "last")
+
+    def test_a_store_that_never_answers_is_not_waited_for_for_ever(self) -> None:
+        self.store.append = lambda runs, done: None  # type: ignore[method-assign]
+        self.link.dataReceived(b'{"type":"message","content":"last"}\n')
+        self.node.stopService()
+        self.settle()
+        self.clock.pump([0.02] * int(PHASE_S_MAX[Phase.SETTLING] / 0.02 - 5))
+        self.assertEqual(self.transport.calls, [])
+        self.clock.pump([0.02] * 10)
+        self.assertEqual(self.transport.calls, ["lose"])
+
+    def test_nobody_new_is_let_in(self) -> None:
+        self.node.stopService()
+        _, transport = self.come(self.node)
+        self.assertEqual(transport.calls, ["lose"])
+        self.assertIn(b"shutting down", b"".join(transport.writes))
+
+    def test_it_withdraws_before_links_end_and_waits_for_that(self) -> None:
+        withdrawn: Deferred[None] = Deferred()
+        found: list[list[str]] = []
+
+        class Registration(Service):
+            def stopService(inner) -> "Deferred[None]":
+                found.append(list(self.transport.calls))
+                return withdrawn
+
+        registration = Registration()
+        registration.setName(REGISTERING)
+        registration.setServiceParent(self.node)
+        self.stop()
+        self.lose(self.link)
+        self.clock.advance(1)
+        self.assertEqual((found, self.store.asked[-1:] == [("close",)]), ([[]], False))
+        withdrawn.callback(None)
+        self.clock.advance(0.1)
+        self.assertEqual(self.store.asked[-1:], [("close",)])
+        self.assertEqual(found, [[]], "once")
+
+    def test_it_ends_although_it_cannot_withdraw(self) -> None:
+        registration = Service()
+        registration.stopService = lambda: fail(StoreBusy("not now"))  # type: ignore[method-assign]
+        registration.setName(REGISTERING)
+        registration.setServiceParent(self.node)
+        self.stop()
+        self.lose(self.link)
+        self.clock.advance(0.1)
+        self.assertEqual(self.store.asked[-1:], [("close",)])
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+    def test_drained_before_it_stops_it_is_not_drained_again(self) -> None:
+        drained = self.node.drain.run()
+        self.lose(self.link)
+        self.clock.advance(0.1)
+        saw = self.successResultOf(drained)
+        self.assertEqual((saw.clients, saw.parted, saw.aborted, saw.leader), (1, 1, 0, ""))
+        self.assertNotIn(("close",), self.store.asked)
+        self.node.stopService()
+        self.assertEqual(self.store.asked[-1:], [("close",)])
+
+    def test_at_once(self) -> None:
+        super().setUp()
+        self.node = self.build(drain_s_max=0.0)
+        self.node.startService()
+        self.link, self.transport = self.come(self.node)
+        self.stop()
+        self.assertEqual(self.transport.calls, ["lose"])
+        self.clock.pump([0.02] * 4)
         self.assertEqual(self.transport.calls, ["lose", "abort"])
         self.assertEqual(self.store.asked[-1:], [("close",)])
 
@@ -187,6 +281,50 @@ class StopTests(NodeTestCase):
         self.store.asked.clear()
         self.clock.advance(3 * RETENTION_INTERVAL_S)
         self.assertNotIn("expired", [asked[0] for asked in self.store.asked])
+
+
+class SupervisionTests(NodeTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.told: list[str] = []
+        self.supervisor = Supervisor(lambda notice: self.told.append(notice.decode()), 3.0)
+        self.node = self.build()
+
+    def test_it_is_watched_where_there_is_somebody(self) -> None:
+        self.assertEqual([service.name for service in self.node], ["chat", "client-listener-1", "supervision"])
+
+    def test_from_the_beginning_to_the_end(self) -> None:
+        self.assertFalse(self.node.health().ready)
+        self.node.startService()
+        self.settle()
+        self.assertEqual(self.told, ["READY=1\nSTATUS=leader, single, 0 of 100 clients\nWATCHDOG=1"])
+        self.come(self.node)
+        self.told.clear()
+        self.node.stopService()
+        self.settle()
+        first, *rest = self.told
+        self.assertEqual(first, "STOPPING=1\nSTATUS=draining, settling: 1 clients left")
+        self.assertEqual(rest, [], "it is told once")
+
+    def test_not_ready_before_it_listens(self) -> None:
+        self.endpoint = lambda description: FakeEndpoint(Deferred())  # type: ignore[method-assign]
+        node = self.build()
+        node.startService()
+        self.assertFalse(node.health().ready)
+
+    def test_not_ready_without_its_log(self) -> None:
+        self.refusal = StoreBusy("in use by another process")
+        self.node.startService()
+        self.assertFalse(self.node.health().ready)
+
+    def test_a_disk_that_takes_nothing_is_not_sane(self) -> None:
+        self.node.startService()
+        link, _ = self.come(self.node)
+        self.assertEqual([self.node.health().sane() for _ in range(3)], [True] * 3, "there is nothing to take")
+        self.store.append = lambda runs, done: None  # type: ignore[method-assign]
+        link.dataReceived(b'{"type":"message","content":"lost"}\n')
+        self.settle()
+        self.assertEqual([self.node.health().sane() for _ in range(2)], [False, False])
 
 
 class RetentionTests(NodeTestCase):

@@ -24,7 +24,7 @@ from chatproto.registry.messages import (
     encode_state,
 )
 from chatproto.services.registry import STOP_S_MAX, RegistryService, RegistrySettings, build_registry
-from chatproto.world import World
+from chatproto.world import Supervisor, World
 from tests.unit.registry.rig import End
 from tests.unit.services.test_listener import FakeEndpoint, FakePort
 from tests.unit.turns import TurnClock
@@ -72,6 +72,7 @@ class RegistryTestCase(SynchronousTestCase):
         self.fatal: list[str] = []
         self.ports: dict[str, FakePort] = {}
         self.refusal: Exception | None = None
+        self.supervisor: Supervisor | None = None
 
     def build(self, **settings: Any) -> RegistryService:
         settings = {"data": "/srv/registry", "listen": ("tcp:1",), **settings}
@@ -84,6 +85,7 @@ class RegistryTestCase(SynchronousTestCase):
             store=self.open_store,
             fatal=self.fatal.append,
             secret=str,
+            supervisor=self.supervisor,
         )
         return build_registry(world, RegistrySettings(**settings))
 
@@ -120,6 +122,15 @@ class TreeTests(RegistryTestCase):
         names = [service.name for service in registry]
         self.assertEqual(names, ["witness", "registry-listener-1", "registry-listener-2"])
         self.assertIs(registry.getServiceNamed("registry-listener-2"), registry.listeners[1])
+
+    def test_its_service_manager_is_told(self) -> None:
+        told: list[str] = []
+        self.supervisor = Supervisor(lambda notice: told.append(notice.decode()))
+        self.start()
+        self.clock.turn()
+        self.assertEqual(told, ["READY=1\nSTATUS=0 nodes are connected"])
+        self.registry.stopService()
+        self.assertEqual(told[1:], ["STOPPING=1"])
 
     def test_the_defaults(self) -> None:
         settings = RegistrySettings("/srv/registry")
@@ -253,6 +264,11 @@ class StopTests(RegistryTestCase):
         self.clock.pump([0.05] * int(STOP_S_MAX / 0.05 + 2))
         self.assertEqual(self.east.calls, ["lose", "abort"])
         self.assertEqual(self.store.asked[-1], "close")
+
+    def test_told_again_to_stop_it_waits_for_nobody(self) -> None:
+        self.stop()
+        self.registry.hurry()
+        self.assertEqual(self.east.calls, ["lose", "abort"])
 
     def test_a_change_under_way_is_not_told_any_more(self) -> None:
         self.say(self.east, Propose(ALONE, False))
