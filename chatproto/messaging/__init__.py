@@ -1,11 +1,25 @@
-"""Ways to communicate, for whichever link needs them: queues with acknowledgement, and groups.
+"""Ways to communicate, for whichever link needs them; `docs/patterns.md` says which is used where.
 
-Public: `Sender` (a queue on a link), `SendQueue` (that queue, without Twisted), `QueueLimits`; `Groups` (who hears
-what is said to a group, or to everybody; pure), `GroupLimits`.
+Public: `Sender` (a queue on a link, each message acknowledged or not) and `SendQueue` (that queue, without Twisted),
+`Requests` (request and reply), `QueueLimits`; `SequentialServer` and `ConcurrentServer` (bounded; `Access`: readers
+together, writers alone); `Groups` (who hears what is said to a group, or to everybody), `GroupLimits`.
 """
 
+from chatproto.messaging.admission import Access
 from chatproto.messaging.groups import GroupLimits, Groups
 from chatproto.messaging.queue import QueueLimits, SendQueue
+from chatproto.messaging.requests import Requests
 from chatproto.messaging.sending import Sender
+from chatproto.messaging.servers import ConcurrentServer, SequentialServer
 
-__all__ = ["GroupLimits", "Groups", "QueueLimits", "SendQueue", "Sender"]
+__all__ = [
+    "Access",
+    "ConcurrentServer",
+    "GroupLimits",
+    "Groups",
+    "QueueLimits",
+    "Requests",
+    "SendQueue",
+    "Sender",
+    "SequentialServer",
+]
