@@ -107,19 +107,21 @@ class SendQueue(Generic[K]):
 
     # Out
 
-    def due(self) -> list[bytes]:
-        """Return the frames to be sent now, in order; to be asked only while there is a link."""
-        frames = []
-        while self._places:
-            letter = self._letters[self._places[0][-1]]
-            if not self._window_takes(letter):
-                break
-            del self._places[0]
-            letter.in_flight = letter.sent = True
-            self._in_flight += 1
-            self._in_flight_bytes += len(letter.frame)
-            frames.append(letter.frame)
-        return frames
+    def due(self) -> bytes | None:
+        """Return the frame that is to be sent next, if it may be now; to be asked again until it is None.
+
+        To be asked only while there is a link.
+        """
+        if not self._places:
+            return None
+        letter = self._letters[self._places[0][-1]]
+        if not self._window_takes(letter):
+            return None
+        del self._places[0]
+        letter.in_flight = letter.sent = True
+        self._in_flight += 1
+        self._in_flight_bytes += len(letter.frame)
+        return letter.frame
 
     def _window_takes(self, letter: _Letter[K]) -> bool:
         limits = self._limits

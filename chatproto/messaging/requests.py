@@ -43,7 +43,7 @@ class Requests(Generic[V]):
     # From the link
 
     def opened(self, write: Callable[[bytes], None]) -> None:
-        """Hear that there is a link that takes requests, and how to write to it."""
+        """Hear that there is a link that takes requests, and how to write one to it."""
         self._sender.opened(write)
 
     def closed(self) -> None:

@@ -68,7 +68,7 @@ class Sender(Generic[K, V]):
     # From the link
 
     def opened(self, write: Callable[[bytes], None]) -> None:
-        """Hear that there is a link that takes messages, and how to write to it."""
+        """Hear that there is a link that takes messages, and how to write one to it."""
         self._write = write
         self._go_on()
 
@@ -104,10 +104,9 @@ class Sender(Generic[K, V]):
         self._end(self._queue.give_up())
 
     def _go_on(self) -> None:
-        if self._write is not None:
-            frames = self._queue.due()
-            if frames:
-                self._write(b"".join(frames))
+        # A link may end while it is written to.
+        while self._write is not None and (frame := self._queue.due()) is not None:
+            self._write(frame)
         self._set_timer(self._queue.next_wakeup())
 
     def _end(self, ended: list[Ended[K]]) -> None:

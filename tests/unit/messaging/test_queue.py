@@ -18,7 +18,7 @@ class QueueTestCase(SynchronousTestCase):
             self.queue.put(key, key.encode().ljust(size, b"."), deadline, priority=priority, again=again)
 
     def due(self) -> str:
-        return " ".join(frame.decode().rstrip(".") for frame in self.queue.due())
+        return " ".join(frame.decode().rstrip(".") for frame in iter(self.queue.due, None))
 
     def ends(self, ended: list[Ended[str]]) -> list[tuple[str, type[Unacknowledged], bool]]:
         return [(end.key, type(end.error), end.error.sent) for end in ended]
@@ -241,7 +241,7 @@ class StoryTests(SynchronousTestCase):
                     except BacklogFull:
                         self.assertEqual(len(queue), 12)
                 case "due":
-                    flying |= {int(frame) for frame in queue.due()}
+                    flying |= {int(frame) for frame in iter(queue.due, None)}
                     self.assertLessEqual(len(flying), 3)
                     self.assertTrue(len(flying) == 3 or len(flying) == len(queue), "nothing waits without a reason")
                 case "answer" if queue.answered(which):

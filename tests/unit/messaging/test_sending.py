@@ -89,10 +89,20 @@ class SenderTests(SynchronousTestCase):
         self.assertNoResult(again)
         self.written.clear()
         self.sender.opened(self.written.append)
-        self.assertEqual(self.written, [b"2;3;"], "in one write")
+        self.assertEqual(self.written, [b"2;", b"3;"])
         for key in (2, 3):
             self.sender.acknowledged(key, key)
         self.assertEqual((self.successResultOf(again), self.successResultOf(unsent)), (2, 3))
+        self.check_quiet()
+
+    def test_the_link_ends_while_it_is_written_to(self) -> None:
+        """What was not written by then is not said to have been."""
+        self.make(up=False)
+        first, second = self.send(1), self.send(2)
+        self.sender.opened(lambda data: self.sender.closed())
+        self.assertTrue(self.failureResultOf(first, Unreachable).value.sent)
+        self.sender.give_up()
+        self.assertFalse(self.failureResultOf(second, Unreachable).value.sent)
         self.check_quiet()
 
     def test_given_up(self) -> None:
