@@ -3,8 +3,7 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -43,7 +42,6 @@ class ConcurrentServer(Generic[Q, A]):
     def __init__(
         self,
         operation: Operation[Q, A],
-        clock: IReactorTime,
         *,
         at_once_max: int,
         waiting_max: int,
@@ -54,19 +52,16 @@ class ConcurrentServer(Generic[Q, A]):
         Args:
             operation: does what a request says. It raises, or its Deferred fails with, `Rejected` for a reason that
                 whoever asked is to hear; all else that it fails with is logged.
-            clock: for how long a stop waits.
             at_once_max: requests under way together.
             waiting_max: requests that may wait besides.
             access: what a request is; by default a reader.
         """
         self._operation: Callable[[Q], Any] = operation
-        self._clock = clock
         self._access = access
         self._admission: Admission[_Job[Q, A]] = Admission(at_once_max, waiting_max)
         self._beginning = False
         self._stopping = False
         self._stopped: list[Deferred[None]] = []
-        self._patience: IDelayedCall | None = None
 
     def __len__(self) -> int:
         return len(self._admission)
@@ -89,29 +84,26 @@ class ConcurrentServer(Generic[Q, A]):
         self._begin()
         return answer
 
-    def stop(self, within_s: float) -> "Deferred[None]":
+    def stop(self) -> "Deferred[None]":
         """Refuse what comes and what waits; called back when what is under way has ended.
 
-        What has not ended by itself within so many seconds (0: at once) is cancelled and refused.
+        Once it is cancelled, as `addTimeout` does, it waits no more: what is under way is cancelled and refused, and
+        it is called back at once.
         """
         self._stopping = True
         for job in self._admission.waiting:
             self._refuse(job)
-        if not within_s:
-            self._cut_short()
-        if not self._admission.under_way:
-            return succeed(None)
-        stopped: Deferred[None] = Deferred()
+        stopped: Deferred[None] = Deferred(lambda _: self._cut_short())
         self._stopped.append(stopped)
-        if self._patience is None:
-            self._patience = self._clock.callLater(within_s, self._cut_short)
+        if not self._admission.under_way:
+            self._tell_stopped()
         return stopped
 
     # One request
 
     def _begin(self) -> None:
         # An operation may be done at once, and may ask in turn: that begins here, too, not one frame further down.
-        if self._beginning:
+        if self._beginning or self._stopping:
             return
         self._beginning = True
         while (job := self._admission.begin()) is not None:
@@ -165,9 +157,6 @@ class ConcurrentServer(Generic[Q, A]):
         self._tell_stopped()
 
     def _tell_stopped(self) -> None:
-        patience, self._patience = self._patience, None
-        if patience is not None and patience.active():
-            patience.cancel()
         stopped, self._stopped = self._stopped, []
         for waiting in stopped:
             waiting.callback(None)
@@ -176,6 +165,6 @@ class ConcurrentServer(Generic[Q, A]):
 class SequentialServer(ConcurrentServer[Q, A]):
     """Completes a request before it begins the next, in the order in which they came."""
 
-    def __init__(self, operation: Operation[Q, A], clock: IReactorTime, *, waiting_max: int) -> None:
+    def __init__(self, operation: Operation[Q, A], *, waiting_max: int) -> None:
         """Serve by an operation; see `ConcurrentServer`."""
-        super().__init__(operation, clock, at_once_max=1, waiting_max=waiting_max)
+        super().__init__(operation, at_once_max=1, waiting_max=waiting_max)

@@ -96,7 +96,7 @@ class ControlService(Service):
         self._pair = pair
         self._port: IListeningPort | None = None
         self._operators: SequentialServer[Callable[[], Deferred[None] | None], None]
-        self._operators = SequentialServer(lambda call: call(), world.clock, waiting_max=COMMANDS_WAITING_MAX)
+        self._operators = SequentialServer(lambda call: call(), waiting_max=COMMANDS_WAITING_MAX)
 
     def startService(self) -> None:
         """Listen. A node that cannot is not stopped by it: nobody chats over this."""
@@ -121,7 +121,7 @@ class ControlService(Service):
     def stopService(self) -> "Deferred[None] | None":
         """Stop listening, and wait for nothing more."""
         super().stopService()
-        self._operators.stop(within_s=0)
+        self._operators.stop().cancel()
         port, self._port = self._port, None
         return port.stopListening() if port is not None else None
 

@@ -35,7 +35,6 @@ class ServerTestCase(SynchronousTestCase):
     def concurrent(self, at_once_max: int, waiting_max: int = 10) -> "ConcurrentServer[str, str]":
         return ConcurrentServer(
             self.operation,
-            self.clock,  # type: ignore[arg-type]
             at_once_max=at_once_max,
             waiting_max=waiting_max,
             access=lambda request: Access.WRITE if request.startswith("w") else Access.READ,
@@ -43,7 +42,7 @@ class ServerTestCase(SynchronousTestCase):
 
     def sequential(self, operation: Any = None, waiting_max: int = 10) -> "SequentialServer[str, str]":
         operation = operation or self.operation
-        return SequentialServer(operation, self.clock, waiting_max=waiting_max)  # type: ignore[arg-type]
+        return SequentialServer(operation, waiting_max=waiting_max)
 
     def check_refused(self, answer: "Deferred[Any]", reason: str) -> None:
         self.assertEqual(self.failureResultOf(answer, Rejected).value.reason, reason)
@@ -134,7 +133,7 @@ class ConcurrentTests(ServerTestCase):
 
     def test_who_says_nothing_of_it_only_reads(self) -> None:
         server: ConcurrentServer[str, str]
-        server = ConcurrentServer(self.operation, self.clock, at_once_max=2, waiting_max=0)  # type: ignore[arg-type]
+        server = ConcurrentServer(self.operation, at_once_max=2, waiting_max=0)
         server.serve("w1")
         server.serve("w2")
         self.assertEqual(self.begun, ["w1", "w2"])
@@ -245,7 +244,7 @@ class StopTests(ServerTestCase):
     def test_what_is_under_way_may_end(self) -> None:
         server = self.concurrent(2)
         answers = [server.serve(request) for request in "abc"]
-        stopping = [server.stop(5.0), server.stop(5.0)]
+        stopping = [server.stop(), server.stop()]
         self.check_refused(answers[2], "stopping")
         self.check_refused(server.serve("d"), "stopping")
         self.done("a")
@@ -257,10 +256,22 @@ class StopTests(ServerTestCase):
         self.assertEqual(self.begun, ["a", "b"])
         self.check_quiet()
 
+    def test_nothing_begins(self) -> None:
+        """Not even what had waited for a writer that is refused now."""
+        server = self.concurrent(2)
+        answers = [server.serve(request) for request in ("r1", "w", "r2")]
+        stopping = server.stop()
+        for answer in answers[1:]:
+            self.check_refused(answer, "stopping")
+        self.assertEqual(self.begun, ["r1"])
+        self.done("r1")
+        self.successResultOf(answers[0])
+        self.successResultOf(stopping)
+
     def test_but_not_for_ever(self) -> None:
         server = self.sequential()
         answer = server.serve("a")
-        stopping = server.stop(5.0)
+        stopping = server.stop().addTimeout(5.0, self.clock)
         self.clock.advance(4.9)
         self.assertNoResult(stopping)
         doing = self.doing["a"]
@@ -274,8 +285,9 @@ class StopTests(ServerTestCase):
         """Even if whoever has been waiting for it has more time."""
         server = self.sequential()
         answer = server.serve("a")
-        patient = server.stop(5.0)
-        self.successResultOf(server.stop(0))
+        patient, hasty = server.stop(), server.stop()
+        hasty.cancel()
+        self.successResultOf(hasty)
         self.successResultOf(patient)
         self.check_refused(answer, "stopping")
         self.check_quiet()
@@ -285,13 +297,13 @@ class StopTests(ServerTestCase):
         told: list[str] = []
         for request in "ab":
             server.serve(request).addErrback(lambda failure: told.append(failure.value.reason))
-        server.stop(5.0).addCallback(lambda _: told.append("over"))
+        server.stop().addTimeout(5.0, self.clock).addCallback(lambda _: told.append("over"))
         self.clock.advance(5.0)
         self.assertEqual(told, ["stopping", "stopping", "over"])
 
     def test_with_nothing_to_do(self) -> None:
         server = self.sequential()
-        self.successResultOf(server.stop(5.0))
+        self.successResultOf(server.stop())
         self.check_refused(server.serve("a"), "stopping")
         self.check_quiet()
 
@@ -300,7 +312,7 @@ class StopTests(ServerTestCase):
         answer = server.serve("a")
         answer.cancel()
         self.failureResultOf(answer, CancelledError)
-        stopping = server.stop(5.0)
+        stopping = server.stop().addTimeout(5.0, self.clock)
         self.assertNoResult(stopping)
         self.clock.advance(5.0)
         self.successResultOf(stopping)
@@ -312,7 +324,8 @@ class StopTests(ServerTestCase):
         stopping: list[Deferred[None]] = []
 
         def operation(request: str) -> Deferred[str]:
-            stopping.append(server.stop(0))
+            stopping.append(server.stop())
+            stopping[0].cancel()
             return self.operation(request)
 
         server = self.sequential(operation)
