@@ -292,6 +292,16 @@ class StopTests(ServerTestCase):
         self.check_refused(answer, "stopping")
         self.check_quiet()
 
+    def test_who_is_refused_may_have_it_cut_short(self) -> None:
+        """In the middle of being cut short: nobody is refused twice."""
+        server = self.concurrent(2)
+        other = server.serve("b")
+        answer = server.serve("a").addErrback(lambda failure: server.stop().cancel())
+        server.stop().cancel()
+        self.successResultOf(answer)
+        self.check_refused(other, "stopping")
+        self.assertEqual(len(server), 0)
+
     def test_all_are_answered_before_it_is_over(self) -> None:
         server = self.concurrent(2)
         told: list[str] = []
