@@ -14,40 +14,40 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.basic import LineOnlyReceiver
 
 from chatproto.errors import Rejected
-from chatproto.messaging import GroupLimits, Groups
+from chatproto.messaging import Groups
 
 
 class Member(LineOnlyReceiver):
     """One connection."""
 
     delimiter = b"\n"
-    groups: "Groups[Member]" = Groups(GroupLimits(members_max=100, groups_per_member_max=3))
+    groups = Groups(members_max=100, groups_per_member_max=3)
 
-    def connectionMade(self) -> None:
+    def connectionMade(self):
         try:
             self.groups.enter(self)
         except Rejected as refusal:
             self.sendLine(f"refused: {refusal.reason}".encode())
             self.transport.loseConnection()
 
-    def connectionLost(self, reason) -> None:
+    def connectionLost(self, reason):
         self.groups.gone(self)
 
-    def lineReceived(self, line: bytes) -> None:
+    def lineReceived(self, line):
         try:
             match line.decode(errors="replace").split(" ", 2):
                 case ["join", group]:
-                    self.groups.join(group, self)
+                    self.groups.join(group, self, under=group)
                 case ["leave", group]:
-                    self.groups.leave(group, self)
+                    self.groups.leave(self, under=group)
                 case ["notify", group, text]:
-                    self.tell(self.groups.notify(group), f"{group}: {text}")
+                    self.tell([member for member, _ in self.groups.notify(group)], f"{group}: {text}")
                 case ["broadcast", *words]:
                     self.tell(self.groups.broadcast(), f"all: {' '.join(words)}")
         except Rejected as refusal:
             self.sendLine(f"refused: {refusal.reason}".encode())
 
-    def tell(self, members: "list[Member]", text: str) -> None:
+    def tell(self, members, text):
         for member in members:
             member.sendLine(text.encode())
 

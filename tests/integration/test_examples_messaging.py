@@ -81,12 +81,10 @@ def board() -> Iterator[Callable[[], Client]]:
 
 def test_broadcast_and_group_notification(board: Callable[[], Client]) -> None:
     ada, ben, carl = (board() for _ in range(3))
-    for member, *groups in ((ada, "tea", "milk"), (ben, "tea")):
-        for group in groups:
-            member.write(b"join %s\n" % group.encode())
-        # Answered to itself alone: what it said before has been heard.
-        member.write(b"join %s\n" % (b"x" * 65))
-        assert member.read_line() == b"refused: group-name\n"
+    for member, groups in ((ada, b"tea milk sugar"), (ben, b"tea rum honey")):
+        # The last is one too many, which is answered: so what was said before has been heard.
+        member.write(*(b"join %s\n" % group for group in (*groups.split(), b"water")))
+        assert member.read_line() == b"refused: too-many-groups\n"
     carl.write(b"notify tea it is ready\n", b"notify milk it is out\n", b"broadcast closing time\n")
     assert [carl.read_line()] == [b"all: closing time\n"]
     assert [ben.read_line() for _ in range(2)] == [b"tea: it is ready\n", b"all: closing time\n"]
