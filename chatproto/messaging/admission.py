@@ -20,8 +20,8 @@ class Admission(Generic[R]):
     """Lets requests begin in the order in which they came.
 
     Readers are under way together, up to a number; a writer begins when nothing else is, and nothing else begins until
-    it has ended (seed 003: multiple readers and writers). A reader that comes after a writer waits for it, too, or
-    writers would wait for ever where readers never end.
+    it has ended (multiple readers and writers). A reader that comes after a writer waits for it, too, or writers would
+    wait for ever where readers never end.
     """
 
     def __init__(self, at_once_max: int, waiting_max: int) -> None:

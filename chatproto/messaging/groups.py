@@ -1,7 +1,7 @@
 """Groups that whoever wants to hears; whoever tells them does not know who does. Pure.
 
-Subscription and notification of the distributed design (seed 003): one to many, to those who have joined a group
-(multicast), or to everybody who is there (broadcast).
+What COMET calls subscription and notification: one to many, to those who have joined a group (multicast), or to
+everybody who is there (broadcast).
 """
 
 from collections.abc import Hashable

@@ -1,8 +1,8 @@
 """Messages on their way to one receiver: kept in order, sent as far as it may have them, each ended once. Pure.
 
-The loosely coupled communication of the distributed design (seed 003): the sender goes on at once, and hears later
-of an acknowledgement or of a negative one; each message has its time. The order is first in, first out; where
-priorities are given, the higher one goes first, and that order holds among equals.
+What COMET, a method of designing distributed software, calls loosely coupled communication: the sender goes on at
+once, and hears later of an acknowledgement or of a negative one; each message has its time. The order is first in,
+first out; where priorities are given, the higher one goes first, and that order holds among equals.
 """
 
 from bisect import bisect_left, insort

@@ -14,9 +14,9 @@ from chatproto.messaging.sending import Sender, V
 class Requests(Generic[V]):
     """Asks the other side of a link; an answer, of type `V`, has the number of its request.
 
-    The tightly coupled communication of the distributed design (seed 003): without a link, or once it ends, the answer
-    is negative, and nothing is asked again. With `in_flight_max=1` the two sides take turns; with more, whoever
-    asks waits for its own answer only.
+    What COMET calls tightly coupled communication: without a link, or once it ends, the answer is negative, and nothing
+    is asked again. With `in_flight_max=1` the two sides take turns; with more, whoever asks waits for its own answer
+    only.
     """
 
     def __init__(self, clock: IReactorTime, limits: QueueLimits | None = None) -> None:
