@@ -7,13 +7,15 @@ registry), `chatproto.messaging` (queues, requests, servers and groups for any l
 """
 
 from chatproto.chat.settings import ChatSettings
-from chatproto.client import ChatClient
-from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, StoreError
+from chatproto.client import ChatClient, RegistryEndpoint
+from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, RegistryError, StoreError
+from chatproto.registry import Registration, RegistryClient
 from chatproto.services import (
     NodeService,
     NodeSettings,
     PairSettings,
     PeerSettings,
+    RegisteringSettings,
     RegistrySettings,
     Retention,
     build_node,
@@ -34,6 +36,11 @@ __all__ = [
     "PairSettings",
     "PeerSettings",
     "Refused",
+    "RegisteringSettings",
+    "Registration",
+    "RegistryClient",
+    "RegistryEndpoint",
+    "RegistryError",
     "RegistrySettings",
     "Retention",
     "StoreError",
