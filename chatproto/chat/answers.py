@@ -1,9 +1,11 @@
 """Answers that need more than the replayed state: the archive, other seats, or how far a client has been brought."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -28,10 +30,20 @@ from chatproto.chat.neighbour import Neighbour
 from chatproto.chat.notes import Answer, Call, Called, Heard, Question, Whisper
 from chatproto.chat.seat import Seat
 from chatproto.chat.settings import ChatSettings
+from chatproto.errors import Rejected
 from chatproto.log.interface import ILog, Slice
+from chatproto.messaging import ConcurrentServer
 
 ADDRESS_CHARS_MAX = 256
 PAGE_BYTES_READ_MAX = 4 * 1024 * 1024
+PAGES_AT_ONCE_MAX = 4
+"""Pages that are read together: each is held as a whole, far more than what is sent of it, until it is sent."""
+
+_NO_PAGE = {
+    "busy": "too many read the archive now: ask again",
+    "no-such-room": "the room was deleted",
+    "unreadable": "the archive cannot be read now",
+}
 
 _WITNESS = {None: "", True: "reached", False: "not reached"}
 
@@ -75,6 +87,11 @@ class Answers:
         self._dice = dice
         self._time = time
         self._tell_answered = answered
+        # A session asks for one page at a time, so as many may wait as there are sessions.
+        self._pages: ConcurrentServer[Callable[[], Deferred[bytes]], bytes]
+        self._pages = ConcurrentServer(
+            lambda page: page(), at_once_max=PAGES_AT_ONCE_MAX, waiting_max=settings.capacity
+        )
         self._steps: dict[type[Any], Callable[[Seat, Any], None]] = {
             HistoryAsked: self._history,
             StatusAsked: self._status,
@@ -97,35 +114,44 @@ class Answers:
             assert asked.before is not None
             stop = max(room.first, min(asked.before, room.last + 1))
             start = max(room.first, stop - limit)
-        reading = self._log.read(room.name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
-        reading.addCallback(self._read_page, seat, asked, start, stop)
-        reading.addErrback(self._page_unreadable, seat, asked)
+        page = partial(self._page, room.name, start, stop, backwards=asked.before is not None)
+        paging = self._pages.serve(page).addErrback(self._no_page, asked)
+        paging.addCallback(partial(self._answered, seat))
+        paging.addErrback(lambda failure: log.failure("answering with a page failed", failure))
 
-    def _read_page(self, slices: list[Slice], seat: Seat, asked: HistoryAsked, start: int, stop: int) -> None:
-        room = self._hall.rooms.get(asked.roomid)
+    @inlineCallbacks
+    def _page(
+        self, name: str, start: int, stop: int, *, backwards: bool
+    ) -> Generator["Deferred[list[Slice]]", list[Slice], bytes]:
+        """Read a page; return its line.
+
+        Raises:
+            Rejected: there is none; see `_NO_PAGE`.
+        """
+        try:
+            slices = yield self._log.read(name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
+            while backwards and slices and slices[-1].position + slices[-1].count < stop:
+                # Long messages: what was read ends before the page does. The nearer half is enough.
+                start += (stop - start) // 2
+                slices = yield self._log.read(name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
+        except Exception as error:
+            log.failure("the archive cannot be read: look at the disk of this node")
+            raise Rejected("unreadable") from error
+        room = self._hall.rooms.get(name)
         if room is None:
-            self._answered(seat, encode(Error("no-such-room", f"{asked.roomid} was deleted", roomid=asked.roomid)))
-            return
-        backwards = asked.before is not None
-        read_to = slices[-1].position + slices[-1].count if slices else stop
-        if backwards and read_to < stop:
-            # Long messages: what was read ends before the page does. The nearer half is enough.
-            start += (stop - start) // 2
-            reading = self._log.read(room.name, start, PAGE_BYTES_READ_MAX, max(1, stop - start))
-            reading.addCallback(self._read_page, seat, asked, start, stop)
-            reading.addErrback(self._page_unreadable, seat, asked)
-            return
+            raise Rejected("no-such-room")
         lines = lines_of(slices) if start < stop else []
         page = fitting(lines, from_the_end=backwards)
         if backwards:
             more = stop - len(page) > room.first
         else:
             more = start + len(page) <= room.last
-        self._answered(seat, history_line(room.name, page, more))
+        return history_line(name, page, more)
 
-    def _page_unreadable(self, failure: Failure, seat: Seat, asked: HistoryAsked) -> None:
-        log.failure("the archive cannot be read: look at the disk of this node", failure)
-        self._answered(seat, encode(Error("unreadable", "the archive cannot be read now", roomid=asked.roomid)))
+    def _no_page(self, failure: Failure, asked: HistoryAsked) -> bytes:
+        reason = failure.value.reason if isinstance(failure.value, Rejected) else ""
+        code = reason if reason in _NO_PAGE else "unreadable"
+        return encode(Error(code, _NO_PAGE[code], roomid=asked.roomid))
 
     def _answered(self, seat: Seat, line: bytes) -> None:
         seat.send(line)

@@ -7,8 +7,9 @@ from twisted.logger import Logger
 
 from chatproto.chat.notes import Answer, Called, Heard, Here, Note, Question, decode_note, encode_note
 from chatproto.chat.settings import ChatSettings
-from chatproto.errors import WireError
+from chatproto.errors import DeliveryError, WireError
 from chatproto.log.interface import ILog
+from chatproto.messaging import QueueLimits, Requests
 
 HERE_INTERVAL_S = 0.1
 """A node tells no more often how many sessions it serves."""
@@ -16,6 +17,8 @@ ANSWER_S_MAX = 2.0
 """How long an answer is waited for."""
 QUESTIONS_MAX = 1000
 """Questions without an answer at once; beyond it they are not asked."""
+QUESTIONS_BYTES_MAX = 16 * 1024 * 1024
+"""The same, in bytes."""
 
 log = Logger()
 
@@ -48,8 +51,9 @@ class Neighbour:
         self._told = 0
         self._telling: IDelayedCall | None = None
         self._retired = False
-        self._number = 0
-        self._questions: dict[int, tuple[Callable[[Answer | None], None], IDelayedCall]] = {}
+        # None waits for another: the answers are small, and come as fast as the questions.
+        limits = QueueLimits(QUESTIONS_MAX, QUESTIONS_BYTES_MAX, QUESTIONS_MAX, QUESTIONS_BYTES_MAX)
+        self._questions: Requests[Answer] = Requests(clock, limits)
 
     # How it is
 
@@ -75,6 +79,7 @@ class Neighbour:
         """Hear that the log has changed: it may be away, or back, or has to know."""
         if not any(peer.role for peer in self._log.peers):
             self._here = None
+            self._questions.closed()
         self._tell()
 
     def counted(self) -> None:
@@ -92,8 +97,7 @@ class Neighbour:
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
-        for number in list(self._questions):
-            self._answered(number, None)
+        self._questions.closed()
 
     def _tell(self) -> None:
         if self._telling is not None and self._telling.active():
@@ -111,19 +115,15 @@ class Neighbour:
 
     def ask(self, make: Callable[[int], Question], answered: Callable[[Answer | None], None]) -> None:
         """Ask it what `make` makes of a number; `answered` is called once, with None where no answer comes."""
-        self._number += 1
-        if len(self._questions) >= QUESTIONS_MAX or not self._send(make(self._number)):
-            answered(None)
-        else:
-            waiting = self._clock.callLater(ANSWER_S_MAX, self._answered, self._number, None)
-            self._questions[self._number] = answered, waiting
+        self._questions.opened(self._put)
+        asking = self._questions.ask(lambda number: encode_note(make(number)), ANSWER_S_MAX)
+        asking.addErrback(lambda failure: failure.trap(DeliveryError) and None).addCallback(answered)
+        asking.addErrback(lambda failure: log.failure("taking the other node's answer failed", failure))
 
-    def _answered(self, number: int, answer: Answer | None) -> None:
-        if number in self._questions:
-            answered, waiting = self._questions.pop(number)
-            if waiting.active():
-                waiting.cancel()
-            answered(answer)
+    def _put(self, question: bytes) -> None:
+        # Whether there is a link to the other node shows when it is used.
+        if not self._log.tell(question):
+            self._questions.closed()
 
     def told(self, note: bytes, asked: Callable[[Question], Answer]) -> None:
         """Take a note; if it is a question, have it answered by `asked`. One that is none is logged and ignored."""
@@ -135,6 +135,6 @@ class Neighbour:
         if isinstance(said, Here):
             self._here, self._servers, self._sent = said, said.servers, 0
         elif isinstance(said, Heard | Called):
-            self._answered(said.number, said)
+            self._questions.answered(said.number, said)
         else:
             self._send(asked(said))

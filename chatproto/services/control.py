@@ -1,29 +1,43 @@
 """The socket in a node's data directory over which an operator tells the node what to do.
 
 Whoever may write to the data directory may use it. A line with a command comes in; lines that say what happens
-go out, the last of them beginning with `done` or `refused`.
+go out, the last of them beginning with `done` or `refused`. One command is completed before the next begins, whichever
+connection it comes over.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import quoteStringArgument
-from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
 
 from chatproto.chat.server import ChatServer
+from chatproto.errors import Rejected
+from chatproto.messaging import SequentialServer
+from chatproto.messaging.servers import REFUSALS
 from chatproto.pair.log import PairLog
+from chatproto.pair.states import Role
 from chatproto.services.drain import Drain, Drained
 from chatproto.world import World
 
 LOOK_EVERY_S = 0.01
 SWITCHOVER_S_MAX = 5.0
+COMMANDS_WAITING_MAX = 16
 
 log = Logger()
+
+Say = Callable[[str], None]
+Command = Callable[[Say], "Deferred[None] | None"]
+"""Says what comes of it to whoever asked; where that takes its time, returns what is called back then."""
 
 
 class ControlLink(LineOnlyReceiver):
@@ -40,7 +54,12 @@ class ControlLink(LineOnlyReceiver):
             known = b", ".join(sorted(self.factory.commands))
             self.sendLine(b"refused: the commands are " + known)
         else:
-            command(self.say)
+            self.factory.serve(partial(command, self.say)).addErrback(self._refused)
+
+    def _refused(self, failure: Failure) -> None:
+        error = failure.value
+        assert isinstance(error, Rejected)
+        self.say(f"refused: {REFUSALS.get(error.reason, error.reason)}")
 
     def say(self, text: str) -> None:
         """Send a line, if somebody still listens."""
@@ -53,9 +72,12 @@ class ControlFactory(Factory):
 
     noisy = False
 
-    def __init__(self, commands: dict[bytes, Callable[[Callable[[str], None]], None]]) -> None:
-        """Offer commands; each is called with what says something to whoever asked."""
+    def __init__(
+        self, commands: dict[bytes, Command], serve: "Callable[[Callable[[], Deferred[None] | None]], Deferred[None]]"
+    ) -> None:
+        """Offer commands; each that is asked for is handed to `serve`, which calls it in its turn."""
         self.commands = commands
+        self.serve = serve
 
     def buildProtocol(self, addr: IAddress | None) -> ControlLink:  # type: ignore[override]
         """Make the link of a connection."""
@@ -75,7 +97,8 @@ class ControlService(Service):
         self._pair = pair
         self._drain = drain
         self._port: IListeningPort | None = None
-        self._waiting: IDelayedCall | None = None
+        self._operators: SequentialServer[Callable[[], Deferred[None] | None], None]
+        self._operators = SequentialServer(lambda call: call(), waiting_max=COMMANDS_WAITING_MAX)
 
     def startService(self) -> None:
         """Listen. A node that cannot is not stopped by it: nobody chats over this."""
@@ -88,7 +111,8 @@ class ControlService(Service):
         except OSError as error:
             return self._failed(error.strerror or "")
         endpoint = self._world.server(f"unix:{quoteStringArgument(self._path)}:mode=600")
-        listening = endpoint.listen(ControlFactory({b"switchover": self.switchover, b"drain": self.drain}))
+        commands: dict[bytes, Command] = {b"switchover": self.switchover, b"drain": self.drain}
+        listening = endpoint.listen(ControlFactory(commands, self._operators.serve))
         listening.addCallbacks(self._listening, lambda failure: self._failed(failure.getErrorMessage()))
 
     def _listening(self, port: IListeningPort) -> None:
@@ -98,14 +122,13 @@ class ControlService(Service):
         log.warn("operators' commands cannot be taken on {path}: {reason}", path=self._path, reason=reason)
 
     def stopService(self) -> "Deferred[None] | None":
-        """Stop listening."""
+        """Stop listening, and wait for nothing more."""
         super().stopService()
-        if self._waiting is not None and self._waiting.active():
-            self._waiting.cancel()
+        self._operators.stop().cancel()
         port, self._port = self._port, None
         return port.stopListening() if port is not None else None
 
-    def drain(self, say: Callable[[str], None]) -> None:
+    def drain(self, say: Say) -> None:
         """Have the node end so that nobody loses anything, and say what clients saw of it."""
 
         def drained(saw: Drained) -> None:
@@ -114,7 +137,7 @@ class ControlService(Service):
 
         self._drain.run().addCallback(drained).addErrback(lambda failure: log.failure("ending", failure))
 
-    def switchover(self, say: Callable[[str], None]) -> None:
+    def switchover(self, say: Say) -> "Deferred[None] | None":
         """Hand leadership to the other node, and say what came of it."""
         pair = self._pair
         if pair is None:
@@ -127,10 +150,16 @@ class ControlService(Service):
         elif not pair.hand_over():
             say("refused: another change is under way, or the registry is not reached; look at the log, or try again")
         else:
-            self._see_handed_over(pair, say, self._world.clock.seconds())
+            return self._see_handed_over(pair, say)
+        return None
 
-    def _see_handed_over(self, pair: PairLog, say: Callable[[str], None], begun: float) -> None:
-        took_s = self._world.clock.seconds() - begun
+    @inlineCallbacks
+    def _see_handed_over(self, pair: PairLog, say: Say) -> Generator["Deferred[Any]", Any, None]:
+        clock = self._world.clock
+        begun = clock.seconds()
+        while pair.replica.role is Role.HANDING and clock.seconds() - begun <= SWITCHOVER_S_MAX:
+            yield deferLater(clock, LOOK_EVERY_S)
+        took_s = clock.seconds() - begun
         found = pair.replica.configuration
         if found is not None and found.leader != pair.settings.name:
             clients = len(self._server.seats)
@@ -138,7 +167,5 @@ class ControlService(Service):
                 f"done: {found.leader} leads since epoch {found.epoch}; it took {took_s * 1000:.0f} ms, in which "
                 f"messages waited and none was refused; {clients} clients of this node stay connected"
             )
-        elif pair.replica.role.value != "handing" or took_s > SWITCHOVER_S_MAX:
-            say("refused: the handover was given up, and this node leads as before; look at the log of both nodes")
         else:
-            self._waiting = self._world.clock.callLater(LOOK_EVERY_S, self._see_handed_over, pair, say, begun)
+            say("refused: the handover was given up, and this node leads as before; look at the log of both nodes")

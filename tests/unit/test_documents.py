@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests.unit
@@ -45,6 +46,46 @@ class FailureModelTests(SynchronousTestCase):
                 self.assertIn(f"def {name}(", written, row)
             for file in files:
                 self.assertTrue((ROOT / file).exists(), row)
+
+
+class PatternsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        text = (ROOT / "docs" / "patterns.md").read_text(encoding="utf-8")
+        table = text.partition("| way |")[2].partition("\n\n")[0]
+        self.rows = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table.splitlines()[2:]]
+        self.text = text
+
+    def test_every_way_has_a_piece_that_can_be_imported(self) -> None:
+        self.assertGreater(len(self.rows), 8)
+        for way, _, piece, _, _ in self.rows:
+            named = re.findall(r"`(chatproto[\w.]+)`", piece)
+            self.assertTrue(named, way)
+            for name in named:
+                self.assertTrue(callable(namedAny(name)), name)
+
+    def test_every_way_has_an_example_that_a_test_runs(self) -> None:
+        tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests" / "integration").glob("test_examples_*.py"))
+        for way, *_, example in self.rows:
+            named = re.findall(r"`examples/(\w+\.py)`", example)
+            self.assertTrue(named, way)
+            for name in named:
+                lines = (ROOT / "examples" / name).read_text("utf-8").splitlines()
+                self.assertLess(len(lines), 60, name)
+                self.assertIn(f'"{name}"', tests)
+
+    def test_who_is_said_to_use_it_is_there_and_does(self) -> None:
+        """The registry has groups of its own making."""
+        for way, _, piece, use, _ in self.rows:
+            sources = [(ROOT / path).read_text("utf-8") for path in re.findall(r"`(chatproto/[\w/]+\.py)`", use)]
+            if "chatproto.registry" not in piece:
+                names = "|".join(re.findall(r"`chatproto\.messaging\.(\w+)`", piece))
+                self.assertTrue(any(re.search(rf"import .*\b({names})\b", source) for source in sources), way)
+
+    def test_all_that_is_linked_to_is_there(self) -> None:
+        headings = {line.lstrip("# ").lower().replace(" ", "-") for line in self.text.splitlines() if line[:1] == "#"}
+        for anchor in re.findall(r"\(#([\w-]+)\)", self.text):
+            self.assertIn(anchor, headings)
 
 
 class ProtocolTests(SynchronousTestCase):

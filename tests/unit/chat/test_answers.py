@@ -19,6 +19,7 @@ from chatproto.chat.messages import (
 )
 from chatproto.chat.seat import Seat
 from chatproto.log.entry import ACT, Entry
+from chatproto.messaging import ConcurrentServer
 from tests.unit.chat.fakes import NOW, ChatTestCase
 
 
@@ -121,6 +122,33 @@ class PageTests(AnswersTestCase):
         self.assertEqual(
             self.door.brief(), ["history MainHall [10] False", "in MainHall : adel", "history MainHall [9, 10] False"]
         )
+
+    def test_so_many_pages_are_read_together(self) -> None:
+        """Those that are asked for besides are read when one of these has been answered."""
+        asked = answers.PAGES_AT_ONCE_MAX + 1
+        clients = [self.hello(history="none") for _ in range(asked)]
+        for _, seat in clients:
+            self.server.received(seat, [HistoryAsked("MainHall", 10)])
+        for door, _ in clients:
+            door.lines()
+        self.assertEqual(len(self.log.readings), answers.PAGES_AT_ONCE_MAX)
+        self.log.readings.pop(0)()
+        self.assertEqual(len(self.log.readings), answers.PAGES_AT_ONCE_MAX)
+        while self.log.readings:
+            self.log.readings.pop(0)()
+        self.assertEqual([door.brief() for door, _ in clients], [["history MainHall [10] False"]] * asked)
+
+    def test_not_too_many_wait_for_a_page(self) -> None:
+        """The ceiling is the node's capacity, which sessions that have ended may exceed for a moment."""
+        pages: ConcurrentServer[Any, bytes]
+        pages = ConcurrentServer(lambda page: page(), at_once_max=answers.PAGES_AT_ONCE_MAX, waiting_max=0)
+        self.server._answers._pages = pages
+        clients = [self.hello(history="none") for _ in range(answers.PAGES_AT_ONCE_MAX)]
+        for _, seat in clients:
+            self.server.received(seat, [HistoryAsked("MainHall", 10)])
+        self.server.received(self.seat, [HistoryAsked("MainHall", 10)])
+        self.assertEqual(self.door.brief()[-1], "error busy")
+        self.assertEqual(self.seat.session.in_flight, 0)
 
     def test_a_room_that_ends_while_it_is_read(self) -> None:
         self.ask(self.seat, CreateRoom("jokes"), JoinExtended("jokes", stay=True))

@@ -913,11 +913,18 @@ class NoteTests(PairTestCase):
         self.assertEqual(self.door.lines(), [], "an answer that comes late is none")
 
     def test_not_too_many_are_asked_at_once(self) -> None:
-        self.patch(neighbour, "QUESTIONS_MAX", 3)
-        self.east.server.received(self.seat, [PrivateAsked("beth", "psst", f"p{n}") for n in range(5)])
-        self.assertEqual([line["id"] for line in self.door.lines()], ["p3", "p4"])
+        most = neighbour.QUESTIONS_MAX
+        self.east.server.received(self.seat, [PrivateAsked("beth", "psst", f"p{n}") for n in range(most + 2)])
+        self.assertEqual([line["id"] for line in self.door.lines()], [f"p{most}", f"p{most + 1}"])
         self.settle()
-        self.assertEqual([line["delivered"] for line in self.door.lines()], [1, 1, 1])
+        self.assertEqual([line["delivered"] for line in self.door.lines()], [1] * most)
+
+    def test_an_answer_is_not_waited_for_once_the_other_node_is_away(self) -> None:
+        self.east.server.received(self.seat, [PrivateAsked("beth", "psst", "p1")])
+        self.assertEqual(self.door.lines(), [])
+        self.east.log.peers = []
+        self.east.server.changed()
+        self.assertEqual(self.delivered(), 0)
 
     def test_a_contact_is_made_across_nodes(self) -> None:
         self.west.ask(self.other_seat, ContactAsked("127.0.0.1:5"))

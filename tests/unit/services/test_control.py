@@ -14,7 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.pair.configuration import Configuration
 from chatproto.pair.states import LEADING, Role
-from chatproto.services.control import LOOK_EVERY_S, SWITCHOVER_S_MAX, ControlLink, ControlService
+from chatproto.services.control import (
+    COMMANDS_WAITING_MAX,
+    LOOK_EVERY_S,
+    SWITCHOVER_S_MAX,
+    ControlLink,
+    ControlService,
+)
 from chatproto.world import World
 from tests.unit.services.test_listener import FakeEndpoint, FakePort
 
@@ -177,16 +183,37 @@ class SwitchoverTests(ControlTestCase):
         self.assertIn(b"refused: ", transport.value())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_two_operators_at_once_are_both_answered(self) -> None:
+    def test_of_two_operators_at_once_the_second_is_served_after_the_first(self) -> None:
+        """What it asks for is judged by how things are then."""
         pair = FakePair()
         first = self.ask(pair)
         link, second = self.again()
-        pair.willing = False
         link.dataReceived(b"switchover\n")
-        self.assertIn(b"refused: another change is under way", second.value())
+        self.assertEqual((first.value(), second.value(), pair.asked), (b"", b"", 1))
         pair.replica.role, pair.replica.configuration = Role.FOLLOWER, Configuration(4, "west", MEMBERS)
         self.clock.advance(LOOK_EVERY_S)
         self.assertTrue(first.value().startswith(b"done: west leads"))
+        self.assertTrue(second.value().startswith(b"refused: west leads"))
+
+    def test_not_too_many_wait(self) -> None:
+        link, transport = self.operator(FakePair())
+        link.dataReceived(b"switchover\n" * (COMMANDS_WAITING_MAX + 1))
+        self.assertEqual(transport.value(), b"")
+        link.dataReceived(b"switchover\n")
+        self.assertEqual(transport.value(), b"refused: as many requests wait as may: ask again later\n")
+
+    def test_a_command_that_fails_is_refused(self) -> None:
+        """And logged; those after it are taken."""
+        pair = FakePair()
+        link, transport = self.operator(pair)
+        self.patch(pair, "hand_over", lambda: 1 // 0)
+        link.dataReceived(b"switchover\n")
+        self.assertEqual(transport.value(), b"refused: the server could not do it; its log says why\n")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        transport.clear()
+        pair.replica.role = Role.LEADER_SOLO
+        link.dataReceived(b"switchover\n")
+        self.assertIn(b"refused: the pair is alone", transport.value())
 
     def test_an_operator_who_has_gone_is_told_nothing(self) -> None:
         pair = FakePair()
@@ -198,8 +225,10 @@ class SwitchoverTests(ControlTestCase):
         self.assertEqual(transport.value(), b"")
 
     def test_nothing_is_waited_for_once_it_stops(self) -> None:
-        self.ask(FakePair())
+        """And whoever waits is told."""
+        transport = self.ask(FakePair())
         self.control.stopService()
+        self.assertEqual(transport.value(), b"refused: the server takes no more requests\n")
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
