@@ -7,12 +7,14 @@ registry), `chatproto.services`, `chatproto.testing`.
 
 from chatproto.chat.settings import ChatSettings
 from chatproto.client import ChatClient
-from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, StoreError
+from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, RegistryError, StoreError
+from chatproto.registry import Registration, RegistryClient
 from chatproto.services import (
     NodeService,
     NodeSettings,
     PairSettings,
     PeerSettings,
+    RegisteringSettings,
     RegistrySettings,
     Retention,
     build_node,
@@ -33,6 +35,10 @@ __all__ = [
     "PairSettings",
     "PeerSettings",
     "Refused",
+    "RegisteringSettings",
+    "Registration",
+    "RegistryClient",
+    "RegistryError",
     "RegistrySettings",
     "Retention",
     "StoreError",

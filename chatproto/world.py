@@ -25,6 +25,8 @@ class World:
         store: opens the store in a data directory; raises `StoreError`. Called with the path and
             the call to make, with a reason, when a write fails.
         fatal: ends the process at once, telling the operator the reason. May return in simulation.
+        secret: returns what a data directory keeps that nobody else knows, the same in every life; raises `OSError`.
+            The directory is there.
     """
 
     clock: IReactorTime
@@ -34,3 +36,4 @@ class World:
     client: Callable[[str], IStreamClientEndpoint]
     store: Callable[[str, Callable[[str], None]], IStore]
     fatal: Callable[[str], None]
+    secret: Callable[[str], str]

@@ -2,6 +2,7 @@
 
 from chatproto.pair.log import PairSettings
 from chatproto.services.node import NodeService, NodeSettings, PeerSettings, Retention, build_node
+from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings, build_registry
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "NodeSettings",
     "PairSettings",
     "PeerSettings",
+    "RegisteringSettings",
     "RegistrySettings",
     "Retention",
     "build_node",
