@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import CallRejected, RegistryRefused, RegistryStopped, RegistryUnanswered
 from chatproto.registry.asking import PATIENCE_S, REQUESTS_MAX, RETRY_S_MAX, STOP_S_MAX
+from chatproto.registry.desk import TOPICS_PER_VISITOR_MAX
 from chatproto.registry.keeping import RENEWALS_PER_LEASE
 from chatproto.registry.messages import Beat, Hello, Message, Refused, encode
 from chatproto.registry.names import PAYLOAD_BYTES_MAX, Registration
@@ -36,7 +37,6 @@ from chatproto.registry.requests import (
     Withdraw,
     decode_from_anybody,
 )
-from chatproto.registry.subscriptions import TOPICS_PER_VISITOR_MAX
 from chatproto.registry.visitor import SERVING_MAX, TIMEOUT_S, RegistryClient
 from tests.unit.registry.rig import End, Events
 from tests.unit.registry.test_client import FakeEndpoint
