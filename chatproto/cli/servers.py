@@ -9,6 +9,7 @@ from chatproto.client.service import ATTEMPT_DELAY_S
 from chatproto.errors import ChatprotoError
 
 DEFAULT_PORT = 4444
+REGISTRY_PORT = 4646
 DEFAULT_SERVER = f"127.0.0.1:{DEFAULT_PORT}"
 
 
@@ -16,7 +17,7 @@ class Misuse(ChatprotoError):
     """What was typed on the command line cannot be meant."""
 
 
-def host_and_port(server: str) -> tuple[str, int] | None:
+def host_and_port(server: str, default_port: int = DEFAULT_PORT) -> tuple[str, int] | None:
     """Return what `HOST`, `HOST:PORT`, `[ADDRESS]` or `[ADDRESS]:PORT` says; None for an endpoint description.
 
     Raises:
@@ -38,16 +39,18 @@ def host_and_port(server: str) -> tuple[str, int] | None:
         return None
     if port and not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
         raise Misuse(f"{server!r} has no port from 1 to 65535")
-    return host, int(port or DEFAULT_PORT)
+    return host, int(port or default_port)
 
 
-def endpoint(reactor: Any, server: str, *, tls: bool = False, ca: str | None = None) -> IStreamClientEndpoint:
+def endpoint(
+    reactor: Any, server: str, *, tls: bool = False, ca: str | None = None, default_port: int = DEFAULT_PORT
+) -> IStreamClientEndpoint:
     """Return the endpoint that a server is reached by.
 
     Raises:
         Misuse: there is none like that.
     """
-    address = host_and_port(server)
+    address = host_and_port(server, default_port)
     if address is None:
         try:
             described: IStreamClientEndpoint = clientFromString(reactor, server)
@@ -60,6 +63,15 @@ def endpoint(reactor: Any, server: str, *, tls: bool = False, ca: str | None = N
     if tls:
         plain = wrapClientTLS(_tls(host, ca), plain)
     return plain
+
+
+def registry_endpoint(reactor: Any, registry: str) -> IStreamClientEndpoint:
+    """Return the endpoint that a registry is reached by; its links are not encrypted.
+
+    Raises:
+        Misuse: there is none like that.
+    """
+    return endpoint(reactor, registry, default_port=REGISTRY_PORT)
 
 
 def _tls(host: str, ca: str | None) -> Any:

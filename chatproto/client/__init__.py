@@ -1,7 +1,7 @@
 """The embeddable client: failover, resumed sessions, a queue while there is no server, private messages.
 
-Public: `ChatClient`, its events, the values it answers with, and the errors that are the client's own; `Refused`
-and `ClientStopped` are in `chatproto.errors`.
+Public: `ChatClient`, `RegistryEndpoint` (servers found by name), its events, the values it answers with, and the errors
+that are the client's own; `Refused` and `ClientStopped` are in `chatproto.errors`.
 """
 
 from chatproto.chat.messages import Status
@@ -25,6 +25,7 @@ from chatproto.client.events import (
     StateChanged,
     Welcomed,
 )
+from chatproto.client.finding import RegistryEndpoint
 from chatproto.client.outbox import QueueFull, Uncertain
 from chatproto.client.service import ChatClient
 from chatproto.client.settings import ClientSettings
@@ -44,6 +45,7 @@ __all__ = [
     "QueueFull",
     "Redirected",
     "Refusal",
+    "RegistryEndpoint",
     "Renamed",
     "Rewound",
     "Rooms",
