@@ -17,7 +17,8 @@ from chatproto.errors import (
     RegistryStopped,
     RegistryUnanswered,
     Rejected,
-    Unacknowledged,
+    TimedOut,
+    Unreachable,
     WireError,
 )
 from chatproto.link import FrameLink, Turn
@@ -192,9 +193,9 @@ class Asking:
             return fail(RegistryStopped("the client of the registry does not run"))
         number = self.number()
         asking = self._requests.send(number, encode(make(number)), timeout_s, again=repeatable)
-        return asking.addErrback(self._unanswered).addBoth(self._forget_pages, number)
+        return asking.addErrback(self._unanswered, timeout_s).addBoth(self._forget_pages, number)
 
-    def _unanswered(self, failure: Failure) -> Failure:
+    def _unanswered(self, failure: Failure, timeout_s: float) -> Failure:
         error = failure.value
         if not self.running:
             return Failure(RegistryStopped("the client of the registry is stopped"))
@@ -202,8 +203,10 @@ class Asking:
             return Failure(RegistryRefused(error.reason, REASONS.get(error.reason, "")))
         if isinstance(error, BacklogFull):
             return Failure(RegistryRefused("busy", "too many requests wait for their answer"))
-        if isinstance(error, Unacknowledged):
-            return Failure(RegistryUnanswered(f"the registry has not answered: {error}"))
+        if isinstance(error, TimedOut):
+            return Failure(RegistryUnanswered(f"the registry has not answered within {timeout_s:g} s"))
+        if isinstance(error, Unreachable):
+            return Failure(RegistryUnanswered("the link to the registry is lost"))
         return failure
 
     def _forget_pages(self, answer: Any, number: int) -> Any:
