@@ -2,7 +2,8 @@
 
 Public here: what most programs need. More is in the slices: `chatproto.client.events`, `chatproto.chat` (the
 protocols of the client link), `chatproto.pair` and `chatproto.registry` (those of the links between nodes and to the
-registry), `chatproto.services`, `chatproto.testing`.
+registry), `chatproto.messaging` (queues, requests, servers and groups for any link), `chatproto.services`,
+`chatproto.testing`.
 """
 
 from chatproto.chat.settings import ChatSettings

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import tests.unit
 from chatproto.pair.states import picture
+from chatproto.registry.names import REASONS
 from chatproto.registry.rules import describe
 
 ROOT = Path(tests.unit.__file__).parents[2]
@@ -77,3 +78,10 @@ class PatternsTests(SynchronousTestCase):
         headings = {line.lstrip("# ").lower().replace(" ", "-") for line in self.text.splitlines() if line[:1] == "#"}
         for anchor in re.findall(r"\(#([\w-]+)\)", self.text):
             self.assertIn(anchor, headings)
+
+
+class ProtocolTests(SynchronousTestCase):
+    def test_every_code_of_the_registry_is_explained(self) -> None:
+        text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8").partition("# The registry link")[2]
+        codes = {*REASONS, "version", "crowded"}
+        self.assertEqual({code for code in codes if f"`{code}`" not in text}, set())
