@@ -31,6 +31,9 @@ class Sender(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._queue)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._queue
+
     @property
     def up(self) -> bool:
         """Whether there is a link."""

@@ -5,14 +5,24 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.dialler import Backoff, Dialler
-from chatproto.errors import RegistryRefused, RegistryStopped, RegistryUnanswered, WireError
+from chatproto.errors import (
+    BacklogFull,
+    RegistryRefused,
+    RegistryStopped,
+    RegistryUnanswered,
+    Rejected,
+    TimedOut,
+    Unreachable,
+    WireError,
+)
 from chatproto.link import FrameLink, Turn
+from chatproto.messaging import QueueLimits, Sender
 from chatproto.registry.messages import REFUSALS, VERSION, Beat, Refused, encode
 from chatproto.registry.names import REASONS, Registration
 from chatproto.registry.requests import (
@@ -43,8 +53,8 @@ HEARTBEAT_S = 0.1
 
 STOP_S_MAX = 1.0
 BACKLOG_BYTES_MAX = 8 * 1024 * 1024
-REQUESTS_MAX = 1024
-"""Requests that wait for their answer, all together."""
+REQUESTS = QueueLimits(1024, BACKLOG_BYTES_MAX, 1024, BACKLOG_BYTES_MAX)
+"""What may wait for its answer, all together; none waits for another."""
 
 log = Logger()
 
@@ -101,18 +111,6 @@ class VisitorLink(FrameLink):
         self.send(_BEAT)
 
 
-class _Waiting:
-    """A request that is not answered yet."""
-
-    def __init__(self, message: Request, answer: "Deferred[Any]", timer: IDelayedCall, *, repeatable: bool) -> None:
-        self.message = message
-        self.answer = answer
-        self.timer = timer
-        self.repeatable = repeatable
-        self.sent = False
-        self.found: list[Registration] = []
-
-
 class Asking:
     """Asks the registry over one link at a time, and matches answers by number.
 
@@ -141,7 +139,9 @@ class Asking:
         self._link: VisitorLink | None = None
         self._up_since = 0.0
         self._numbers = 0
-        self._waiting: dict[int, _Waiting] = {}
+        self._requests: Sender[int, Any] = Sender(clock, REQUESTS)
+        # What was found, of which more is to come.
+        self._pages: dict[int, list[Registration]] = {}
         self._stopped: Deferred[None] | None = None
 
     @property
@@ -158,8 +158,8 @@ class Asking:
         """End the link, and dial no more; called back when it is gone."""
         self.running = self.up = False
         self._dialler.stop()
-        for number in list(self._waiting):
-            self._end(number, RegistryStopped("the client of the registry is stopped"))
+        self._requests.closed()
+        self._requests.give_up()
         link = self._link
         if link is None:
             return succeed(None)
@@ -191,18 +191,26 @@ class Asking:
         """
         if not self.running:
             return fail(RegistryStopped("the client of the registry does not run"))
-        if len(self._waiting) >= REQUESTS_MAX:
-            return fail(RegistryRefused("busy", "too many requests wait for their answer"))
         number = self.number()
+        asking = self._requests.send(number, encode(make(number)), timeout_s, again=repeatable)
+        return asking.addErrback(self._unanswered, timeout_s).addBoth(self._forget_pages, number)
 
-        def cancelled(_: object) -> None:
-            self._drop(number)
+    def _unanswered(self, failure: Failure, timeout_s: float) -> Failure:
+        error = failure.value
+        if not self.running:
+            return Failure(RegistryStopped("the client of the registry is stopped"))
+        if isinstance(error, Rejected):
+            return Failure(RegistryRefused(error.reason, REASONS.get(error.reason, "")))
+        if isinstance(error, BacklogFull):
+            return Failure(RegistryRefused("busy", "too many requests wait for their answer"))
+        if isinstance(error, TimedOut):
+            return Failure(RegistryUnanswered(f"the registry has not answered within {timeout_s:g} s"))
+        if isinstance(error, Unreachable):
+            return Failure(RegistryUnanswered("the link to the registry is lost"))
+        return failure
 
-        answer: Deferred[Any] = Deferred(cancelled)
-        unanswered = RegistryUnanswered(f"the registry has not answered within {timeout_s:g} s")
-        timer = self._clock.callLater(timeout_s, self._end, number, unanswered)
-        waiting = self._waiting[number] = _Waiting(make(number), answer, timer, repeatable=repeatable)
-        waiting.sent = self.say(waiting.message)
+    def _forget_pages(self, answer: Any, number: int) -> Any:
+        self._pages.pop(number, None)
         return answer
 
     def say(self, message: Request | Answer | Reject) -> bool:
@@ -211,21 +219,6 @@ class Asking:
             self._link.send(encode(message))
             return True
         return False
-
-    def _end(self, number: int, outcome: Any) -> None:
-        waiting = self._drop(number)
-        if waiting is None:
-            return
-        if isinstance(outcome, Exception):
-            waiting.answer.errback(outcome)
-        else:
-            waiting.answer.callback(outcome)
-
-    def _drop(self, number: int) -> _Waiting | None:
-        waiting = self._waiting.pop(number, None)
-        if waiting is not None and waiting.timer.active():
-            waiting.timer.cancel()
-        return waiting
 
     # From the link
 
@@ -250,6 +243,7 @@ class Asking:
             return
         was_up, self.up = self.up, False
         self._link = None
+        self._pages.clear()
         if was_up:
             self._backoff.lasted(self._clock.seconds() - self._up_since)
         self._dialler.again(self._backoff())
@@ -258,10 +252,7 @@ class Asking:
             stopped.callback(None)
             return
         self._failed(reason)
-        for number, waiting in list(self._waiting.items()):
-            waiting.found.clear()
-            if waiting.sent and not waiting.repeatable:
-                self._end(number, RegistryUnanswered("the link to the registry is lost"))
+        self._requests.closed()
 
     def link_received(self, link: VisitorLink, message: ToVisitor) -> None:
         """Hear what came.
@@ -279,12 +270,12 @@ class Asking:
         elif isinstance(message, Entered):
             self._enter(link, message)
         elif isinstance(message, Done):
-            self._end(message.number, message.count)
+            self._requests.acknowledged(message.number, message.count)
         elif isinstance(message, Answered):
-            self._end(message.number, message.payload)
+            self._requests.acknowledged(message.number, message.payload)
         elif isinstance(message, Failed):
-            self._end(message.number, RegistryRefused(message.code, REASONS.get(message.code, "")))
-        elif isinstance(message, Found) and message.number in self._waiting:
+            self._requests.rejected(message.number, message.code)
+        elif isinstance(message, Found) and message.number in self._requests:
             self._find(message)
         else:
             self._heard.heard(message)
@@ -294,13 +285,11 @@ class Asking:
             raise WireError("a heartbeat that is none")
         link.start_heartbeat(entered.heartbeat_s, entered.suspect_s)
         self.up, self._up_since = True, self._clock.seconds()
-        for waiting in self._waiting.values():
-            waiting.sent = True
-            link.send(encode(waiting.message))
+        self._requests.opened(link.send)
         self._heard.entered()
 
     def _find(self, found: Found) -> None:
-        waiting = self._waiting[found.number]
-        waiting.found += found.registrations
+        pages = self._pages.setdefault(found.number, [])
+        pages += found.registrations
         if not found.more:
-            self._end(found.number, waiting.found)
+            self._requests.acknowledged(found.number, pages)

@@ -8,6 +8,8 @@ from typing import assert_never
 
 import msgspec
 
+from chatproto.errors import Rejected
+from chatproto.messaging.groups import Groups
 from chatproto.pair.configuration import name_allowed
 from chatproto.registry.messages import VERSION, Refused
 from chatproto.registry.names import PAYLOAD_BYTES_MAX, KeptName, Names, Refusal, Registration
@@ -36,16 +38,19 @@ from chatproto.registry.requests import (
     Watch,
     Withdraw,
 )
-from chatproto.registry.subscriptions import Subscriptions, Topic
 from chatproto.registry.witness import End, Send
 
 VISITORS_MAX = 192
+TOPICS_PER_VISITOR_MAX = 64
 CALLS_MAX = 1024
 CALLS_PER_SERVER_MAX = 64
 CALLS_PER_VISITOR_MAX = 64
 CALL_S_MAX = 60.0
 UNCONFIRMED_MAX = 1024
 """Changes that are asked for and not durable yet: so many wait for a slow disk, and no more."""
+
+Topic = tuple[str, str]
+"""What sort it is, and its name: `("group", "cooks")`, or `("service", "chat")` for changes of its registrations."""
 
 
 class KeepNames(msgspec.Struct, frozen=True):
@@ -85,10 +90,10 @@ class Desk:
         self.names = names
         self._entered = Entered(heartbeat_s, suspect_s)
         # Who each says that it is.
-        self._visitors: dict[int, str] = {}
+        self._who: dict[int, str] = {}
         # Over which connection each was registered last, and by whom.
         self._holders: dict[tuple[str, str], tuple[int, str]] = {}
-        self._heard = Subscriptions()
+        self._visitors: Groups[Topic, int, int] = Groups(VISITORS_MAX, TOPICS_PER_VISITOR_MAX)
         # Over which connection a registration takes calls.
         self._servers: dict[tuple[str, str], int] = {}
         self._calls: dict[int, _Call] = {}
@@ -105,9 +110,11 @@ class Desk:
         """Let a visitor in, or not."""
         if enter.version != VERSION:
             return [Send(at, Refused("version")), End(at)]
-        if len(self._visitors) >= VISITORS_MAX:
+        try:
+            self._visitors.enter(at)
+        except Rejected:
             return [Send(at, Refused("crowded")), End(at)]
-        self._visitors[at] = enter.who
+        self._who[at] = enter.who
         return [Send(at, self._entered)]
 
     def received(self, at: int, message: Request | Answer | Reject, now: float) -> list[DeskEffect]:
@@ -133,8 +140,8 @@ class Desk:
         """Hear that a connection is lost. What was registered over it stays until its lease is over."""
         if at not in self._visitors:
             return []
-        del self._visitors[at]
-        self._heard.gone(at)
+        self._visitors.gone(at)
+        del self._who[at]
         self._servers = {key: server for key, server in self._servers.items() if server != at}
         effects: list[DeskEffect] = []
         for number, call in list(self._calls.items()):
@@ -193,7 +200,7 @@ class Desk:
             case Join():
                 return self._join(at, request)
             case Leave():
-                self._heard.drop(at, request.of)
+                self._visitors.leave(at, request.of)
                 return [Send(at, Done(request.number))]
             case Notify():
                 return self._notify(at, request)
@@ -208,7 +215,7 @@ class Desk:
         self._check_disk()
         self._check_not_superseded(at, key)
         changed = self.names.register(registration, request.token, now)
-        self._holders[key] = at, self._visitors[at]
+        self._holders[key] = at, self._who[at]
         if request.serves:
             self._servers[key] = at
         else:
@@ -237,7 +244,7 @@ class Desk:
             Refusal: it is.
         """
         holder, who = self._holders.get(key, (at, ""))
-        if who and holder > at and who == self._visitors[at]:
+        if who and holder > at and who == self._who[at]:
             raise Refusal("superseded")
 
     def _release(self, key: tuple[str, str]) -> None:
@@ -270,22 +277,24 @@ class Desk:
         return [Send(at, Done(request.number))]
 
     def _subscribe(self, topic: Topic, at: int, number: int) -> None:
-        if not self._heard.add(topic, at, number):
-            raise Refusal("too-many")
+        try:
+            self._visitors.join(topic, at, number)
+        except Rejected:
+            raise Refusal("too-many") from None
 
     def _notify(self, at: int, request: Notify) -> list[DeskEffect]:
         if len(request.payload) > PAYLOAD_BYTES_MAX:
             raise Refusal("too-large")
         if request.group:
-            hearers = self._heard.hearers(("group", request.group))
+            hearers = self._visitors.notify(("group", request.group))
         else:
-            hearers = [(visitor, 0) for visitor in self._visitors]
+            hearers = [(visitor, 0) for visitor in self._visitors.broadcast()]
         others = [(to, number) for to, number in hearers if to != at]
         told: list[DeskEffect] = [Send(to, Told(number, request.payload)) for to, number in others]
         return [*told, Send(at, Done(request.number, len({to for to, _ in others})))]
 
     def _tell_change(self, registration: Registration, *, there: bool) -> list[DeskEffect]:
-        hearers = self._heard.hearers(("service", registration.service)) + self._heard.hearers(("service", ""))
+        hearers = self._visitors.notify(("service", registration.service)) + self._visitors.notify(("service", ""))
         return [Send(to, Changed(number, registration, there)) for to, number in hearers]
 
     # Calls

@@ -14,6 +14,7 @@ from chatproto.errors import CallRejected, RegistryRefused, RegistryStopped
 from chatproto.link import Turn
 from chatproto.pair.configuration import name_allowed
 from chatproto.registry.asking import Asking, Heard
+from chatproto.registry.desk import TOPICS_PER_VISITOR_MAX
 from chatproto.registry.keeping import KeptRegistration, Serve
 from chatproto.registry.names import PAYLOAD_BYTES_MAX, REASONS, Registration
 from chatproto.registry.requests import (
@@ -32,7 +33,6 @@ from chatproto.registry.requests import (
     Watch,
     Withdraw,
 )
-from chatproto.registry.subscriptions import TOPICS_PER_VISITOR_MAX
 
 TIMEOUT_S = 5.0
 SERVING_MAX = 64

@@ -7,6 +7,7 @@ from chatproto.registry.desk import (
     CALLS_MAX,
     CALLS_PER_SERVER_MAX,
     CALLS_PER_VISITOR_MAX,
+    TOPICS_PER_VISITOR_MAX,
     UNCONFIRMED_MAX,
     VISITORS_MAX,
     Desk,
@@ -39,7 +40,6 @@ from chatproto.registry.requests import (
     Watch,
     Withdraw,
 )
-from chatproto.registry.subscriptions import TOPICS_PER_VISITOR_MAX
 from chatproto.registry.witness import End, Send
 
 LEASE = 3.0

@@ -2,13 +2,14 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import ConnectionRefusedError
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import CallRejected, RegistryRefused, RegistryStopped, RegistryUnanswered
-from chatproto.registry.asking import PATIENCE_S, REQUESTS_MAX, RETRY_S_MAX, STOP_S_MAX
+from chatproto.registry.asking import PATIENCE_S, REQUESTS, RETRY_S_MAX, STOP_S_MAX
+from chatproto.registry.desk import TOPICS_PER_VISITOR_MAX
 from chatproto.registry.keeping import RENEWALS_PER_LEASE
 from chatproto.registry.messages import Beat, Hello, Message, Refused, encode
 from chatproto.registry.names import PAYLOAD_BYTES_MAX, Registration
@@ -36,7 +37,6 @@ from chatproto.registry.requests import (
     Withdraw,
     decode_from_anybody,
 )
-from chatproto.registry.subscriptions import TOPICS_PER_VISITOR_MAX
 from chatproto.registry.visitor import SERVING_MAX, TIMEOUT_S, RegistryClient
 from tests.unit.registry.rig import End, Events
 from tests.unit.registry.test_client import FakeEndpoint
@@ -238,14 +238,16 @@ class RequestTests(RegistryClientTestCase):
 
     def test_cancelled(self) -> None:
         end = self.enter()
-        resolving = self.client.resolve("chat")
-        resolving.cancel()
-        resolving.addErrback(lambda _: None)
-        self.say(end, Found(self.asked(end).number, [EAST], False))
-        self.assertEqual(self.client._asking._waiting, {})
+        listing = self.client.list()
+        number = self.asked(end).number
+        self.say(end, Found(number, [EAST], True))
+        listing.cancel()
+        self.failureResultOf(listing, CancelledError)
+        self.say(end, Found(number, [WEST], False))
+        self.assertEqual((len(self.client._asking._requests), self.client._asking._pages), (0, {}))
 
     def test_so_many_at_once_and_no_more(self) -> None:
-        waiting = [self.client.list() for _ in range(REQUESTS_MAX)]
+        waiting = [self.client.list() for _ in range(REQUESTS.queue_max)]
         self.assertEqual(self.refused(self.client.list()), "busy")
         self.client.stopService()
         for each in waiting:
