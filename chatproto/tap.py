@@ -40,6 +40,7 @@ def real_world() -> World:
         client=lambda description: clientFromString(reactor, description),
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
         fatal=_die,
+        udp=reactor.listenUDP,  # type: ignore[attr-defined]
     )
 
 

@@ -7,9 +7,15 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.protocol import DatagramProtocol
 
 from chatproto.log.interface import IStore
+
+
+def _no_datagrams(port: int, protocol: DatagramProtocol, host: str) -> IListeningPort:
+    raise CannotListenError(host, port, OSError("this world has no datagrams"))
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class World:
         store: opens the store in a data directory; raises `StoreError`. Called with the path and
             the call to make, with a reason, when a write fails.
         fatal: ends the process at once, telling the operator the reason. May return in simulation.
+        udp: listens for datagrams: on a port, with a protocol, at an address of this machine. Raises
+            `CannotListenError`, always so in simulation, which has none.
     """
 
     clock: IReactorTime
@@ -34,3 +42,4 @@ class World:
     client: Callable[[str], IStreamClientEndpoint]
     store: Callable[[str, Callable[[str], None]], IStore]
     fatal: Callable[[str], None]
+    udp: Callable[[int, DatagramProtocol, str], IListeningPort] = _no_datagrams

@@ -1,22 +1,12 @@
 """Where to connect next, and after how long. Pure."""
 
+from chatproto.wire import host_and_port
+
 Place = int | str
 """One of the endpoints a client was made with, by its number, or `HOST:PORT` as a server told it."""
 
 STAY_S_MIN = 0.3
 """A stay that was shorter is a failure like any other: servers that drop whom they welcomed must not be hammered."""
-
-
-def host_and_port(address: str) -> tuple[str, int] | None:
-    """Read `HOST:PORT`, an IPv6 address in brackets; None if it is not of that form."""
-    host, _, port = address.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        return None
-    if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port[:6]) < 65536:
-        return None
-    return host, int(port)
 
 
 class Places:

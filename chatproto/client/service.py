@@ -18,14 +18,14 @@ from chatproto.client.effects import Connect, Effect, HangUp, Send, Sleep, Tell,
 from chatproto.client.events import ContactFound, Event, HistoryPage, Members, Sent
 from chatproto.client.outbox import Done
 from chatproto.client.phases import Phase
-from chatproto.client.places import Place, Places, host_and_port
+from chatproto.client.places import Place, Places
 from chatproto.client.protocol import ServerLink, ServerLinkFactory
 from chatproto.client.requests import Request, Speech
 from chatproto.client.settings import ClientSettings
 from chatproto.client.state import ClientState
 from chatproto.errors import ClientError
 from chatproto.link import Turn
-from chatproto.wire import MAIN_HALL
+from chatproto.wire import MAIN_HALL, host_and_port
 
 log = Logger()
 

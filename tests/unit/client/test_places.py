@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.client.places import STAY_S_MIN, Place, Places, host_and_port
+from chatproto.client.places import STAY_S_MIN, Place, Places
 
 
 def take(places: Places, count: int) -> list[Place]:
@@ -117,15 +117,3 @@ class PlacesTests(SynchronousTestCase):
             places.lost(STAY_S_MIN - 0.1)
             waits.append(places.wait_s_max())
         self.assertEqual(waits, [0, 0.1, 0, 0.2, 0, 0.4])
-
-
-class AddressTests(SynchronousTestCase):
-    def test_good(self) -> None:
-        self.assertEqual(host_and_port("chat.example:4444"), ("chat.example", 4444))
-        self.assertEqual(host_and_port("[::1]:1"), ("::1", 1))
-        self.assertEqual(host_and_port("10.0.0.1:65535"), ("10.0.0.1", 65535))
-
-    def test_bad(self) -> None:
-        for address in ("", "host", ":4444", "host:", "host:0", "host:65536", "host:1234567", "host:x", "::1:4444"):
-            self.assertIsNone(host_and_port(address), address)
-        self.assertIsNone(host_and_port("host:٤"))

@@ -1,0 +1,18 @@
+"""Where something listens, as text: `HOST:PORT`, an IPv6 address in brackets. Pure."""
+
+
+def host_and_port(address: str) -> tuple[str, int] | None:
+    """Read `HOST:PORT`, an IPv6 address in brackets; None if it is not of that form."""
+    host, _, port = address.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        return None
+    if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port[:6]) < 65536:
+        return None
+    return host, int(port)
+
+
+def address_of(host: str, port: int) -> str:
+    """Write `HOST:PORT`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

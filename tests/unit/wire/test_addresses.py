@@ -1,0 +1,19 @@
+from twisted.trial.unittest import SynchronousTestCase
+
+from chatproto.wire import address_of, host_and_port
+
+
+class AddressTests(SynchronousTestCase):
+    def test_good(self) -> None:
+        self.assertEqual(host_and_port("chat.example:4444"), ("chat.example", 4444))
+        self.assertEqual(host_and_port("[::1]:1"), ("::1", 1))
+        self.assertEqual(host_and_port("10.0.0.1:65535"), ("10.0.0.1", 65535))
+
+    def test_bad(self) -> None:
+        for address in ("", "host", ":4444", "host:", "host:0", "host:65536", "host:1234567", "host:x", "::1:4444"):
+            self.assertIsNone(host_and_port(address), address)
+        self.assertIsNone(host_and_port("host:٤"))
+
+    def test_there_and_back(self) -> None:
+        for host in ("chat.example", "10.0.0.1", "::1"):
+            self.assertEqual(host_and_port(address_of(host, 4444)), (host, 4444))
