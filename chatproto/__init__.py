@@ -6,7 +6,7 @@ registry), `chatproto.services`, `chatproto.testing`.
 """
 
 from chatproto.chat.settings import ChatSettings
-from chatproto.client import ChatClient
+from chatproto.client import ChatClient, SRVEndpoint
 from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, StoreError
 from chatproto.services import (
     NodeService,
@@ -35,6 +35,7 @@ __all__ = [
     "Refused",
     "RegistrySettings",
     "Retention",
+    "SRVEndpoint",
     "StoreError",
     "World",
     "build_node",

@@ -45,6 +45,7 @@ class ChatOptions:
         ca: a PEM file of the authorities to trust instead of the system's.
         plain: lines even on a terminal.
         connect_timeout_s: how long to wait for a server, in lines.
+        dns: address and port of the DNS server that knows where `srv:` is; None for the system's.
     """
 
     servers: tuple[str, ...] = (DEFAULT_SERVER,)
@@ -55,6 +56,7 @@ class ChatOptions:
     ca: str | None = None
     plain: bool = False
     connect_timeout_s: float = 10.0
+    dns: tuple[str, int] | None = None
 
 
 def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
@@ -65,7 +67,7 @@ def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
     """
 
     def connector(server: str) -> IStreamClientEndpoint:
-        return endpoint(reactor, server, tls=options.tls, ca=options.ca)
+        return endpoint(reactor, server, tls=options.tls, ca=options.ca, dns=options.dns)
 
     return ChatClient(
         reactor,

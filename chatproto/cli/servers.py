@@ -5,11 +5,14 @@ from typing import Any
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 
+from chatproto.client import SRVEndpoint
 from chatproto.client.service import ATTEMPT_DELAY_S
 from chatproto.errors import ChatprotoError
+from chatproto.registry.zone import name_allowed
 
 DEFAULT_PORT = 4444
 DEFAULT_SERVER = f"127.0.0.1:{DEFAULT_PORT}"
+SRV = "srv:"
 
 
 class Misuse(ChatprotoError):
@@ -41,12 +44,28 @@ def host_and_port(server: str) -> tuple[str, int] | None:
     return host, int(port or DEFAULT_PORT)
 
 
-def endpoint(reactor: Any, server: str, *, tls: bool = False, ca: str | None = None) -> IStreamClientEndpoint:
+def endpoint(
+    reactor: Any,
+    server: str,
+    *,
+    tls: bool = False,
+    ca: str | None = None,
+    dns: tuple[str, int] | None = None,
+) -> IStreamClientEndpoint:
     """Return the endpoint that a server is reached by.
+
+    Args:
+        reactor: the reactor.
+        server: as typed: what `host_and_port` reads, the description of an endpoint, or `srv:DOMAIN`.
+        tls: whether a host and a port mean TLS.
+        ca: a PEM file of the authorities to trust instead of the system's.
+        dns: address and port of the DNS server that knows the domain; the system's where it is not given.
 
     Raises:
         Misuse: there is none like that.
     """
+    if server.startswith(SRV):
+        return _found(reactor, server.removeprefix(SRV), tls, ca, dns)
     address = host_and_port(server)
     if address is None:
         try:
@@ -60,6 +79,18 @@ def endpoint(reactor: Any, server: str, *, tls: bool = False, ca: str | None = N
     if tls:
         plain = wrapClientTLS(_tls(host, ca), plain)
     return plain
+
+
+def _found(reactor: Any, domain: str, tls: bool, ca: str | None, dns: tuple[str, int] | None) -> IStreamClientEndpoint:
+    if not name_allowed(domain):
+        raise Misuse(f"{SRV}{domain} is no name of the DNS, like srv:chat.example")
+    if not tls:
+        return SRVEndpoint(reactor, domain, dns=dns)
+    # Whoever answers for the DNS may name any host: a certificate has to be the domain's that was typed (RFC 6125).
+    options = _tls(domain, ca)
+    return SRVEndpoint(
+        reactor, domain, dns=dns, connector=lambda address: wrapClientTLS(options, endpoint(reactor, address))
+    )
 
 
 def _tls(host: str, ca: str | None) -> Any:

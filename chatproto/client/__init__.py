@@ -1,7 +1,8 @@
 """The embeddable client: failover, resumed sessions, a queue while there is no server, private messages.
 
-Public: `ChatClient`, its events, the values it answers with, and the errors that are the client's own; `Refused`
-and `ClientStopped` are in `chatproto.errors`.
+Public: `ChatClient`, its events, the values it answers with, and the errors that are the client's own (`Refused` and
+`ClientStopped` are in `chatproto.errors`); `SRVEndpoint` and `FoundEndpoint`, which look for servers each time they are
+needed, and what they ask: a `Finder`, such as `SRVFinder`.
 """
 
 from chatproto.chat.messages import Status
@@ -25,6 +26,7 @@ from chatproto.client.events import (
     StateChanged,
     Welcomed,
 )
+from chatproto.client.finding import Finder, FoundEndpoint, NoServer, SRVEndpoint, SRVFinder
 from chatproto.client.outbox import QueueFull, Uncertain
 from chatproto.client.service import ChatClient
 from chatproto.client.settings import ClientSettings
@@ -35,10 +37,13 @@ __all__ = [
     "ContactExpected",
     "ContactFound",
     "Event",
+    "Finder",
+    "FoundEndpoint",
     "HistoryPage",
     "Members",
     "Missing",
     "Moved",
+    "NoServer",
     "Noticed",
     "PrivateSaid",
     "QueueFull",
@@ -47,6 +52,8 @@ __all__ = [
     "Renamed",
     "Rewound",
     "Rooms",
+    "SRVEndpoint",
+    "SRVFinder",
     "Said",
     "Sent",
     "StateChanged",
