@@ -4,6 +4,7 @@
 * `WireError`: bytes that are not what the protocol says.
 * `StoreError`: the durable log cannot be opened.
 * `ClientError`: what an embedding program hears from `ChatClient`.
+* `RegistryError`: what a program hears from `RegistryClient`.
 """
 
 
@@ -49,3 +50,27 @@ class Refused(ClientError):
 
 class ClientStopped(ClientError):
     """The client was stopped before the server acknowledged."""
+
+
+class RegistryError(ChatprotoError):
+    """What the registry, or the lack of one, made of a request of `RegistryClient`."""
+
+
+class RegistryRefused(RegistryError):
+    """The registry refused a request, or a call that it passed on has failed.
+
+    Attributes:
+        code: one of `chatproto.registry.REASONS`.
+    """
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(f"{code}: {message}" if message else code)
+        self.code = code
+
+
+class RegistryUnanswered(RegistryError):
+    """The registry did not answer in time, or the link broke first; whether it did what was asked is not known."""
+
+
+class RegistryStopped(RegistryError):
+    """The client of the registry was stopped, or not started, before the registry answered."""

@@ -2,15 +2,13 @@
 
 import random
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionRefusedError
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chatproto.dialler import Dialler, Failed
 from chatproto.errors import WireError
 from chatproto.link import FrameLink, Turn
 from chatproto.pair.messages import FRAME_BYTES_MAX, VERSION, AnyMessage, Hello, PeerMessage, decode, encode
@@ -23,8 +21,6 @@ RETRY_SOON_S = (0.005, 0.015)
 RETRY_S = (0.05, 0.15)
 RETRY_STRANGER_S = (0.5, 1.5)
 """Whoever does not greet as the other node should is dialled again at leisure."""
-
-log = Logger()
 
 
 class LinkHeard(Protocol):
@@ -145,100 +141,20 @@ class PeerLinkFactory(Factory):
         return self._make(False)
 
 
-class Failed(Protocol):
-    """Hears of a try to connect that failed."""
+def peer_dialler(
+    endpoint: IStreamClientEndpoint,
+    make: Callable[[bool], PeerLink],
+    failed: Failed,
+    clock: IReactorTime,
+    dice: random.Random,
+    patience_s: float,
+) -> Dialler:
+    """Return what keeps a connection to the other node; a try is given up after `patience_s`."""
 
-    def __call__(self, reason: str, *, refused: bool) -> None:
-        """See `LinkHeard.link_failed`."""
-
-
-class Dialler:
-    """Keeps a connection to the other node.
-
-    Twisted's `ClientService` keeps to itself why a try has failed; here "refused" is news: nobody is there.
-    """
-
-    def __init__(
-        self,
-        endpoint: IStreamClientEndpoint,
-        make: Callable[[bool], PeerLink],
-        failed: Failed,
-        clock: IReactorTime,
-        dice: random.Random,
-        patience_s: float,
-    ) -> None:
-        """Dial an endpoint, once started; a try is given up after `patience_s`."""
-        self._endpoint = endpoint
-        self._factory = _DialledFactory(make, self)
-        self._failed_with = failed
-        self._clock = clock
-        self._dice = dice
-        self._patience_s = patience_s
-        self._running = False
-        self._trying: Deferred[Any] | None = None
-        self._timer: IDelayedCall | None = None
-
-    def start(self) -> None:
-        """Begin to dial."""
-        self._running = True
-        self._dial()
-
-    def stop(self) -> None:
-        """Dial no more; a connection that is there stays."""
-        self._running = False
-        self._cancel_timer()
-        if self._trying is not None:
-            self._trying.cancel()
-
-    def _dial(self) -> None:
-        self._timer = self._clock.callLater(self._patience_s, self._give_up)
-        trying: Deferred[Any] = self._endpoint.connect(self._factory)
-        self._trying = trying
-        # It may be answered here and now.
-        trying.addCallbacks(lambda _: self._connected(), self._failed)
-        trying.addErrback(lambda failure: log.failure("dialling the other node", failure))
-
-    def _give_up(self) -> None:
-        self._timer = None
-        if self._trying is not None:
-            self._trying.cancel()
-
-    def _connected(self) -> None:
-        self._trying = None
-        self._cancel_timer()
-
-    def _failed(self, failure: Failure) -> None:
-        self._trying = None
-        self._cancel_timer()
-        if not self._running:
-            return
-        self._again(RETRY_S)
-        reason = "no connection in time" if failure.check(CancelledError) else failure.getErrorMessage()
-        self._failed_with(reason, refused=failure.check(ConnectionRefusedError) is not None)
-
-    def lost(self, greeted: bool) -> None:
-        """Hear that the connection is gone."""
-        if self._running:
-            self._again(RETRY_SOON_S if greeted else RETRY_STRANGER_S)
-
-    def _again(self, pause_s: tuple[float, float]) -> None:
-        self._cancel_timer()
-        self._timer = self._clock.callLater(self._dice.uniform(*pause_s), self._dial)
-
-    def _cancel_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-
-
-class _DialledFactory(Factory):
-    noisy = False
-
-    def __init__(self, make: Callable[[bool], PeerLink], dialler: Dialler) -> None:
-        self._make = make
-        self._dialler = dialler
-
-    def buildProtocol(self, addr: IAddress | None) -> PeerLink:
-        link = self._make(True)
-        link.when_lost = self._dialler.lost
+    def dialled(number: int) -> PeerLink:
+        link = make(True)
+        link.when_lost = lambda greeted: dialler.again(RETRY_SOON_S if greeted else RETRY_STRANGER_S)
         return link
+
+    dialler = Dialler(endpoint, dialled, failed, clock, dice, patience_s, lambda: RETRY_S)
+    return dialler

@@ -23,7 +23,7 @@ from chatproto.pair.configuration import Configuration
 from chatproto.pair.following import Following
 from chatproto.pair.journal import Journal
 from chatproto.pair.leading import Leading
-from chatproto.pair.link import Dialler, PeerLink, PeerLinkFactory
+from chatproto.pair.link import PeerLink, PeerLinkFactory, peer_dialler
 from chatproto.pair.replica import ASK_AGAIN_S, Became, Configured, Effect, Propose, Replica, Rules, Store
 from chatproto.pair.states import NUMBERING, SERVING, Role
 from chatproto.pair.witness import AskedWitness
@@ -109,7 +109,7 @@ class PairLog:
         self._clock = clock
         self._witness = witness
         self._gathering = Gathering(turn, self._gathered)
-        self._dialler = Dialler(peer, self._make_link, self.link_failed, clock, dice, settings.suspect_s)
+        self._dialler = peer_dialler(peer, self._make_link, self.link_failed, clock, dice, settings.suspect_s)
         self._links: dict[PeerLink, None] = {}
         self._snapshot_due = False
         self._looking: IDelayedCall | None = None

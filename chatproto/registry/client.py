@@ -1,14 +1,13 @@
 """A node's side of its link to the registry: the witness, asked over a connection that is dialled again and again."""
 
 import random
-from typing import Any
 
-from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chatproto.dialler import Backoff, Dialler
 from chatproto.errors import WireError
 from chatproto.link import FrameLink, Turn
 from chatproto.pair.configuration import Configuration
@@ -76,20 +75,6 @@ class WitnessLink(FrameLink):
         self.send(_BEAT)
 
 
-class WitnessLinkFactory(Factory):
-    """Makes the link of one try to connect."""
-
-    noisy = False
-
-    def __init__(self, number: int, witness: "RegistryWitness", turn: Turn, clock: IReactorTime) -> None:
-        """Make one for the try of this number."""
-        self._arguments = (number, witness, turn, clock)
-
-    def buildProtocol(self, addr: IAddress | None) -> WitnessLink:
-        """Make the link."""
-        return WitnessLink(*self._arguments)
-
-
 class RegistryWitness:
     """`AskedWitness` over a registry's link.
 
@@ -128,9 +113,7 @@ class RegistryWitness:
         self.up = False
         self.heartbeat_s = heartbeat_s
         self.suspect_s = suspect_s
-        self._endpoint = endpoint
         self._clock = clock
-        self._dice = dice
         self._turn = turn
         self._service = service
         self._node = node
@@ -138,12 +121,9 @@ class RegistryWitness:
         self._heard: WitnessHeard | None = None
         self._claim: Configuration | None = None
         self._founder = False
-        self._dials = 0
-        self._trying = False
-        self._try: Deferred[Any] | None = None
+        self._backoff = Backoff(RETRY_S_MIN, RETRY_S_MAX)
+        self._dialler = Dialler(endpoint, self._make_link, self._failed, clock, dice, suspect_s, self._backoff)
         self._link: WitnessLink | None = None
-        self._timer: IDelayedCall | None = None
-        self._failures = 0
         self._up_since = 0.0
         self._proposed: int | None = None
 
@@ -151,9 +131,9 @@ class RegistryWitness:
 
     def open(self, heard: WitnessHeard, claim: Configuration | None, founder: bool) -> None:
         """See `AskedWitness.open`."""
-        assert not self._dials, "it is opened once"
+        assert not self._dialler.tries, "it is opened once"
         self._heard, self._claim, self._founder = heard, claim, founder
-        self._dial()
+        self._dialler.start()
 
     def claim(self, configuration: Configuration) -> None:
         """See `AskedWitness.claim`."""
@@ -171,66 +151,27 @@ class RegistryWitness:
     def close(self) -> None:
         """See `AskedWitness.close`."""
         self.up, self._heard = False, None
-        self._cancel_timer()
-        self._cancel_try()
+        self._dialler.stop()
         link, self._link = self._link, None
         if link is not None:
             link.close()
 
     # Dialling
 
-    def _dial(self) -> None:
-        self._dials += 1
-        number = self._dials
-        self._trying = True
-        # Before the try, which may fail at once.
-        self._timer = self._clock.callLater(self.suspect_s, self._give_up)
-        try:
-            trying: Deferred[Any] = self._endpoint.connect(WitnessLinkFactory(number, self, self._turn, self._clock))
-        except Exception:
-            trying = fail()
-        self._try = trying
-        trying.addErrback(self._try_failed, number)
-        trying.addErrback(lambda failure: log.failure("hearing of a failed try failed", failure))
+    def _make_link(self, number: int) -> WitnessLink:
+        return WitnessLink(number, self, self._turn, self._clock)
 
-    def _try_failed(self, failure: Failure, number: int) -> None:
-        if number == self._dials and self._trying:
-            self._trying = False
-            self._dial_again(failure.getErrorMessage())
-
-    def _give_up(self) -> None:
-        self._timer = None
-        self._cancel_try()
-        self._dial_again(f"no connection within {self.suspect_s} s")
-
-    def _cancel_try(self) -> None:
-        self._trying = False
-        if self._try is not None:
-            self._try.cancel()
-
-    def _dial_again(self, reason: str) -> None:
-        if not self._failures:
+    def _failed(self, reason: str, *, refused: bool = False) -> None:
+        if self._backoff.failures == 1:
             log.warn("no link to the registry ({reason}): trying again and again", reason=reason)
-        self._cancel_timer()
-        wait_s = min(RETRY_S_MAX, RETRY_S_MIN * 2.0 ** min(self._failures, 10))
-        self._failures += 1
-        self._timer = self._clock.callLater(wait_s * self._dice.uniform(0.5, 1.0), self._dial)
-
-    def _cancel_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
 
     # From the link
 
     def link_made(self, link: WitnessLink) -> None:
         """Hear that a link is connected."""
-        if link.number != self._dials or not self._trying:
-            # A try that was given up has come through after all.
+        if not self._dialler.made_by(link.number):
             link.abort()
             return
-        self._trying = False
-        self._cancel_timer()
         self._link = link
         hello = Hello(VERSION, self._service, self._node, self._founder, self._claim, self._life, link.number)
         link.send(encode(hello))
@@ -242,10 +183,11 @@ class RegistryWitness:
         was_up, self.up = self.up, False
         self._link = self._proposed = None
         # A link that does not last, as when two processes have one name, is not dialled as soon as one that did.
-        if was_up and self._clock.seconds() - self._up_since >= RETRY_S_MAX:
-            self._failures = 0
+        if was_up:
+            self._backoff.lasted(self._clock.seconds() - self._up_since)
         # Before it is told, for whoever hears it may close this.
-        self._dial_again(reason)
+        self._dialler.again(self._backoff())
+        self._failed(reason)
         if was_up and self._heard is not None:
             self._heard.witness_down()
 

@@ -1,8 +1,8 @@
-"""What a node and the registry say to each other: typed msgpack arrays, one in a frame. Pure.
+"""What a node and the registry, its witness, say to each other: typed msgpack arrays, one in a frame. Pure.
 
 A connection begins with the node's `Hello`, which the registry answers with `Welcome` or `Refused`. From then on both
 sides beat, the node claims and proposes, and the registry tells of every change. Fields that a newer release adds to
-the end of a message are passed over.
+the end of a message are passed over. Connections that begin with `Enter` are in `chatproto.registry.requests`.
 """
 
 import msgspec
@@ -20,8 +20,9 @@ FRAME_BYTES_MAX = 4096
 REFUSALS = {
     "version": "the registry speaks another version of the protocol: run the same release everywhere",
     "full": "the registry knows as many services or nodes as it may: use fewer names",
+    "crowded": "the registry has as many connections as it may",
 }
-"""Why a hello is refused, by the code that `Refused` carries."""
+"""Why a hello, or an `Enter`, is refused, by the code that `Refused` carries."""
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -76,7 +77,7 @@ class Welcome(Message, frozen=True, tag="welcome"):
 
 
 class Refused(Message, frozen=True, tag="refused"):
-    """The answer to a hello that cannot be welcomed, with a code of `REFUSALS`; the connection ends."""
+    """The answer to a first message that cannot be welcomed, with a code of `REFUSALS`; the connection ends."""
 
     reason: str
 
@@ -111,7 +112,7 @@ class Beat(Message, frozen=True, tag="beat"):
 FromNode = Hello | Claim | Propose | Beat
 FromRegistry = Welcome | Refused | Holds | Denied | Beat
 
-_NONSENSE = (msgspec.MsgspecError, ValueError, RecursionError)
+NONSENSE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoding raises: text that is no UTF-8, and depth beyond Python's stack, have exceptions of their own."""
 
 _encoder = msgspec.msgpack.Encoder()
@@ -135,15 +136,24 @@ def decode_from_node(frame: bytes) -> FromNode:
     """
     try:
         message: FromNode = _from_node.decode(frame)
-    except _NONSENSE as error:
+    except NONSENSE as error:
         raise WireError(f"not a message of a node: {error}") from None
+    check_from_node(message)
+    return message
+
+
+def check_from_node(message: FromNode) -> None:
+    """Check what the types of a message do not say.
+
+    Raises:
+        WireError: it is not of the protocol.
+    """
     if isinstance(message, Hello):
         if not (name_allowed(message.service) and name_allowed(message.node)):
             raise WireError("a name that is not allowed")
         _check(message.claim)
     elif isinstance(message, Claim):
         _check(message.configuration)
-    return message
 
 
 def decode_from_registry(frame: bytes) -> FromRegistry:
@@ -154,7 +164,7 @@ def decode_from_registry(frame: bytes) -> FromRegistry:
     """
     try:
         message: FromRegistry = _from_registry.decode(frame)
-    except _NONSENSE as error:
+    except NONSENSE as error:
         raise WireError(f"not a message of a registry: {error}") from None
     if isinstance(message, Welcome | Holds | Denied):
         _check(message.configuration)
@@ -179,7 +189,7 @@ def decode_state(state: bytes) -> dict[str, Configuration]:
     """
     try:
         held = _state.decode(state)
-    except _NONSENSE as error:
+    except NONSENSE as error:
         raise WireError(f"not the state of a witness: {error}") from None
     for service, configuration in held.items():
         if not name_allowed(service):

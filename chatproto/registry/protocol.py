@@ -1,16 +1,17 @@
-"""The registry's side of its links: frames to the witness, and what the witness decides back to frames."""
+"""The registry's side of its links: frames to the witness or the desk, and what these decide back to frames."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import assert_never
 
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.errors import WireError
 from chatproto.link import FrameLink, Turn
+from chatproto.registry.desk import Desk, DeskEffect, KeepNames
 from chatproto.registry.messages import (
     FRAME_BYTES_MAX,
     REFUSALS,
@@ -21,14 +22,21 @@ from chatproto.registry.messages import (
     Hello,
     Propose,
     Refused,
-    decode_from_node,
     encode,
 )
+from chatproto.registry.names import REASONS
+from chatproto.registry.requests import VISITOR_FRAME_BYTES_MAX, Enter, Failed, FromVisitor, decode_from_anybody
 from chatproto.registry.rules import ALARMS, DENIALS
+from chatproto.registry.shelf import Shelf
 from chatproto.registry.witness import Abort, Effect, End, Keep, Send, Witness
 
 LINKS_MAX = 256
 BACKLOG_BYTES_MAX = 64 * 1024
+VISITOR_BACKLOG_BYTES_MAX = 1024 * 1024
+"""All that may be registered fits in it."""
+
+FAILURE_ALARMS = frozenset({"taken", "wrong-token", "full", "too-many"})
+"""Refusals of visitors that somebody should look into."""
 
 log = Logger()
 
@@ -36,13 +44,15 @@ _BEAT = encode(Beat())
 
 
 class RegistryLink(FrameLink):
-    """One node's connection to the registry.
+    """One connection to the registry: a node's, or a visitor's, which its first message decides.
 
     Attributes:
         number: of the connection, among all that the registry has had in this life.
-        who: the service and the node, once it has said hello; for logs.
+        who: the service and the node, or whatever a visitor calls itself, once it has said so; for logs.
+        visits: whether it is a visitor's.
         ended_here: whether this side ended it.
         denied: the denial that was logged last.
+        failed: the codes of failures that were logged.
     """
 
     def __init__(self, factory: "RegistryLinkFactory", number: int, turn: Turn, clock: IReactorTime) -> None:
@@ -50,8 +60,10 @@ class RegistryLink(FrameLink):
         super().__init__(turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX)
         self.number = number
         self.who = ""
+        self.visits = False
         self.ended_here = False
         self.denied: Denied | None = None
+        self.failed: set[str] = set()
         self._registry = factory
         self._made = 0.0
 
@@ -66,7 +78,7 @@ class RegistryLink(FrameLink):
         self.start_heartbeat(self._registry.heartbeat_s, self._registry.suspect_s)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Tell the witness."""
+        """Tell."""
         super().connectionLost(reason)
         self._registry.went(self)
 
@@ -78,12 +90,17 @@ class RegistryLink(FrameLink):
         self.send(_BEAT)
 
     def frameReceived(self, frame: bytes) -> None:
-        """Hand a message to the witness."""
-        message = decode_from_node(frame)
-        if isinstance(message, Hello) == bool(self.who):
+        """Hand a message on."""
+        message = decode_from_anybody(frame)
+        if isinstance(message, Hello | Enter) == bool(self.who):
             raise WireError("a hello comes first, and only then")
         if isinstance(message, Hello):
             self.who = f"{message.service}/{message.node}"
+        elif isinstance(message, Enter):
+            self.who = message.who or str(self.transport.getPeer())
+            self.visits = True
+            self._frames.frame_bytes_max = VISITOR_FRAME_BYTES_MAX
+            self.backlog_bytes_max = VISITOR_BACKLOG_BYTES_MAX
         self._registry.received(self, message)
 
     def close(self, last: bytes = b"") -> None:
@@ -98,7 +115,7 @@ class RegistryLink(FrameLink):
 
 
 class RegistryLinkFactory(Factory):
-    """Makes the links of the registry, bounds how many there are, and does what the witness decides.
+    """Makes the links of the registry, bounds how many there are, and does what witness and desk decide.
 
     Attributes:
         links: every connection, by number.
@@ -116,22 +133,31 @@ class RegistryLinkFactory(Factory):
         self._turn = turn
         self._clock = clock
         self._numbers = 0
+        self._timer: IDelayedCall | None = None
         self._witness: Witness | None = None
+        self._desk: Desk
+        self._shelf: Shelf
         self._keep: Callable[[bytes, Callable[[], None]], None]
 
-    def serve(self, witness: Witness, keep: Callable[[bytes, Callable[[], None]], None]) -> None:
-        """Let nodes in.
+    def serve(
+        self, witness: Witness, desk: Desk, shelf: Shelf, keep: Callable[[bytes, Callable[[], None]], None]
+    ) -> None:
+        """Let nodes and visitors in.
 
         Args:
-            witness: judges.
-            keep: makes the witness's state durable, in the order of the calls, and then calls what it was handed.
+            witness: judges what nodes propose.
+            desk: answers visitors.
+            shelf: has what is durable of both.
+            keep: makes that durable, in the order of the calls, and then calls what it was handed.
         """
-        self._witness = witness
+        self._witness, self._desk, self._shelf = witness, desk, shelf
         self._keep = keep
+        self._await_tick()
 
     def stop(self) -> None:
         """Turn everybody away again, and take no more from those who are in."""
         self._witness = None
+        self._cancel_timer()
         for link in list(self.links.values()):
             link.close()
 
@@ -154,11 +180,19 @@ class RegistryLinkFactory(Factory):
     def went(self, link: RegistryLink) -> None:
         """Count a connection off."""
         del self.links[link.number]
-        if self._witness is not None:
+        if self._witness is None:
+            return
+        if link.visits:
+            self._do(self._desk.gone(link.number))
+        else:
             self._witness.gone(link.number, closed=not link.ended_here, now=self._clock.seconds())
 
-    def received(self, link: RegistryLink, message: FromNode) -> None:
-        """Have the witness judge what came on a connection."""
+    def received(self, link: RegistryLink, message: FromNode | FromVisitor) -> None:
+        """Have the witness judge, or the desk answer, what came on a connection.
+
+        Raises:
+            WireError: a node says what only visitors say, or the other way round.
+        """
         witness, now = self._witness, self._clock.seconds()
         if witness is None:
             return
@@ -167,22 +201,49 @@ class RegistryLinkFactory(Factory):
                 witness.heard(link.number, now)
             case Hello():
                 self._do(witness.hello(link.number, message, now))
+            case Enter():
+                self._do(self._desk.enter(link.number, message))
+            case Claim() | Propose() if link.visits:
+                raise WireError("a visitor has no say in who leads")
             case Claim():
                 self._do(witness.claim(link.number, message, now))
             case Propose():
                 self._do(witness.propose(link.number, message, now))
+            case _ if not link.visits:
+                raise WireError("a node that has not entered asks for names")
             case _:
-                assert_never(message)
+                self._do(self._desk.received(link.number, message, now))
+                self._await_tick()
+
+    # Time
+
+    def _await_tick(self) -> None:
+        self._cancel_timer()
+        wakeup = self._desk.next_wakeup()
+        if wakeup is not None:
+            self._timer = self._clock.callLater(max(0.0, wakeup - self._clock.seconds()), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._do(self._desk.tick(self._clock.seconds()))
+        self._await_tick()
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
 
     # Effects
 
-    def _do(self, effects: list[Effect]) -> None:
+    def _do(self, effects: Sequence[Effect | DeskEffect]) -> None:
         for effect in effects:
             match effect:
                 case Send():
                     self._send(effect)
                 case Keep():
-                    self._keep(effect.state, partial(self._kept, effect.service))
+                    self._keep(self._shelf.put_witness(effect.state), partial(self._kept, effect.service))
+                case KeepNames():
+                    self._keep(self._shelf.put_names(effect.names), self._names_kept)
                 case Abort():
                     self._abort(effect.to)
                 case End():
@@ -199,6 +260,10 @@ class RegistryLinkFactory(Factory):
             tell("{who} is denied epoch {epoch}: {why}", who=link.who, epoch=message.epoch, why=DENIALS[message.reason])
         elif isinstance(message, Refused):
             log.warn("{who} is refused: {why}", who=link.who, why=REFUSALS[message.reason])
+        elif isinstance(message, Failed) and message.code not in link.failed:
+            link.failed.add(message.code)
+            tell = log.warn if message.code in FAILURE_ALARMS else log.info
+            tell("{who} is refused ({code}): {why}", who=link.who, code=message.code, why=REASONS[message.code])
         link.send(encode(message))
 
     def _abort(self, number: int) -> None:
@@ -221,3 +286,7 @@ class RegistryLinkFactory(Factory):
             members=" ".join(held.members),
         )
         self._do(effects)
+
+    def _names_kept(self) -> None:
+        if self._witness is not None:
+            self._do(self._desk.kept())

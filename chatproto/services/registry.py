@@ -1,4 +1,4 @@
-"""The registry: the witness on its store, and the links of the nodes on the witness."""
+"""The registry: witness and names on their store, and the links of nodes and visitors on these."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -12,8 +12,11 @@ from chatproto.errors import StoreCorrupt, StoreError, WireError
 from chatproto.link import Turn
 from chatproto.log.interface import IStore
 from chatproto.pair.configuration import Configuration
-from chatproto.registry.messages import decode_state
+from chatproto.registry.desk import Desk
+from chatproto.registry.messages import decode_state, encode_state
+from chatproto.registry.names import KeptName, Names
 from chatproto.registry.protocol import RegistryLinkFactory
+from chatproto.registry.shelf import Shelf, split_state
 from chatproto.registry.witness import Witness
 from chatproto.services.listener import Listener
 from chatproto.world import World
@@ -43,8 +46,9 @@ class RegistrySettings:
 class WitnessService(Service):
     """Opens the store when it starts; ends links and store when it stops."""
 
-    def __init__(self, world: World, settings: RegistrySettings, factory: RegistryLinkFactory) -> None:
-        """Run the witness of a registry, whose links `factory` makes."""
+    def __init__(self, world: World, settings: RegistrySettings, factory: RegistryLinkFactory, names: Names) -> None:
+        """Run the witness and the names of a registry, whose links `factory` makes."""
+        self._names = names
         self._world = world
         self._settings = settings
         self._factory = factory
@@ -56,12 +60,15 @@ class WitnessService(Service):
         try:
             store = self._world.store(self._settings.data, self._world.fatal)
             self._store = store
-            held = _recover(store, self._settings.data)
+            witness_state, held, registered = _recover(store, self._settings.data)
         except StoreError as error:
             self._world.fatal(str(error))
         else:
-            witness = Witness(self._settings.lease_s, held, self._world.clock.seconds())
-            self._factory.serve(witness, store.configure)
+            now = self._world.clock.seconds()
+            witness = Witness(self._settings.lease_s, held, now)
+            self._names.restore(registered, now)
+            desk = Desk(self._names, self._settings.heartbeat_s, self._settings.suspect_s)
+            self._factory.serve(witness, desk, Shelf(witness_state, registered), store.configure)
 
     @inlineCallbacks
     def stopService(self) -> Generator["Deferred[Any]", Any, None]:
@@ -80,8 +87,8 @@ class WitnessService(Service):
             yield store.close()
 
 
-def _recover(store: IStore, directory: str) -> dict[str, Configuration]:
-    """Return what the disk has of each service.
+def _recover(store: IStore, directory: str) -> tuple[bytes, dict[str, Configuration], list[KeptName]]:
+    """Return what the disk has of each service: as it stands there, as the witness holds it, and what is registered.
 
     Raises:
         StoreError: it is no disk of a registry.
@@ -91,7 +98,8 @@ def _recover(store: IStore, directory: str) -> dict[str, Configuration]:
         raise StoreError(f"{directory} is the data directory of a chat node: the registry needs one of its own")
     state = store.configuration()
     try:
-        return decode_state(state) if state is not None else {}
+        witness, names = split_state(state if state is not None else encode_state({}))
+        return witness, decode_state(witness), names
     except WireError as error:
         raise StoreCorrupt(f"{directory} has no data of a registry: {error}") from error
 
@@ -100,14 +108,16 @@ class RegistryService(MultiService):
     """The service tree of a registry.
 
     Attributes:
-        factory: makes the links of its nodes.
+        factory: makes the links of its nodes and visitors.
+        names: what is registered, for whoever looks names up in this process.
         listeners: one for each endpoint, in the order given; `ready` fires with the port.
     """
 
-    def __init__(self, factory: RegistryLinkFactory, listeners: list[Listener]) -> None:
+    def __init__(self, factory: RegistryLinkFactory, names: Names, listeners: list[Listener]) -> None:
         """Collect the parts; `build_registry` makes them."""
         super().__init__()
         self.factory = factory
+        self.names = names
         self.listeners = listeners
 
 
@@ -124,8 +134,9 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
-    registry = RegistryService(factory, listeners)
-    witness = WitnessService(world, settings, factory)
+    names = Names()
+    registry = RegistryService(factory, names, listeners)
+    witness = WitnessService(world, settings, factory, names)
     witness.setName("witness")
     witness.setServiceParent(registry)
     # Services stop in reverse order: first nobody new comes in, then those inside are let go.

@@ -14,6 +14,7 @@ from chatproto.pair.log import PairLog
 from chatproto.pair.messages import decode_entry
 from chatproto.pair.replica import Effect
 from chatproto.registry.messages import decode_state
+from chatproto.registry.shelf import split_state
 from chatproto.services import NodeSettings, build_node
 from chatproto.services.registry import RegistrySettings, build_registry
 from chatproto.testing.checkers import WITNESS, Acknowledgements, Agreement, Chronicle, Forks, Logs, Replay
@@ -310,7 +311,7 @@ class SimRegistry(SimProcess):
     def held(self) -> Configuration | None:
         """The configuration of the service that is on its disk."""
         state = self.host.disk.configuration(self.settings.data)
-        return None if state is None else decode_state(state).get(self._service)
+        return None if state is None else decode_state(split_state(state)[0]).get(self._service)
 
     def look_at_disk(self) -> None:
         """Take what became durable.

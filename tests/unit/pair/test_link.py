@@ -13,7 +13,7 @@ from zope.interface import implementer
 from chatproto.errors import WireError
 from chatproto.link import Turn
 from chatproto.pair.configuration import Configuration
-from chatproto.pair.link import RETRY_S, RETRY_SOON_S, RETRY_STRANGER_S, Dialler, PeerLink, PeerLinkFactory
+from chatproto.pair.link import RETRY_S, RETRY_SOON_S, RETRY_STRANGER_S, PeerLink, PeerLinkFactory, peer_dialler
 from chatproto.pair.messages import FRAME_BYTES_MAX, VERSION, AnyMessage, Beat, Hello, PeerMessage, Tell, decode, encode
 from chatproto.wire import FrameBuffer, framed
 from tests.unit.transports import Transport
@@ -229,7 +229,7 @@ class DiallerTests(SynchronousTestCase):
         self.clock = TurnClock()
         self.heard = Heard()
         self.endpoint = Endpoint(self.clock)
-        self.dialler = Dialler(
+        self.dialler = peer_dialler(
             self.endpoint, self.make, self.heard.link_failed, self.clock, random.Random(1), SUSPECT_S
         )
         self.dialler.start()

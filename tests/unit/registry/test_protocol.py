@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.link import Turn
 from chatproto.pair.configuration import Configuration
+from chatproto.registry.desk import Desk
 from chatproto.registry.messages import (
     FRAME_BYTES_MAX,
     Beat,
@@ -19,8 +20,11 @@ from chatproto.registry.messages import (
     Welcome,
     decode_from_registry,
     encode,
+    encode_state,
 )
+from chatproto.registry.names import Names
 from chatproto.registry.protocol import LINKS_MAX, RegistryLinkFactory
+from chatproto.registry.shelf import Shelf
 from chatproto.registry.witness import Witness
 from chatproto.wire import framed
 from tests.unit.registry.rig import Disk, End, Events
@@ -46,7 +50,8 @@ class RegistryLinkTestCase(SynchronousTestCase):
 
     def begin(self, **held: Configuration) -> None:
         self.witness = Witness(LEASE, held, self.clock.seconds())
-        self.factory.serve(self.witness, self.disk.keep)
+        self.desk = Desk(Names(), HEARTBEAT, SUSPECT)
+        self.factory.serve(self.witness, self.desk, Shelf(encode_state(held), []), self.disk.keep)
 
     def connect(self) -> End:
         link = self.factory.buildProtocol(None)
