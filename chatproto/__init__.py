@@ -9,6 +9,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.client import ChatClient, SRVEndpoint
 from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, StoreError
 from chatproto.services import (
+    DNSSettings,
     NodeService,
     NodeSettings,
     PairSettings,
@@ -28,6 +29,7 @@ __all__ = [
     "ChatprotoError",
     "ClientError",
     "ClientStopped",
+    "DNSSettings",
     "NodeService",
     "NodeSettings",
     "PairSettings",

@@ -14,8 +14,11 @@ from twisted.python.usage import UsageError
 from chatproto.chat.messages import HistoryWanted
 from chatproto.chat.settings import ChatSettings
 from chatproto.pair.log import PairSettings
+from chatproto.registry.zone import name_allowed
+from chatproto.services.dns import DNSSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registry import RegistrySettings
+from chatproto.wire import address_of
 
 ROLES = ("primary", "secondary", "registry")
 PEER_LISTEN = "tcp:4545"
@@ -80,6 +83,25 @@ def _history(value: str) -> HistoryWanted:
 def _name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
         raise ValueError("must be letters, digits, dots, hyphens and underscores, 64 at most")
+    return value
+
+
+def _interface(value: str) -> tuple[str, int]:
+    """Read `HOST:PORT` to be listened on: the port may be 0, and of a name its first address is taken."""
+    matched = re.fullmatch(r"(?:\[([^]]+)\]|([^:]+)):([0-9]{1,5})", value)
+    if matched is None or int(matched[3]) > 65535:
+        raise ValueError("must be HOST:PORT, an IPv6 address in brackets")
+    try:
+        found = socket.getaddrinfo(matched[1] or matched[2], int(matched[3]), type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"there is no such host: {error}") from None
+    host, port = found[0][4][:2]
+    return str(host), int(port)
+
+
+def _zone(value: str) -> str:
+    if not name_allowed(value):
+        raise ValueError("must be a name of the DNS, like chat.example")
     return value
 
 
@@ -152,6 +174,9 @@ class Options(UsageOptions):
         ["registry", None, None, "client endpoint of the registry, like tcp:HOST:4646: the witness that prevents split "
          "brain [default: none, each node goes on alone]"],
         ["registry-listen", None, REGISTRY_LISTEN, "(registry) server endpoint where it serves"],
+        ["dns", None, None, "(registry) HOST:PORT where it answers the DNS, UDP and TCP: A, AAAA and SRV of what is "
+         "registered [default: not at all]", _interface],
+        ["dns-zone", None, "chat.example", "(registry) the zone that it answers for", _zone],
         ["service", None, "chat", "the name of this deployment, the same on each of its nodes", _name],
         ["heartbeat", None, 0.15, "seconds between beats to the other node and the registry", _some_seconds],
         ["suspect", None, 0.6, "seconds of silence after which the other node is given up", _some_seconds],
@@ -239,6 +264,8 @@ class Options(UsageOptions):
                     raise UsageError(
                         f"--{name} is for a primary or a secondary; where a registry serves is in --registry-listen"
                     )
+        elif self["dns"] is not None:
+            raise UsageError("--dns is for a registry, which knows what to answer")
         elif self["peer"] is None:
             if self["role"] == "secondary":
                 raise UsageError("--role=secondary needs --peer: where the primary's peer link is, like tcp:HOST:4545")
@@ -254,7 +281,14 @@ class Options(UsageOptions):
             heartbeat_s=self["heartbeat"],
             suspect_s=self["suspect"],
             lease_s=self["lease"],
+            dns=self._dns_settings(),
         )
+
+    def _dns_settings(self) -> DNSSettings | None:
+        if self["dns"] is None:
+            return None
+        host, port = self["dns"]
+        return DNSSettings(host, port, _reached_by(host), self["dns-zone"], self["service"])
 
     def _peer_settings(self) -> PeerSettings | None:
         if self["peer"] is None:
@@ -325,10 +359,12 @@ def advertised_from(listen: str) -> str | None:
     port = named.get("port", bare[0] if bare else "")
     if not port.isdecimal() or int(port) == 0:
         return None
-    host = named.get("interface", "")
-    if host in ("", "0.0.0.0", "::"):
-        host = socket.gethostname()
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return address_of(_reached_by(named.get("interface", "")), int(port))
+
+
+def _reached_by(interface: str) -> str:
+    """Return what others reach an interface by: the name of this machine, where it is every interface."""
+    return socket.gethostname() if interface in ("", "0.0.0.0", "::") else interface
 
 
 class _Look(Options):

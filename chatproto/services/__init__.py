@@ -1,10 +1,12 @@
 """One module per role: builds the service tree from parts. Never imports the reactor."""
 
 from chatproto.pair.log import PairSettings
+from chatproto.services.dns import DNSSettings
 from chatproto.services.node import NodeService, NodeSettings, PeerSettings, Retention, build_node
 from chatproto.services.registry import RegistrySettings, build_registry
 
 __all__ = [
+    "DNSSettings",
     "NodeService",
     "NodeSettings",
     "PairSettings",

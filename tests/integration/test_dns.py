@@ -1,27 +1,32 @@
 """The registry's answers on real sockets: to twisted.names, and to `dig`, which others will use."""
 
+import re
 import shutil
 import socket
 import struct
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.endpoints import TCP4ClientEndpoint, clientFromString
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 from twisted.names import client, dns
 from twisted.names.error import DNSNameError, DNSQueryRefusedError
 
-from chatproto.registry.names import Registration
+from chatproto.registry import Registration, RegistryClient
 from chatproto.registry.zone import TTL_S
 from chatproto.services.dns import DNSService, DNSSettings
 from chatproto.tap import real_world
-from tests.integration.nodes import WAIT_S_MAX
+from tests.integration.nodes import TROUBLE, WAIT_S_MAX, Node, environment, wait_until
+from tests.integration.pairs import CHATPROTO, lasting_ports
 
 reactor: Any = installed
 HOST = "127.0.0.1"
@@ -190,3 +195,114 @@ async def test_a_base_client_finds_the_server_after_each_move(zone: Zone) -> Non
     finally:
         for port in ports.values():
             await maybeDeferred(port.stopListening)
+
+
+# The daemon
+
+
+def dns_port(registry: Node) -> int:
+    """Return where a registry answers the DNS, once it does."""
+    found = wait_until(
+        lambda: re.search(r"answering for chat\.example on [^\n]*:(\d+), UDP and TCP", registry.log()),
+        "the DNS answers",
+    )
+    return int(found[1])
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Node]:
+    (port,) = lasting_ports(1)
+    listen = f"--registry-listen=tcp:{port}:interface={HOST}"
+    made = Node(tmp_path / "registry", "--role=registry", listen, f"--dns={HOST}:0", listen=None)
+    made.start()
+    made.port = port
+    yield made
+    made.end()
+    assert not any(trouble in made.whole_log() for trouble in TROUBLE), made.whole_log()
+
+
+def clerk(registry: Node) -> RegistryClient:
+    """Return a client of the registry that runs."""
+    endpoint = TCP4ClientEndpoint(reactor, HOST, registry.port)
+    client = RegistryClient(endpoint, reactor)
+    client.startService()
+    return client
+
+
+async def short(port: int, *asked: str) -> list[str]:
+    """Return what `dig +short` prints, of a server at a port."""
+    command = ["dig", f"@{HOST}", "-p", str(port), "+short", *asked]
+    ran: Any = await deferToThread(subprocess.run, command, capture_output=True, text=True, timeout=WAIT_S_MAX)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return str(ran.stdout).splitlines()
+
+
+@needs_dig
+@pytest_twisted.ensureDeferred
+async def test_dig_shows_a_change_of_address_within_its_ttl(registry: Node) -> None:
+    port = dns_port(registry)
+    desk = clerk(registry)
+    try:
+        await desk.register(server("one", "127.0.0.1:4444", epoch=1), b"of one")
+        assert await short(port, "SRV", SRV) == ["0 100 4444 one.chat.example."]
+        assert await short(port, "chat.example") == ["127.0.0.1"]
+        await desk.register(server("two", "127.0.0.2:4445", epoch=2), b"of two")
+        began = time.monotonic()
+        assert await short(port, "chat.example") == ["127.0.0.2"]
+        assert time.monotonic() - began < TTL_S
+        assert sorted(await short(port, "SRV", SRV)) == [
+            "0 100 4445 two.chat.example.",
+            "10 100 4444 one.chat.example.",
+        ]
+        await desk.withdraw("chat", "two")
+        assert await short(port, "chat.example") == ["127.0.0.1"]
+        registry.kill()
+        registry.launch()
+        assert await short(dns_port(registry), "chat.example") == ["127.0.0.1"], "it is durable"
+    finally:
+        await desk.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_terminal_client_follows_a_server_that_moves(registry: Node, tmp_path: Path) -> None:
+    """Started by name alone, it finds the server, and after each move the next one."""
+    desk = clerk(registry)
+    nodes = [Node(tmp_path / name, f"--name={name}") for name in ("one", "two")]
+    arguments = ["chat", "--plain", "--name", "ada", "--dns", f"{HOST}:{dns_port(registry)}", "srv:chat.example"]
+    process: subprocess.Popen[str] | None = None
+    try:
+        nodes[0].start()
+        await desk.register(server("one", f"{HOST}:{nodes[0].port}", epoch=1), b"of one")
+        process = subprocess.Popen(
+            [sys.executable, "-c", CHATPROTO, *arguments],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None
+        lines = process.stdout
+        await deferToThread(_until, lines, "state online one ")
+        nodes[1].start()
+        await desk.withdraw("chat", "one")
+        await desk.register(server("two", f"{HOST}:{nodes[1].port}", epoch=2), b"of two")
+        nodes[0].kill()
+        await deferToThread(_until, lines, "state online two ")
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait(WAIT_S_MAX)
+        for node in nodes:
+            node.end()
+        await desk.stopService()
+
+
+def _until(lines: "IO[str]", beginning: str) -> None:
+    """Read lines up to one that begins so; the process is killed if it never comes."""
+    heard = []
+    for line in lines:
+        heard.append(line)
+        if line.startswith(beginning):
+            return
+    raise AssertionError(f"no {beginning!r} in {heard}")

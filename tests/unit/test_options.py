@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.chat.settings import ChatSettings
 from chatproto.options import Options, advertised_from, default_data_directory, parse_retention
 from chatproto.pair.log import PairSettings
+from chatproto.services.dns import DNSSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registry import RegistrySettings
 
@@ -301,6 +302,26 @@ class RegistryTests(SynchronousTestCase):
             "--role=registry", "--registry-listen=tcp:1", "--heartbeat=0.25", "--suspect=1", "--lease=2", "--data=/srv"
         )
         self.assertEqual(options.registry_settings(), RegistrySettings("/srv", ("tcp:1",), 0.25, 1.0, 2.0))
+
+    def test_its_answers_to_the_dns(self) -> None:
+        def dns(*arguments: str) -> DNSSettings | None:
+            return options_of("--role=registry", *arguments).registry_settings().dns
+
+        self.assertIsNone(dns())
+        self.assertEqual(dns("--dns=127.0.0.1:0"), DNSSettings("127.0.0.1", 0, "127.0.0.1", "chat.example", "chat"))
+        self.assertEqual(
+            dns("--dns=[::1]:53", "--dns-zone=Talk.example", "--service=talk"),
+            DNSSettings("::1", 53, "::1", "Talk.example", "talk"),
+        )
+        self.patch(socket, "gethostname", lambda: "third")
+        self.assertEqual(dns("--dns=0.0.0.0:53"), DNSSettings("0.0.0.0", 53, "third"))
+        for wrong in ("53", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:53", ":53", "a..b:53"):
+            error = self.assertRaises(UsageError, options_of, "--role=registry", f"--dns={wrong}")
+            self.assertIn(f"dns={wrong}: ", str(error))
+        error = self.assertRaises(UsageError, options_of, "--role=registry", "--dns-zone=a..b")
+        self.assertIn("dns-zone=a..b: ", str(error))
+        error = self.assertRaises(UsageError, options_of, "--dns=127.0.0.1:0")
+        self.assertIn("--dns", str(error))
 
     def test_it_is_called_registry(self) -> None:
         self.patch(os, "environ", {"XDG_STATE_HOME": "/state"})

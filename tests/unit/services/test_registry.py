@@ -23,6 +23,7 @@ from chatproto.registry.messages import (
     encode,
     encode_state,
 )
+from chatproto.services.dns import DNSSettings
 from chatproto.services.registry import STOP_S_MAX, RegistryService, RegistrySettings, build_registry
 from chatproto.world import World
 from tests.unit.registry.rig import End
@@ -119,6 +120,12 @@ class TreeTests(RegistryTestCase):
         names = [service.name for service in registry]
         self.assertEqual(names, ["witness", "registry-listener-1", "registry-listener-2"])
         self.assertIs(registry.getServiceNamed("registry-listener-2"), registry.listeners[1])
+
+    def test_answers_to_the_dns_are_given_from_what_is_registered(self) -> None:
+        registry = self.build(dns=DNSSettings("127.0.0.1", 0, "127.0.0.1"))
+        self.assertIs(registry.getServiceNamed("dns"), registry.dns)
+        # Not before what is registered was taken up from the disk.
+        self.assertEqual([service.name for service in registry], ["witness", "dns", "registry-listener-1"])
 
     def test_the_defaults(self) -> None:
         settings = RegistrySettings("/srv/registry")
