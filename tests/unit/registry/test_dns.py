@@ -138,8 +138,13 @@ class LengthTests(AnsweringTestCase):
         answer = self.ask(question(), STREAM_BYTES_MAX)
         self.assertEqual((answer.trunc, len(answer.answers), len(answer.additional)), (0, 20, 20))
 
+    def test_more_than_can_be_pointed_into(self) -> None:
+        """A pointer to a name has 14 bits: what would need more is cut, for it could only be wrong."""
+        self.registered = [Registration("chat", f"{n:063}", "chat", "10.0.0.1:1", "leader") for n in range(256)]
+        answer = self.ask(question(), STREAM_BYTES_MAX)
+        self.assertEqual((answer.trunc, answer.answers), (1, []))
+
     def test_as_many_as_a_registry_holds(self) -> None:
-        """Names that come again are pointed at, which no more than 16,383 bytes allow for."""
         self.registered = servers(256)
         answer = self.ask(question(), STREAM_BYTES_MAX)
         self.assertEqual(
