@@ -7,13 +7,15 @@ registry), `chatproto.services`, `chatproto.testing`.
 
 from chatproto.chat.settings import ChatSettings
 from chatproto.client import ChatClient, SRVEndpoint
-from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, StoreError
+from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, RegistryError, StoreError
+from chatproto.registry import Registration, RegistryClient
 from chatproto.services import (
     DNSSettings,
     NodeService,
     NodeSettings,
     PairSettings,
     PeerSettings,
+    RegisteringSettings,
     RegistrySettings,
     Retention,
     build_node,
@@ -35,6 +37,10 @@ __all__ = [
     "PairSettings",
     "PeerSettings",
     "Refused",
+    "RegisteringSettings",
+    "Registration",
+    "RegistryClient",
+    "RegistryError",
     "RegistrySettings",
     "Retention",
     "SRVEndpoint",

@@ -74,3 +74,7 @@ class RegistryUnanswered(RegistryError):
 
 class RegistryStopped(RegistryError):
     """The client of the registry was stopped, or not started, before the registry answered."""
+
+
+class CallRejected(RegistryError):
+    """Raised by whoever serves calls: it does not take this one; the caller hears `rejected`."""

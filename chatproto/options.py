@@ -14,15 +14,18 @@ from twisted.python.usage import UsageError
 from chatproto.chat.messages import HistoryWanted
 from chatproto.chat.settings import ChatSettings
 from chatproto.pair.log import PairSettings
+from chatproto.registry.names import TOKEN_BYTES_MAX
 from chatproto.registry.zone import name_allowed
 from chatproto.services.dns import DNSSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
+from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
 from chatproto.wire import address_of
 
 ROLES = ("primary", "secondary", "registry")
 PEER_LISTEN = "tcp:4545"
 REGISTRY_LISTEN = "tcp:4646"
+FOR_PAIRS = ("peer-listen", "peer-advertise", "prefer-primary", "allow-data-loss")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -105,6 +108,12 @@ def _zone(value: str) -> str:
     return value
 
 
+def _token(value: str) -> str:
+    if not 0 < len(value.encode()) <= TOKEN_BYTES_MAX:
+        raise ValueError(f"must be from 1 to {TOKEN_BYTES_MAX} bytes")
+    return value
+
+
 def _role(value: str) -> str:
     if value not in ROLES:
         raise ValueError(f"this release knows {', '.join(ROLES)}")
@@ -171,8 +180,12 @@ class Options(UsageOptions):
         ["peer", None, None, "client endpoint of the other node's peer link, like tcp:HOST:4545; each node names the "
          "other [default: none, this node is alone]"],
         ["peer-listen", None, None, "server endpoint of this node's peer link [default: tcp:4545, with --peer]"],
-        ["registry", None, None, "client endpoint of the registry, like tcp:HOST:4646: the witness that prevents split "
-         "brain [default: none, each node goes on alone]"],
+        ["peer-advertise", None, None, "HOST:PORT of this node's peer link, registered [default: from --peer-listen, "
+         "with the name of this machine]"],
+        ["registry", None, None, "client endpoint of the registry, like tcp:HOST:4646, where this node is registered: "
+         "the witness that prevents split brain in a pair [default: none, each node goes on alone]"],
+        ["registry-token", None, None, "what protects this node's name in the registry: whoever has it may register in "
+         "its place [default: a secret that the data directory keeps]", _token],
         ["registry-listen", None, REGISTRY_LISTEN, "(registry) server endpoint where it serves"],
         ["dns", None, None, "(registry) HOST:PORT where it answers the DNS, UDP and TCP: A, AAAA and SRV of what is "
          "registered [default: not at all]", _interface],
@@ -259,7 +272,7 @@ class Options(UsageOptions):
         if self["role"] == "registry" and self["suspect"] >= self["lease"]:
             raise UsageError("--suspect must be shorter than --lease; give the nodes the same --suspect")
         if self["role"] == "registry":
-            for name in ("peer", "peer-listen", "registry", "prefer-primary", "allow-data-loss"):
+            for name in (*FOR_PAIRS, "peer", "registry", "registry-token"):
                 if self[name]:
                     raise UsageError(
                         f"--{name} is for a primary or a secondary; where a registry serves is in --registry-listen"
@@ -269,9 +282,11 @@ class Options(UsageOptions):
         elif self["peer"] is None:
             if self["role"] == "secondary":
                 raise UsageError("--role=secondary needs --peer: where the primary's peer link is, like tcp:HOST:4545")
-            for name in ("peer-listen", "registry", "prefer-primary", "allow-data-loss"):
+            for name in FOR_PAIRS:
                 if self[name]:
                     raise UsageError(f"--{name} needs --peer: where the other node's peer link is")
+        if self["registry-token"] is not None and self["registry"] is None:
+            raise UsageError("--registry-token needs --registry: where the registry is")
 
     def registry_settings(self) -> RegistrySettings:
         """Return what these options say of a registry."""
@@ -308,12 +323,20 @@ class Options(UsageOptions):
             ),
         )
 
+    def _registering_settings(self) -> RegisteringSettings | None:
+        if self["registry"] is None:
+            return None
+        peer = ""
+        if self["peer"] is not None:
+            peer = self["peer-advertise"] or advertised_from(self["peer-listen"] or PEER_LISTEN) or ""
+        return RegisteringSettings(self["registry"], self["registry-token"] or "", self["service"], peer)
+
     def settings(self) -> NodeSettings:
         """Return what these options say of a node."""
         rate = self["rate-limit"]
         listen = tuple(self._listen or self._listen_configured)
         advertised = [self["advertise"]] if self["advertise"] else []
-        if self["peer"] is not None and not advertised:
+        if (self["peer"] or self["registry"]) is not None and not advertised:
             advertised = [address for address in map(advertised_from, listen) if address is not None][:1]
         return NodeSettings(
             data=self["data"],
@@ -321,6 +344,7 @@ class Options(UsageOptions):
             retain=self["retain"] or Retention(),
             peer=self._peer_settings(),
             control=os.path.join(self["data"], "control"),
+            registering=self._registering_settings(),
             chat=ChatSettings(
                 name=self["name"],
                 servers=advertised,

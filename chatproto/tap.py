@@ -3,6 +3,7 @@
 import os
 import random
 import resource
+import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +22,9 @@ FILES_BESIDE_CLIENTS = 64
 BACKLOG = 1024
 SWITCH_INTERVAL_S = 0.0005
 """How long the reactor may wait for a thread that reads the archive; Python's 5 ms is ten commits."""
+
+SECRET_FILE = "secret"
+SECRET_CHARS_MAX = 256
 
 ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
 """In these, Twisted's parsers of endpoints say what they do not understand."""
@@ -41,7 +45,29 @@ def real_world() -> World:
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
         fatal=_die,
         udp=reactor.listenUDP,  # type: ignore[attr-defined]
+        secret=secret_in,
     )
+
+
+def secret_in(directory: str) -> str:
+    """Return the secret that a data directory keeps; one is drawn where it has none.
+
+    Raises:
+        OSError: it can be neither read nor kept.
+    """
+    path = os.path.join(directory, SECRET_FILE)
+    try:
+        with open(path) as file:
+            secret = file.read(SECRET_CHARS_MAX).strip()
+    except FileNotFoundError:
+        secret = ""
+    if not secret:
+        secret = secrets.token_hex()
+        # Whole or not at all: a process may be killed anywhere. After a power cut there may be none, and another one.
+        with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secret)
+        os.replace(f"{path}.new", path)
+    return secret
 
 
 def with_backlog(description: str) -> str:
@@ -121,8 +147,8 @@ def _wrong_endpoint(settings: NodeSettings) -> str:
             ("--peer-listen", settings.peer.listen, world.server),
             ("--peer", settings.peer.dial, world.client),
         ]
-        if settings.peer.registry:
-            tried.append(("--registry", settings.peer.registry, world.client))
+    if settings.registering is not None:
+        tried.append(("--registry", settings.registering.registry, world.client))
     for option, description, make in tried:
         try:
             make(description)

@@ -31,6 +31,8 @@ class World:
         store: opens the store in a data directory; raises `StoreError`. Called with the path and
             the call to make, with a reason, when a write fails.
         fatal: ends the process at once, telling the operator the reason. May return in simulation.
+        secret: returns what a data directory keeps that nobody else knows, the same in every life; raises `OSError`.
+            The directory is there.
         udp: listens for datagrams: on a port, with a protocol, at an address of this machine. Raises
             `CannotListenError`, always so in simulation, which has none.
     """
@@ -42,4 +44,5 @@ class World:
     client: Callable[[str], IStreamClientEndpoint]
     store: Callable[[str, Callable[[str], None]], IStore]
     fatal: Callable[[str], None]
+    secret: Callable[[str], str]
     udp: Callable[[int, DatagramProtocol, str], IListeningPort] = _no_datagrams

@@ -110,6 +110,7 @@ class ChatServer:
         self._redundancy = ""
         self._told_redundancy = False
         self._moment: float | None = None
+        self._watchers: list[Callable[[], None]] = []
         self._performers: dict[type[Any], Callable[[Any, Seat | None], None]] = {
             effects.TellRooms: self._tell_rooms,
             effects.Tell: self._tell,
@@ -199,7 +200,15 @@ class ChatServer:
 
     def status(self, link: Door) -> None:
         """Tell a client that has no session how this node is."""
-        link.send(encode(self._answers.status([])))
+        link.send(self.status_line())
+
+    def status_line(self) -> bytes:
+        """Return how this node is, as the line that a client without a session is told."""
+        return encode(self._answers.status([]))
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have something called, from the start on, whenever role, epoch or redundancy may be another."""
+        self._watchers.append(changed)
 
     def received(self, seat: Seat, requests: list[Request]) -> None:
         """Take a client's requests, in order."""
@@ -304,6 +313,8 @@ class ChatServer:
             self._partings.send_away([*self.seats.values(), *self._arrivals.arriving])
         self._serving = self.log.serving
         self._neighbour.changed()
+        for changed in self._watchers:
+            changed()
 
     def _tell_redundancy(self) -> None:
         state = self._redundancy

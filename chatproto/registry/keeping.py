@@ -17,7 +17,10 @@ RENEWALS_PER_LEASE = 3
 """So two of them may be lost."""
 
 Serve = Callable[[bytes], "Deferred[bytes] | bytes"]
-"""Takes a call's payload, and gives the answer, now or later; a failure is told to the caller as `rejected`."""
+"""Takes a call's payload, and gives the answer, now or later.
+
+A failure is told to the caller as `rejected`; it is logged as one unless it is `CallRejected`.
+"""
 
 log = Logger()
 

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatproto.errors import RegistryRefused, RegistryStopped
+from chatproto.errors import CallRejected, RegistryRefused, RegistryStopped
 from chatproto.link import Turn
 from chatproto.pair.configuration import name_allowed
 from chatproto.registry.asking import Asking, Heard
@@ -294,7 +294,12 @@ def _checked(payload: bytes) -> bytes:
 
 
 def _not_served(failure: Failure, asked: Asked) -> None:
-    log.failure("a call to {service}/{name} has failed", failure, service=asked.service, name=asked.name)
+    if failure.check(CallRejected):
+        # Anybody may call: that is no failure of this program.
+        why = failure.getErrorMessage()
+        log.info("a call to {service}/{name} is rejected: {why}", service=asked.service, name=asked.name, why=why)
+    else:
+        log.failure("a call to {service}/{name} has failed", failure, service=asked.service, name=asked.name)
 
 
 def _tell(heard: Callable[[Any], object], what: Any) -> None:

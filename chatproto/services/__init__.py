@@ -3,6 +3,7 @@
 from chatproto.pair.log import PairSettings
 from chatproto.services.dns import DNSSettings
 from chatproto.services.node import NodeService, NodeSettings, PeerSettings, Retention, build_node
+from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings, build_registry
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "NodeSettings",
     "PairSettings",
     "PeerSettings",
+    "RegisteringSettings",
     "RegistrySettings",
     "Retention",
     "build_node",

@@ -21,6 +21,7 @@ from chatproto.pair.log import PairLog, PairSettings
 from chatproto.registry import RegistryWitness
 from chatproto.services.control import ControlService
 from chatproto.services.listener import Listener
+from chatproto.services.registering import RegisteringService, RegisteringSettings
 from chatproto.world import World
 
 RETENTION_INTERVAL_S = 60.0
@@ -72,6 +73,7 @@ class NodeSettings:
         retain: what is kept of the archives.
         peer: its place in a pair; None for a node alone.
         control: path of the socket for operators' commands; empty for none.
+        registering: how it is registered; None for a node that nobody finds by name.
     """
 
     data: str
@@ -80,6 +82,7 @@ class NodeSettings:
     retain: Retention = Retention()
     peer: PeerSettings | None = None
     control: str = ""
+    registering: RegisteringSettings | None = None
 
 
 class ChatService(Service):
@@ -208,6 +211,10 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     for number, listener in enumerate(listeners, 1):
         listener.setName(f"client-listener-{number}")
         listener.setServiceParent(node)
+    if settings.registering is not None:
+        registering = RegisteringService(world, settings.registering, settings.data, server, turn)
+        registering.setName("registering")
+        registering.setServiceParent(node)
     return node
 
 

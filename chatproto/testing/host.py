@@ -101,6 +101,7 @@ class SimHost:
             client=lambda description: clientFromString(life, description),
             store=store or (lambda directory, failed: self.disk.open(directory, failed, life)),
             fatal=fatal or end,
+            secret=lambda directory: f"what only {self.name} has in {directory}",
         )
 
     # Faults

@@ -11,6 +11,7 @@ from chatproto.options import Options, advertised_from, default_data_directory, 
 from chatproto.pair.log import PairSettings
 from chatproto.services.dns import DNSSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
+from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
 
 
@@ -191,6 +192,7 @@ class OptionTests(SynchronousTestCase):
         self.assertIn("--listen=", text)
 
 
+REGISTRY = "--registry=tcp:north:4646"
 PEER = "--peer=tcp:west:4545"
 
 
@@ -243,12 +245,36 @@ class PairTests(SynchronousTestCase):
     def test_what_is_for_a_pair_needs_a_peer(self) -> None:
         for argument in (
             "--role=secondary",
-            "--registry=tcp:north:4646",
             "--peer-listen=tcp:4545",
+            "--peer-advertise=east:4545",
             "--prefer-primary",
             "--allow-data-loss",
         ):
             self.check_refused(argument, names="--peer")
+
+    def test_a_registered_node(self) -> None:
+        here = socket.gethostname()
+        self.assertIsNone(parsed(PEER).registering)
+        alone = parsed(REGISTRY)
+        self.assertEqual(alone.registering, RegisteringSettings("tcp:north:4646"))
+        self.assertEqual((alone.peer, alone.chat.servers), (None, [f"{here}:4444"]))
+        self.assertEqual(
+            parsed(REGISTRY, PEER, "--registry-token=ours", "--service=tea").registering,
+            RegisteringSettings("tcp:north:4646", "ours", "tea", f"{here}:4545"),
+        )
+        for arguments, peer in (
+            (("--peer-listen=tcp:5:interface=10.0.0.1",), "10.0.0.1:5"),
+            (("--peer-listen=tcp:5", "--peer-advertise=east:6"), "east:6"),
+            (("--peer-listen=unix:/run/peer",), ""),
+        ):
+            registering = parsed(REGISTRY, PEER, *arguments).registering
+            assert registering is not None
+            self.assertEqual(registering.peer, peer)
+
+    def test_tokens_are_neither_empty_nor_long(self) -> None:
+        for token in ("", "x" * 257):
+            self.check_refused(REGISTRY, f"--registry-token={token}", names="registry-token")
+        self.check_refused("--registry-token=ours", names="--registry-token needs --registry")
 
     def test_spans_are_in_order(self) -> None:
         for arguments in (("--heartbeat=0.6",), ("--suspect=0.15",), ("--heartbeat=3", "--suspect=2", "--lease=1")):
@@ -328,7 +354,14 @@ class RegistryTests(SynchronousTestCase):
         self.assertEqual(options_of("--role=registry").registry_settings().data, "/state/chatproto/registry")
 
     def test_it_has_no_peer(self) -> None:
-        for argument in (PEER, "--peer-listen=tcp:4545", "--registry=tcp:north:4646", "--prefer-primary"):
+        for argument in (
+            PEER,
+            "--peer-listen=tcp:4545",
+            "--peer-advertise=east:4545",
+            "--registry=tcp:north:4646",
+            "--registry-token=ours",
+            "--prefer-primary",
+        ):
             error = self.assertRaises(UsageError, options_of, "--role=registry", argument)
             self.assertIn(argument.partition("=")[0], str(error))
 
@@ -497,7 +530,7 @@ class ConfigTests(SynchronousTestCase):
 
     def test_mistakes_of_pairs_are_named(self) -> None:
         self.check_refused('role = "secondary"', "--peer")
-        self.check_refused('registry = "tcp:north:3"', "--registry")
+        self.check_refused('registry-token = "ours"', "--registry")
         self.check_refused("prefer-primary = true", "--prefer-primary")
         self.check_refused('peer = "tcp:east:1"\nheartbeat = 5', "--heartbeat")
         self.check_refused('role = "monarch"', "role")

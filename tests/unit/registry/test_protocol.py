@@ -50,8 +50,10 @@ class RegistryLinkTestCase(SynchronousTestCase):
 
     def begin(self, **held: Configuration) -> None:
         self.witness = Witness(LEASE, held, self.clock.seconds())
-        self.desk = Desk(Names(), HEARTBEAT, SUSPECT)
-        self.factory.serve(self.witness, self.desk, Shelf(encode_state(held), []), self.disk.keep)
+        self.names = Names()
+        self.desk = Desk(self.names, HEARTBEAT, SUSPECT)
+        self.shelf = Shelf(encode_state(held), [])
+        self.factory.serve(self.witness, self.desk, self.shelf, self.disk.keep)
 
     def connect(self) -> End:
         link = self.factory.buildProtocol(None)

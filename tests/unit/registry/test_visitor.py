@@ -7,7 +7,7 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.errors import RegistryRefused, RegistryStopped, RegistryUnanswered
+from chatproto.errors import CallRejected, RegistryRefused, RegistryStopped, RegistryUnanswered
 from chatproto.registry.asking import PATIENCE_S, REQUESTS_MAX, RETRY_S_MAX, STOP_S_MAX
 from chatproto.registry.keeping import RENEWALS_PER_LEASE
 from chatproto.registry.messages import Beat, Hello, Message, Refused, encode
@@ -556,6 +556,15 @@ class ServeTests(RegistryClientTestCase):
             self.say(end, Asked(77, "chat", "east", b""))
             self.assertEqual(self.sent(end), [Reject(77)])
             self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_one_that_is_not_taken_is_rejected_and_no_failure(self) -> None:
+        def reject(payload: bytes) -> bytes:
+            raise CallRejected("not this one")
+
+        end = self.serve(reject)
+        self.say(end, Asked(77, "chat", "east", b""))
+        self.assertEqual(self.sent(end), [Reject(77)])
+        self.assertEqual((self.events.count("is rejected: not this one"), self.events.at(LogLevel.warn)), (1, 0))
 
     def test_an_answer_that_is_too_large_is_a_failure(self) -> None:
         end = self.serve(lambda payload: bytes(PAYLOAD_BYTES_MAX + 1))

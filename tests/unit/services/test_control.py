@@ -74,6 +74,7 @@ class ControlTestCase(SynchronousTestCase):
             client=lambda description: None,  # type: ignore[arg-type,return-value]
             store=lambda directory, failed: None,  # type: ignore[arg-type,return-value]
             fatal=self.fail,
+            secret=str,
         )
         server: Any = SimpleNamespace(seats={"one": 1, "two": 2})
         control = ControlService(world, self.path, server, pair)  # type: ignore[arg-type]

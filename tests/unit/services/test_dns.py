@@ -46,6 +46,7 @@ class DNSServiceTests(SynchronousTestCase):
             client=lambda description: None,  # type: ignore[arg-type,return-value]
             store=lambda directory, failed: None,  # type: ignore[arg-type,return-value]
             fatal=self.fatal.append,
+            secret=lambda directory: "",
             udp=listen,
         )
         return DNSService(world, DNSSettings(host, port, host), list)
@@ -79,7 +80,7 @@ class DNSServiceTests(SynchronousTestCase):
         self.assertEqual(len(self.fatal), 1)
 
     def test_a_world_without_datagrams(self) -> None:
-        world = World(Clock(), lambda: 0.0, random.Random(1), None, None, None, self.fatal.append)  # type: ignore[arg-type]
+        world = World(Clock(), lambda: 0.0, random.Random(1), None, None, None, self.fatal.append, str)  # type: ignore[arg-type]
         DNSService(world, DNSSettings("127.0.0.1", 53, "127.0.0.1"), list).startService()
         self.assertIn("no datagrams", self.fatal[0])
 

@@ -59,6 +59,7 @@ class NodeTestCase(SynchronousTestCase):
             client=lambda description: None,  # type: ignore[arg-type,return-value]
             store=self.open_store,
             fatal=self.fatal.append,
+            secret=str,
         )
         return build_node(world, NodeSettings(**settings))
 

@@ -84,6 +84,7 @@ class RegistryTestCase(SynchronousTestCase):
             client=lambda description: None,  # type: ignore[arg-type,return-value]
             store=self.open_store,
             fatal=self.fatal.append,
+            secret=str,
         )
         return build_registry(world, RegistrySettings(**settings))
 
