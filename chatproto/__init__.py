@@ -11,6 +11,7 @@ from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services import (
     DNSSettings,
+    MonitorSettings,
     NodeService,
     NodeSettings,
     PairSettings,
@@ -18,6 +19,7 @@ from chatproto.services import (
     RegisteringSettings,
     RegistrySettings,
     Retention,
+    build_monitor,
     build_node,
     build_registry,
 )
@@ -32,6 +34,7 @@ __all__ = [
     "ClientError",
     "ClientStopped",
     "DNSSettings",
+    "MonitorSettings",
     "NodeService",
     "NodeSettings",
     "PairSettings",
@@ -46,6 +49,7 @@ __all__ = [
     "SRVEndpoint",
     "StoreError",
     "World",
+    "build_monitor",
     "build_node",
     "build_registry",
 ]

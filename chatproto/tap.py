@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import Options
-from chatproto.services import NodeSettings, RegistrySettings, build_node, build_registry
+from chatproto.services import NodeSettings, RegistrySettings, build_monitor, build_node, build_registry
 from chatproto.world import World
 
 FILES_BESIDE_CLIENTS = 64
@@ -127,10 +127,11 @@ def makeService(options: Options) -> IService:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     if options["role"] == "registry":
         return _make_registry(options.registry_settings())
+    monitor = options.monitor_settings() if options["role"] == "monitor" else None
     settings = options.settings()
     _raise_open_files(settings.chat.capacity)
     try:
-        return build_node(real_world(), settings)
+        return build_node(real_world(), settings) if monitor is None else build_monitor(real_world(), monitor)
     except ENDPOINT_ERRORS as error:
         _die(f"cannot use {_wrong_endpoint(settings)}: {error}")
         raise  # Never reached: the reactor does not run yet.

@@ -76,11 +76,16 @@ class MonitorService(Service):
 
     def stopService(self) -> "Deferred[Any]":
         """Ask no more; a stand-in that serves finishes what it is doing, which is waited for."""
+        if not self.running:
+            return self._ended()
         super().stopService()
         self._set_timer(None)
         self._give_up(None)
         # An activation or an end that is under way comes first.
         self._under_way.addCallback(lambda _: self._end() if self.watch.state is State.STANDING_IN else None)
+        return self._ended()
+
+    def _ended(self) -> "Deferred[Any]":
         ended: Deferred[Any] = Deferred()
         self._under_way.addBoth(lambda _: ended.callback(None))
         return ended
@@ -134,7 +139,6 @@ class MonitorService(Service):
     def _activated(self, _: object) -> None:
         # Not waited for: the registry may be away, and whoever knows the stand-in can come already.
         taking = maybeDeferred(self._place.take)
-        taking.addCallback(lambda _: log.info("the stand-in is registered in place of {what}", what=self._what))
         taking.addErrback(lambda failure: log.failure("registering the stand-in failed", failure))
         self._do(self.watch.activated())
 

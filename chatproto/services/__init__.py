@@ -2,12 +2,14 @@
 
 from chatproto.pair.log import PairSettings
 from chatproto.services.dns import DNSSettings
+from chatproto.services.monitor import MonitorSettings, build_monitor
 from chatproto.services.node import NodeService, NodeSettings, PeerSettings, Retention, build_node
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings, build_registry
 
 __all__ = [
     "DNSSettings",
+    "MonitorSettings",
     "NodeService",
     "NodeSettings",
     "PairSettings",
@@ -15,6 +17,7 @@ __all__ = [
     "RegisteringSettings",
     "RegistrySettings",
     "Retention",
+    "build_monitor",
     "build_node",
     "build_registry",
 ]

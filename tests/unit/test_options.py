@@ -10,6 +10,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.options import Options, advertised_from, default_data_directory, parse_retention
 from chatproto.pair.log import PairSettings
 from chatproto.services.dns import DNSSettings
+from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
@@ -83,6 +84,7 @@ class OptionTests(SynchronousTestCase):
             "--handshakes-max=1007",
             "--rooms-per-owner-max=0",
             "--rooms-per-session-max=1009",
+            "--announcement=Be kind.",
             "--listen=tcp:1",
             "--listen=tcp:2:interface=127.0.0.1",
         )
@@ -107,6 +109,7 @@ class OptionTests(SynchronousTestCase):
             handshakes_max=1007,
             rooms_per_owner_max=0,
             rooms_per_session_max=1009,
+            announcement="Be kind.",
         )
         self.assertEqual(
             settings,
@@ -364,6 +367,46 @@ class RegistryTests(SynchronousTestCase):
         ):
             error = self.assertRaises(UsageError, options_of, "--role=registry", argument)
             self.assertIn(argument.partition("=")[0], str(error))
+
+
+class MonitorTests(SynchronousTestCase):
+    def monitor(self, *arguments: str) -> MonitorSettings:
+        given = ("--role=monitor", "--registry=tcp:third:4646", "--watch=chat", *arguments)
+        return options_of(*given).monitor_settings()
+
+    def test_the_defaults(self) -> None:
+        settings = self.monitor("--data=/srv/monitor", "--listen=tcp:4444:interface=10.0.0.1")
+        chat = ChatSettings(
+            name="monitor",
+            servers=["10.0.0.1:4444"],
+            announcement="monitor stands in for chat until that is back",
+        )
+        node = NodeSettings(
+            "/srv/monitor", ("tcp:4444:interface=10.0.0.1",), chat, control="/srv/monitor/control", registering=None
+        )
+        self.assertEqual(settings, MonitorSettings("tcp:third:4646", "chat", node))
+
+    def test_everything(self) -> None:
+        settings = self.monitor(
+            *("--watch=news/east", "--standby-for=help", "--ask-every=0.5", "--dead-after=2", "--same-host"),
+            *("--registry-token=x", "--announcement=Patience.", "--name=spare"),
+        )
+        self.assertEqual((settings.watch, settings.master, settings.standby_for), ("news", "east", "help"))
+        self.assertEqual((settings.ask_every_s, settings.dead_after_s, settings.same_host), (0.5, 2.0, True))
+        self.assertEqual((settings.token, settings.node.chat.name), ("x", "spare"))
+        self.assertEqual(settings.node.chat.announcement, "Patience.")
+
+    def test_what_it_needs_and_what_it_is_not(self) -> None:
+        for arguments, names in (
+            (("--watch=chat",), "--registry"),
+            (("--registry=tcp:third:4646",), "--watch"),
+            (("--registry=tcp:third:4646", "--watch=chat", "--peer=tcp:east:1"), "--peer"),
+            (("--registry=tcp:third:4646", "--watch=a/b/c"), "watch=a/b/c"),
+            (("--registry=tcp:third:4646", "--watch=/b"), "watch=/b"),
+            (("--registry=tcp:third:4646", "--watch=b/"), "watch=b/"),
+        ):
+            error = self.assertRaises(UsageError, options_of, "--role=monitor", *arguments)
+            self.assertIn(names, str(error))
 
 
 class RetentionTests(SynchronousTestCase):
