@@ -2,17 +2,22 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor as installed
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
 from chatproto.errors import RegistryError
 from chatproto.registry import Registration, RegistryClient
-from tests.integration.nodes import WAIT_S_MAX, Node
+from tests.integration.nodes import PROJECT, WAIT_S_MAX, Node, environment
 from tests.integration.pairs import HOST, lasting_ports, moment
 
 reactor: Any = installed
@@ -162,3 +167,81 @@ async def test_not_on_the_masters_own_machine(make_node: Callable[..., Node]) ->
         assert "is on this machine" in scene.monitor.log() and "--same-host" in scene.monitor.log()
     finally:
         await scene.clerk.stopService()
+
+
+class Desk:
+    """The example of a service of another kind, as the master or as its stand-in."""
+
+    def __init__(self, tmp_path: Path, *arguments: object) -> None:
+        self.log = tmp_path / f"desk{arguments[1]}.log"
+        self._command = [sys.executable, str(PROJECT / "examples" / "stand_in.py"), *map(str, arguments)]
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(self._command, env=environment(), stdout=output, stderr=output)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(WAIT_S_MAX)
+
+    def states(self) -> list[str]:
+        return self.log.read_text().split()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_that_is_under_way_is_finished_before_the_stand_in_stands_down(
+    make_node: Callable[..., Node], tmp_path: Path
+) -> None:
+    """Seed 002, with a service of another kind: the monitor and the slave are one process, the customer is slow."""
+    registry, master_port, slave_port = lasting_ports(3)
+    make_node(
+        "--role=registry", f"--registry-listen=tcp:{registry}:interface={HOST}", name="registry", listen=None
+    ).start()
+    clerk = RegistryClient(TCP4ClientEndpoint(reactor, HOST, registry), reactor)
+    clerk.startService()
+    desks = [Desk(tmp_path, registry, master_port), Desk(tmp_path, registry, slave_port, master_port)]
+    master, slave = desks
+
+    async def until(what: Callable[[], bool]) -> None:
+        end = time.monotonic() + WAIT_S_MAX
+        while not what():
+            assert time.monotonic() < end, slave.states()
+            await moment(0.02)
+
+    async def found() -> str:
+        try:
+            return (await clerk.resolve("contracts")).address
+        except RegistryError:
+            return ""
+
+    async def until_found(port: int) -> float:
+        began = time.monotonic()
+        while await found() != f"{HOST}:{port}":
+            assert time.monotonic() - began < WAIT_S_MAX, slave.states()
+            await moment(0.02)
+        return time.monotonic() - began
+
+    try:
+        await until_found(master_port)
+        await until(lambda: slave.states() == ["WATCHING"])
+        master.kill()
+        assert await until_found(slave_port) <= EVERY_S + DEAD_S + SLACK_S
+        with socket.create_connection((HOST, slave_port), WAIT_S_MAX) as customer:
+            customer.sendall(b"open\r\n")
+            assert customer.recv(100) == b"opened\r\n"
+            master.start()
+            await until_found(master_port)
+            await until(lambda: slave.states()[-1] == "STANDING_DOWN")
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((HOST, slave_port), WAIT_S_MAX)
+            await moment(2 * EVERY_S)
+            assert slave.states()[-1] == "STANDING_DOWN", "it waits for its customer"
+            customer.sendall(b"sign\r\n")
+            assert customer.recv(100) == b"signed\r\n"
+        await until(lambda: slave.states()[-1] == "WATCHING")
+        assert slave.states() == ["WATCHING", "ACTIVATING", "STANDING_IN", "STANDING_DOWN", "WATCHING"]
+    finally:
+        for desk in desks:
+            desk.kill()
+        await clerk.stopService()

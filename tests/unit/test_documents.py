@@ -6,6 +6,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests.unit
+from chatproto.monitor import watch
 from chatproto.pair.states import picture
 from chatproto.registry.rules import describe
 
@@ -37,3 +38,9 @@ class FailureModelTests(SynchronousTestCase):
                 self.assertIn(f"def {name}(", written, row)
             for file in files:
                 self.assertTrue((ROOT / file).exists(), row)
+
+
+class MonitorTests(SynchronousTestCase):
+    def test_the_table_is_printed_from_the_code(self) -> None:
+        text = (ROOT / "docs" / "monitor.md").read_text(encoding="utf-8")
+        self.assertIn(f"```text\n{watch.describe().rstrip()}\n```", text)
