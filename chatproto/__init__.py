@@ -6,7 +6,7 @@ registry), `chatproto.services`, `chatproto.testing`.
 """
 
 from chatproto.chat.settings import ChatSettings
-from chatproto.client import ChatClient, SRVEndpoint
+from chatproto.client import ChatClient, RegistryEndpoint, SRVEndpoint
 from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, RegistryError, StoreError
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services import (
@@ -43,6 +43,7 @@ __all__ = [
     "RegisteringSettings",
     "Registration",
     "RegistryClient",
+    "RegistryEndpoint",
     "RegistryError",
     "RegistrySettings",
     "Retention",

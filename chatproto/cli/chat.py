@@ -22,9 +22,9 @@ from twisted.logger import (
 
 from chatproto.chat.messages import HistoryWanted
 from chatproto.cli.plain import PlainChat
-from chatproto.cli.servers import DEFAULT_SERVER, endpoint
+from chatproto.cli.servers import DEFAULT_SERVER, endpoint, registry_endpoint
 from chatproto.cli.streams import LineInput, LineOutput
-from chatproto.client import ChatClient
+from chatproto.client import ChatClient, RegistryEndpoint
 
 LEAVE_S_MAX = 10
 """How long leaving may take when the terminal has gone."""
@@ -37,7 +37,7 @@ class ChatOptions:
     """What was asked for on the command line.
 
     Attributes:
-        servers: where to connect, as typed.
+        servers: where to connect, as typed; may be empty where there is a registry.
         name: the identity wanted.
         rooms: rooms to enter.
         history: what to receive of a room's archive on entering.
@@ -46,6 +46,8 @@ class ChatOptions:
         plain: lines even on a terminal.
         connect_timeout_s: how long to wait for a server, in lines.
         dns: address and port of the DNS server that knows where `srv:` is; None for the system's.
+        registry: which registry to find servers by, as typed; None for none.
+        service: the name of the deployment to find.
     """
 
     servers: tuple[str, ...] = (DEFAULT_SERVER,)
@@ -57,6 +59,14 @@ class ChatOptions:
     plain: bool = False
     connect_timeout_s: float = 10.0
     dns: tuple[str, int] | None = None
+    registry: str | None = None
+    service: str = "chat"
+
+    @property
+    def place(self) -> str:
+        """Where that is, in words."""
+        found = () if self.registry is None else (f"{self.service} at {self.registry}",)
+        return " or ".join((*self.servers, *found))
 
 
 def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
@@ -69,9 +79,13 @@ def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
     def connector(server: str) -> IStreamClientEndpoint:
         return endpoint(reactor, server, tls=options.tls, ca=options.ca, dns=options.dns)
 
+    endpoints = [connector(server) for server in options.servers]
+    if options.registry is not None:
+        registry = registry_endpoint(reactor, options.registry)
+        endpoints.append(RegistryEndpoint(registry, reactor, connector, service=options.service))
     return ChatClient(
         reactor,
-        [connector(server) for server in options.servers],
+        endpoints,
         identity=options.name,
         history=options.history,
         rooms=options.rooms,
@@ -164,7 +178,7 @@ def _on_the_terminal(options: ChatOptions) -> str:
 
     reactor: Any = installed
     client = make_client(reactor, options)
-    app = ChatApp(client, " or ".join(options.servers))
+    app = ChatApp(client, options.place)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, app.leave)
 

@@ -97,7 +97,8 @@ def _add_chat(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         nargs="*",
         metavar="SERVER",
         help="HOST, HOST:PORT, srv:DOMAIN (asks the DNS for _chat._tcp.DOMAIN) or a Twisted client endpoint; several "
-        "are tried in turn, and again whenever the connection breaks (default: 127.0.0.1:4444; default port: 4444)",
+        "are tried in turn, and again whenever the connection breaks (default: those of --registry, or 127.0.0.1:4444; "
+        "default port: 4444)",
     )
     chat.add_argument(
         "--name", type=_identity, help="your name: 3 to 16 letters and digits (default: guest and a number)"
@@ -119,6 +120,7 @@ def _add_chat(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="what to receive of a room's archive on entering it: all, none or the last N messages "
         "(default: %(default)s)",
     )
+    _add_registry(chat)
     _add_tls(chat)
     chat.add_argument(
         "--dns",
@@ -144,7 +146,7 @@ def _chat(given: argparse.Namespace) -> str:
     _check_tls(given)
     return chat(
         ChatOptions(
-            servers=tuple(given.servers) or (DEFAULT_SERVER,),
+            servers=_servers(given),
             name=given.name,
             rooms=tuple(dict.fromkeys(given.rooms)),
             history=given.history,
@@ -153,6 +155,8 @@ def _chat(given: argparse.Namespace) -> str:
             plain=given.plain,
             connect_timeout_s=given.connect_timeout,
             dns=given.dns,
+            registry=given.registry,
+            service=given.service,
         )
     )
 
@@ -194,7 +198,8 @@ def _add_status(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         "servers",
         nargs="*",
         metavar="SERVER",
-        help="HOST, HOST:PORT or a Twisted client endpoint; name both of a pair (default: 127.0.0.1:4444)",
+        help="HOST, HOST:PORT or a Twisted client endpoint; name both of a pair (default: those of --registry, "
+        "or 127.0.0.1:4444)",
     )
     status.add_argument(
         "--check",
@@ -202,6 +207,7 @@ def _add_status(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         help="exit status 1 unless a server can be lost now (default: only if none answers)",
     )
     status.add_argument("--json", action="store_true", help="as one JSON object (default: as a table)")
+    _add_registry(status)
     _add_tls(status)
     status.add_argument(
         "--timeout",
@@ -217,8 +223,15 @@ def _status(given: argparse.Namespace) -> str:
     from chatproto.cli.status import status
 
     _check_tls(given)
-    servers = tuple(given.servers) or (DEFAULT_SERVER,)
-    said, can_lose_one = status(servers, timeout_s=given.timeout, tls=given.tls, ca=given.ca, json_wanted=given.json)
+    said, can_lose_one = status(
+        _servers(given),
+        timeout_s=given.timeout,
+        tls=given.tls,
+        ca=given.ca,
+        json_wanted=given.json,
+        registry=given.registry,
+        service=given.service,
+    )
     print(said)
     return "" if can_lose_one or not given.check else "no server can be lost now"
 
@@ -277,7 +290,24 @@ def _demo(given: argparse.Namespace) -> str:
     return ""
 
 
-# TLS
+# TLS, and the registry
+
+
+def _add_registry(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--registry",
+        metavar="REGISTRY",
+        help="HOST, HOST:PORT or a Twisted client endpoint of a registry that knows the servers (default: none; "
+        "default port: 4646)",
+    )
+    parser.add_argument(
+        "--service", default="chat", metavar="NAME", help="the deployment to look for there (default: %(default)s)"
+    )
+
+
+def _servers(given: argparse.Namespace) -> tuple[str, ...]:
+    """Return the servers to connect to; where a registry knows them, none need be named."""
+    return tuple(given.servers) or (() if given.registry is not None else (DEFAULT_SERVER,))
 
 
 def _add_tls(parser: argparse.ArgumentParser) -> None:

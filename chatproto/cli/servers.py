@@ -11,6 +11,7 @@ from chatproto.errors import ChatprotoError
 from chatproto.registry.zone import name_allowed
 
 DEFAULT_PORT = 4444
+REGISTRY_PORT = 4646
 DEFAULT_SERVER = f"127.0.0.1:{DEFAULT_PORT}"
 SRV = "srv:"
 
@@ -19,7 +20,7 @@ class Misuse(ChatprotoError):
     """What was typed on the command line cannot be meant."""
 
 
-def host_and_port(server: str) -> tuple[str, int] | None:
+def host_and_port(server: str, default_port: int = DEFAULT_PORT) -> tuple[str, int] | None:
     """Return what `HOST`, `HOST:PORT`, `[ADDRESS]` or `[ADDRESS]:PORT` says; None for an endpoint description.
 
     Raises:
@@ -41,7 +42,7 @@ def host_and_port(server: str) -> tuple[str, int] | None:
         return None
     if port and not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
         raise Misuse(f"{server!r} has no port from 1 to 65535")
-    return host, int(port or DEFAULT_PORT)
+    return host, int(port or default_port)
 
 
 def endpoint(
@@ -51,6 +52,7 @@ def endpoint(
     tls: bool = False,
     ca: str | None = None,
     dns: tuple[str, int] | None = None,
+    default_port: int = DEFAULT_PORT,
 ) -> IStreamClientEndpoint:
     """Return the endpoint that a server is reached by.
 
@@ -60,13 +62,14 @@ def endpoint(
         tls: whether a host and a port mean TLS.
         ca: a PEM file of the authorities to trust instead of the system's.
         dns: address and port of the DNS server that knows the domain; the system's where it is not given.
+        default_port: where a host alone is reached.
 
     Raises:
         Misuse: there is none like that.
     """
     if server.startswith(SRV):
         return _found(reactor, server.removeprefix(SRV), tls, ca, dns)
-    address = host_and_port(server)
+    address = host_and_port(server, default_port)
     if address is None:
         try:
             described: IStreamClientEndpoint = clientFromString(reactor, server)
@@ -91,6 +94,15 @@ def _found(reactor: Any, domain: str, tls: bool, ca: str | None, dns: tuple[str,
     return SRVEndpoint(
         reactor, domain, dns=dns, connector=lambda address: wrapClientTLS(options, endpoint(reactor, address))
     )
+
+
+def registry_endpoint(reactor: Any, registry: str) -> IStreamClientEndpoint:
+    """Return the endpoint that a registry is reached by; its links are not encrypted.
+
+    Raises:
+        Misuse: there is none like that.
+    """
+    return endpoint(reactor, registry, default_port=REGISTRY_PORT)
 
 
 def _tls(host: str, ca: str | None) -> Any:

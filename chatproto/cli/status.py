@@ -1,16 +1,21 @@
 """`chatproto status`: how each server stands, and whether one of them can be lost now."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
+from twisted.python.failure import Failure
 
 from chatproto.chat.inquiry import inquire as ask
-from chatproto.chat.messages import Status
-from chatproto.cli.servers import endpoint
-from chatproto.errors import ChatprotoError
+from chatproto.chat.messages import NONSENSE, Status
+from chatproto.cli.servers import endpoint, registry_endpoint
+from chatproto.errors import ChatprotoError, RegistryError
+from chatproto.registry import Registration, RegistryClient
+from chatproto.services.registering import KIND, STATUS
+
+_status = msgspec.json.Decoder(Status)
 
 
 class Unanswered(msgspec.Struct, frozen=True):
@@ -40,6 +45,40 @@ def inquire(reactor: Any, server: str, timeout_s: float, tls: bool, ca: str | No
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+@inlineCallbacks
+def inquire_registry(
+    reactor: Any, registry: str, service: str, timeout_s: float
+) -> Generator["Deferred[Any]", Any, list[tuple[str, Answer]]]:
+    """Ask all nodes of a service how they stand, through the registry: so it need not be possible to reach them.
+
+    Returns:
+        The address, or else the name, of each, and its answer; within twice `timeout_s` seconds.
+
+    Raises:
+        Misuse: there can be no such registry.
+        RegistryError: the registry does not say who there is.
+    """
+    client = RegistryClient(registry_endpoint(reactor, registry), reactor, who="status", timeout_s=timeout_s)
+    client.startService()
+    try:
+        found: list[Registration] = yield client.list(service=service, kind=KIND)
+        answers: list[Answer] = yield gatherResults([_call(client, one, timeout_s) for one in found])
+    finally:
+        yield client.stopService()
+    return [(one.address or one.name, answer) for one, answer in zip(found, answers, strict=True)]
+
+
+@inlineCallbacks
+def _call(client: RegistryClient, one: Registration, timeout_s: float) -> Generator["Deferred[Any]", Any, Answer]:
+    try:
+        answer: bytes = yield client.call(one.service, one.name, STATUS, timeout_s)
+        return _status.decode(answer)
+    except RegistryError as error:
+        return Unanswered(str(error))
+    except NONSENSE:
+        return Unanswered("it does not speak this protocol")
 
 
 def verdict(answers: Sequence[Answer]) -> tuple[bool, str]:
@@ -121,32 +160,47 @@ def _facts(answer: Status) -> dict[str, Any]:
 
 
 def status(
-    servers: Sequence[str], *, timeout_s: float, tls: bool, ca: str | None, json_wanted: bool
+    servers: Sequence[str],
+    *,
+    timeout_s: float,
+    tls: bool,
+    ca: str | None,
+    json_wanted: bool,
+    registry: str | None = None,
+    service: str = KIND,
 ) -> tuple[str, bool]:
-    """Ask the servers; return what to print, and whether one can be lost now.
+    """Ask the servers, and all that a registry knows; return what to print, and whether one can be lost now.
 
     Raises:
         Misuse: there can be no such server.
         StatusFailed: none of them has answered.
+        RegistryError: the registry has not.
     """
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
-    asking = gatherResults([inquire(reactor, server, timeout_s, tls, ca) for server in servers])
-    answers: list[Answer] = []
+    inquiries = [inquire(reactor, server, timeout_s, tls, ca) for server in servers]
+    found: list[tuple[str, Answer]] = []
+    failures: list[Failure] = []
 
-    def ask() -> None:
-        asking.addCallback(answers.extend)
+    @inlineCallbacks
+    def ask() -> Generator["Deferred[Any]", Any, None]:
+        answers: list[Answer] = yield gatherResults(inquiries)
+        found.extend(zip(servers, answers, strict=True))
+        if registry is not None:
+            found.extend((yield inquire_registry(reactor, registry, service, timeout_s)))
+
+    def begin() -> None:
+        asking = ask().addErrback(failures.append)
         asking.addBoth(lambda _: reactor.stop())
 
-    reactor.callWhenRunning(ask)
+    reactor.callWhenRunning(begin)
     reactor.run()
-    if all(isinstance(answer, Unanswered) for answer in answers):
-        raise StatusFailed(
-            "; ".join(
-                f"{server}: {answer.why}"
-                for server, answer in zip(servers, answers, strict=True)
-                if isinstance(answer, Unanswered)
-            )
-        )
-    return as_json(servers, answers) if json_wanted else table(servers, answers), verdict(answers)[0]
+    for failure in failures:
+        failure.raiseException()
+    if not found:
+        raise StatusFailed(f"no server of {service} is registered")
+    if all(isinstance(answer, Unanswered) for _, answer in found):
+        raise StatusFailed("; ".join(f"{name}: {one.why}" for name, one in found if isinstance(one, Unanswered)))
+    names, answers = [name for name, _ in found], [answer for _, answer in found]
+    return as_json(names, answers) if json_wanted else table(names, answers), verdict(answers)[0]

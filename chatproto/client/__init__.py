@@ -1,8 +1,8 @@
 """The embeddable client: failover, resumed sessions, a queue while there is no server, private messages.
 
 Public: `ChatClient`, its events, the values it answers with, and the errors that are the client's own (`Refused` and
-`ClientStopped` are in `chatproto.errors`); `SRVEndpoint` and `FoundEndpoint`, which look for servers each time they are
-needed, and what they ask: a `Finder`, such as `SRVFinder`.
+`ClientStopped` are in `chatproto.errors`); `SRVEndpoint` and `RegistryEndpoint`, which look for servers each time they
+are needed, and what they are made of: `FoundEndpoint` and a `Finder`.
 """
 
 from chatproto.chat.messages import Status
@@ -26,10 +26,12 @@ from chatproto.client.events import (
     StateChanged,
     Welcomed,
 )
-from chatproto.client.finding import Finder, FoundEndpoint, NoServer, SRVEndpoint, SRVFinder
+from chatproto.client.finding import Finder, FoundEndpoint
 from chatproto.client.outbox import QueueFull, Uncertain
+from chatproto.client.registered import RegistryEndpoint, RegistryFinder
 from chatproto.client.service import ChatClient
 from chatproto.client.settings import ClientSettings
+from chatproto.client.srv import SRVEndpoint, SRVFinder
 
 __all__ = [
     "ChatClient",
@@ -43,12 +45,13 @@ __all__ = [
     "Members",
     "Missing",
     "Moved",
-    "NoServer",
     "Noticed",
     "PrivateSaid",
     "QueueFull",
     "Redirected",
     "Refusal",
+    "RegistryEndpoint",
+    "RegistryFinder",
     "Renamed",
     "Rewound",
     "Rooms",

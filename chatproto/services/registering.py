@@ -112,7 +112,7 @@ class RegisteringService(Service):
         )
 
     def _changed(self) -> None:
-        if not self.client.running:
+        if not (self.running and self.client.running):
             return
         registration = self.registration()
         if registration != self._registered:

@@ -28,7 +28,7 @@ def scene(make_node: Callable[..., Node]) -> Iterator[Scene]:
 PEER = f"--peer=tcp:{HOST}:4545"
 MISTAKES = [
     (["--role=secondary"], "--peer"),
-    ([f"--registry=tcp:{HOST}:4646"], "--peer"),
+    (["--registry-token=ours"], "--registry"),
     ([PEER, "--heartbeat=0.6", "--suspect=0.6"], "--heartbeat"),
     (["--role=registry", "--suspect=0.9"], "--lease"),
     (["--peer=nonsense", "--peer-listen=tcp:0"], "nonsense"),

@@ -4,12 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.errors import RegistryRefused
+from chatproto.chat.messages import Status
+from chatproto.cli.status import inquire_registry, verdict
+from chatproto.client import ChatClient, RegistryEndpoint
+from chatproto.errors import RegistryRefused, RegistryUnanswered
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services import NodeSettings, RegisteringSettings
 from chatproto.testing import SimDeployment, node_settings
+from chatproto.world import World
 
 LEASE_S = 3.0
 SEEDS = range(10)
@@ -184,3 +189,76 @@ class CallTests(NamesTestCase):
         self.begin(1)
         answer = self.ask(self.looker.client.call("chat", "primary", b"dance"))
         self.assertEqual(answer.value.code, "rejected")
+
+
+class StatusTests(NamesTestCase):
+    def inquire(self) -> dict[str, Any]:
+        reactor = self.deployment.network.host("operator").reactor
+        return dict(self.ask(inquire_registry(reactor, "tcp:registry:4646", "chat", 2.0)))
+
+    def test_all_nodes_are_asked_although_none_can_be_reached(self) -> None:
+        self.begin(1)
+        self.deployment.network.host("operator")
+        for node in ("primary", "secondary"):
+            self.deployment.network.cut("operator", node)
+        answers = self.inquire()
+        self.assertEqual(sorted(answers), ["primary:4444", "secondary:4444"])
+        self.assertEqual(verdict(list(answers.values())), (True, "both hold every message"))
+
+    def test_of_one_that_is_dead_it_says_so_at_once(self) -> None:
+        self.begin(1)
+        self.deployment.nodes["secondary"].host.crash()
+        self.deployment.run(0.3)
+        answers = self.inquire()
+        self.assertIsInstance(answers["primary:4444"], Status)
+        self.assertIn("not-there", answers["secondary:4444"].why)
+
+    def test_a_registry_that_is_not_reached(self) -> None:
+        self.begin(1)
+        assert self.deployment.registry is not None
+        self.deployment.registry.host.crash()
+        reactor = self.deployment.network.host("operator").reactor
+        failure = self.ask(inquire_registry(reactor, "tcp:registry:4646", "chat", 2.0))
+        self.assertEqual(failure.check(RegistryUnanswered), RegistryUnanswered)
+
+
+class ClientTests(NamesTestCase):
+    def test_a_client_that_knows_the_registry_alone_finds_the_leader_and_then_the_other(self) -> None:
+        for seed in SEEDS:
+            self.begin(seed)
+            world = self.deployment.network.host("talker").world()
+            registry = world.client("tcp:registry:4646")
+
+            def connector(address: str, world: World = world) -> IStreamClientEndpoint:
+                return world.client(f"tcp:{address}")
+
+            endpoint = RegistryEndpoint(registry, world.clock, connector, dice=world.dice)
+            chat = ChatClient(world.clock, [endpoint], identity="talker", dice=world.dice, connector=connector)
+            chat.startService()
+            self.ask(chat.send("one"))
+            self.assertEqual(chat.server, "primary", seed)
+            self.deployment.nodes["primary"].host.crash()
+            self.ask(chat.send("two"))
+            self.assertEqual(chat.server, "secondary", seed)
+            self.deployment.nodes["primary"].host.boot()
+            self.deployment.run_until_paired()
+            self.deployment.nodes["secondary"].host.crash()
+            self.ask(chat.send("three"))
+            self.assertEqual(chat.server, "primary", seed)
+
+    def test_one_that_comes_while_the_listed_leader_is_dead_is_not_kept(self) -> None:
+        self.begin(1)
+        self.deployment.nodes["primary"].host.crash("silence")
+        world = self.deployment.network.host("talker").world()
+
+        def connector(address: str) -> IStreamClientEndpoint:
+            return world.client(f"tcp:{address}")
+
+        endpoint = RegistryEndpoint(world.client("tcp:registry:4646"), world.clock, connector, dice=world.dice)
+        chat = ChatClient(world.clock, [endpoint], dice=world.dice, connector=connector)
+        chat.startService()
+        answers: list[Any] = []
+        chat.send("here").addBoth(answers.append)
+        took_s = self.deployment.run_until(lambda: answers, 10)
+        self.assertEqual(chat.server, "secondary")
+        self.assertLess(took_s, 3)

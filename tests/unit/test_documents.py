@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import tests.unit
 from chatproto.monitor import watch
 from chatproto.pair.states import picture
+from chatproto.registry.names import REASONS
 from chatproto.registry.rules import describe
 
 ROOT = Path(tests.unit.__file__).parents[2]
@@ -44,3 +45,10 @@ class MonitorTests(SynchronousTestCase):
     def test_the_table_is_printed_from_the_code(self) -> None:
         text = (ROOT / "docs" / "monitor.md").read_text(encoding="utf-8")
         self.assertIn(f"```text\n{watch.describe().rstrip()}\n```", text)
+
+
+class ProtocolTests(SynchronousTestCase):
+    def test_every_code_of_the_registry_is_explained(self) -> None:
+        text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8").partition("# The registry link")[2]
+        codes = {*REASONS, "version", "crowded"}
+        self.assertEqual({code for code in codes if f"`{code}`" not in text}, set())

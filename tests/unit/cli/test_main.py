@@ -16,7 +16,7 @@ from chatproto.cli.control import ControlFailed
 from chatproto.cli.demo import DemoFailed, DemoOptions
 from chatproto.cli.servers import Misuse
 from chatproto.cli.status import StatusFailed
-from chatproto.errors import StoreError
+from chatproto.errors import RegistryUnanswered, StoreError
 
 
 class CommandLineTestCase(SynchronousTestCase):
@@ -102,6 +102,15 @@ class Chat(CommandLineTestCase):
             ),
         )
 
+    def test_through_a_registry_no_server_need_be_named(self) -> None:
+        options, _, _ = self.chat("--registry", "north:4646", "--service", "tea")
+        self.assertEqual(options, ChatOptions((), registry="north:4646", service="tea"))
+        assert options is not None
+        self.assertEqual(options.place, "tea at north:4646")
+        options, _, _ = self.chat("east:1", "--registry", "north")
+        assert options is not None
+        self.assertEqual((options.servers, options.place), (("east:1",), "east:1 or chat at north"))
+
     def test_history_in_messages(self) -> None:
         options, _, _ = self.chat("--history", "0")
         assert options is not None
@@ -149,6 +158,9 @@ class Archive(CommandLineTestCase):
             self.assertEqual(self.run_with("archive", "data"), (1, "", "chatproto: it is broken\n"))
 
 
+HERE = {"registry": None, "service": "chat"}
+
+
 class Status(CommandLineTestCase):
     def status(self, *arguments: str, **answer: Any) -> tuple[Any, int, str, str]:
         """Run `status`; return what it came to be called with, its exit status, and what it wrote."""
@@ -159,12 +171,26 @@ class Status(CommandLineTestCase):
     def test_the_defaults(self) -> None:
         asked, status, out, error = self.status(return_value=("a table", False))
         self.assertEqual((status, out, error), (0, "a table\n", ""))
-        self.assertEqual(asked, mock.call(("127.0.0.1:4444",), timeout_s=3.0, tls=False, ca=None, json_wanted=False))
+        self.assertEqual(
+            asked, mock.call(("127.0.0.1:4444",), timeout_s=3.0, tls=False, ca=None, json_wanted=False, **HERE)
+        )
 
     def test_everything(self) -> None:
         arguments = ("east:1", "west:2", "--json", "--tls", "--ca", "ca.pem", "--timeout", "0.5")
         asked, *_ = self.status(*arguments, return_value=("", True))
-        self.assertEqual(asked, mock.call(("east:1", "west:2"), timeout_s=0.5, tls=True, ca="ca.pem", json_wanted=True))
+        self.assertEqual(
+            asked, mock.call(("east:1", "west:2"), timeout_s=0.5, tls=True, ca="ca.pem", json_wanted=True, **HERE)
+        )
+
+    def test_through_a_registry_no_server_need_be_named(self) -> None:
+        asked, *_ = self.status("--registry", "north", "--service", "tea", return_value=("", True))
+        self.assertEqual((asked.args[0], asked.kwargs["registry"], asked.kwargs["service"]), ((), "north", "tea"))
+        asked, *_ = self.status("east", "--registry", "north", return_value=("", True))
+        self.assertEqual(asked.args[0], ("east",))
+
+    def test_a_registry_that_does_not_answer(self) -> None:
+        _, status, out, error = self.status("--registry=north", side_effect=RegistryUnanswered("not within 3 s"))
+        self.assertEqual((status, out, error), (1, "", "chatproto: not within 3 s\n"))
 
     def test_nobody_answers(self) -> None:
         for can, ended in ((True, 0), (False, 1)):

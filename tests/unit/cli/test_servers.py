@@ -9,7 +9,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.cli.servers import DEFAULT_PORT, Misuse, endpoint, host_and_port
+from chatproto.cli.servers import DEFAULT_PORT, Misuse, endpoint, host_and_port, registry_endpoint
 from chatproto.client import SRVEndpoint
 
 
@@ -80,3 +80,13 @@ class Endpoints(SynchronousTestCase):
         for path in (missing, empty, broken):
             error = self.assertRaises(Misuse, endpoint, self.reactor, "localhost", tls=True, ca=str(path))
             self.assertIn(str(path), str(error))
+
+
+class RegistryEndpointTests(SynchronousTestCase):
+    def test_its_own_default_port(self) -> None:
+        reactor = MemoryReactorClock()  # type: ignore[no-untyped-call]
+        for typed, port in (("north", 4646), ("north:5", 5)):
+            self.assertEqual(registry_endpoint(reactor, typed)._port, port)  # type: ignore[attr-defined]
+
+    def test_one_that_cannot_be(self) -> None:
+        self.assertRaises(Misuse, registry_endpoint, MemoryReactorClock(), "nonsense:x:y")  # type: ignore[no-untyped-call]

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.endpoints import clientFromString
-from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.error import ConnectError, ConnectionRefusedError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -16,8 +16,9 @@ from twisted.names.error import DNSNameError
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from chatproto.client import ChatClient, FoundEndpoint, NoServer, SRVEndpoint, SRVFinder
-from chatproto.client.finding import LOOKUPS_S, STAGGER_S, TRIES_MAX
+from chatproto.client import ChatClient, FoundEndpoint, SRVEndpoint, SRVFinder
+from chatproto.client.finding import STAGGER_S, TRIES_MAX
+from chatproto.client.srv import LOOKUPS_S
 from chatproto.services.node import NodeSettings, build_node
 from tests.unit.client.rig import Deployment
 
@@ -137,7 +138,7 @@ class FoundTests(SynchronousTestCase):
 
     def test_nobody_is_found(self) -> None:
         self.finder.addresses = ()
-        self.failureResultOf(self.connect(), NoServer)
+        self.failureResultOf(self.connect(), ConnectError)
 
     def test_a_finder_that_fails(self) -> None:
         self.finder.find = lambda: fail(ConnectionRefusedError())  # type: ignore[method-assign]
@@ -166,7 +167,7 @@ class FoundTests(SynchronousTestCase):
         self.assertEqual(self.tried(), [])
 
     def test_no_more_than_there_may_be(self) -> None:
-        self.finder.addresses = ["x:1"] * TRIES_MAX + ["a:1"]
+        self.finder.addresses = [f"x:{port}" for port in range(1, TRIES_MAX + 1)] + ["a:1"]
         self.failureResultOf(self.connect(), KeyError)
         self.assertEqual(self.tried(), [])
 
