@@ -67,7 +67,8 @@ class FakeStore:
 class FakeLink:
     """A link whose backlog is gone when a test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: TurnClock) -> None:
+        self.clock = clock
         self.said: list[Any] = []
         self.backlog_bytes = 0
         self.aborted = False
@@ -99,7 +100,7 @@ class FeedTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = TurnClock()
         self.store = FakeStore()
-        self.link = FakeLink()
+        self.link = FakeLink(self.clock)
         self.numbering = Numbering(0, {}, 1)
         self.unwritten: list[Run] = []
         self.epochs: Epochs = []
@@ -162,11 +163,17 @@ class FeedTestCase(SynchronousTestCase):
     def go(self) -> list[Any]:
         """Do all that is to be done; return what was said."""
         for _ in range(100):
-            if not any((self.store.read(), self.link.clear())):
+            if not any((self.store.read(), self.link.clear(), self.pause())):
                 break
             self.clock.turn()
         self.clock.turn()
         return self.link.take()
+
+    def pause(self) -> bool:
+        """Let the time pass that is left to clients between two pieces; return whether there was any."""
+        pauses = [call for call in self.clock.getDelayedCalls() if call.getTime() > self.clock.seconds()]
+        self.clock.advance(feeds.PAUSE_S)
+        return bool(pauses)
 
     def sent(self, said: list[Any]) -> list[int]:
         """Return the indexes of the runs that were sent."""
@@ -203,6 +210,27 @@ class CatchingUpTests(FeedTestCase):
         self.assertFalse(self.store.read(), "the link is waited for")
         chunks = [self.sent([append]) for append in self.go()]
         self.assertEqual((chunks, self.feed.live), ([[3, 4], [5, 6], [7]], True))
+
+    def test_between_chunks_there_is_time_for_clients(self) -> None:
+        self.fill(*["x" * feeds.CHUNK_BYTES] * 4)
+        self.begin()
+        self.store.read()
+        self.store.read()
+        self.link.clear()
+        self.assertTrue(self.store.read(), "nothing is known of whether it gains before there are two")
+        self.link.clear()
+        self.assertFalse(self.store.read(), "the reactor is left to others")
+        self.assertTrue(self.pause())
+        self.assertTrue(self.store.read())
+
+    def test_a_follower_that_does_not_gain_on_the_clients_is_fed_without_a_pause(self) -> None:
+        self.fill(*["x" * feeds.CHUNK_BYTES] * 9)
+        self.begin()
+        self.store.read()
+        for _ in range(5):
+            self.assertTrue(self.store.read(), "at once")
+            self.fill("1", "2")
+            self.link.clear()
 
     def test_a_leader_that_does_not_want_it_says_nothing(self) -> None:
         self.fill("1")
