@@ -18,7 +18,7 @@ from chatproto.services.registry import RegistrySettings, build_registry
 from chatproto.testing import SimClock, SimNetwork
 from chatproto.testing.nodes import SimProcess
 
-EVERY_S, DEAD_S, LEASE_S = 1.0, 2.0, 3.0
+EVERY_S, DEAD_S, LEASE_S = 0.5, 1.0, 3.0
 REGISTRY = "tcp:registry:4646"
 SEEDS = range(20)
 

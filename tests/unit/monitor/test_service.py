@@ -157,9 +157,12 @@ class MonitorTests(SynchronousTestCase):
         stopping = self.monitor.stopService()
         self.assertEqual(self.world.said[2:], ["give back", "stand down"])
         self.assertNoResult(stopping)
+        again = self.monitor.stopService()
+        self.assertNoResult(again)
         self.world.finishing.callback(None)
         self.successResultOf(stopping)
-        self.assertEqual(self.clock.calls, [])
+        self.successResultOf(again)
+        self.assertEqual((self.world.said[2:], self.clock.calls), (["give back", "stand down"], []))
 
     def test_stopped_while_the_stand_in_begins(self) -> None:
         self.world.activating = Deferred()
