@@ -274,7 +274,13 @@ def build_monitor(world: World, settings: MonitorSettings) -> MonitorTree:
         world: the outside. `world.fatal` is called when the master is on this machine and must not be, and by the
             stand-in's node, once that serves.
         settings: what can be set.
+
+    Raises:
+        ValueError: or whatever else a parser of endpoints raises, for one that cannot be parsed.
     """
+    for description in settings.node.listen:
+        # What cannot be parsed is said now, and not when somebody has to serve.
+        world.server(description)
     tree = MonitorTree()
     who = f"{settings.watch}/{settings.node.chat.name}"
     client = RegistryClient(world.client(settings.registry), world.clock, world.dice, Turn(world.clock), who=who)

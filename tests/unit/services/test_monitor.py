@@ -1,6 +1,7 @@
 """Who the master of a chat service is, and when it lives."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -216,6 +217,13 @@ class AliveTests(MasterTestCase):
 
 
 class TreeTests(MasterTestCase):
+    def test_where_the_stand_in_is_to_listen_is_understood_at_once(self) -> None:
+        def server(description: str) -> Any:
+            raise ValueError(description)
+
+        settings = MonitorSettings("tcp:registry:4646", "chat", NodeSettings("data", ("carrier:pigeon",)))
+        self.assertRaises(ValueError, build_monitor, replace(self.world(), server=server), settings)
+
     def test_every_service_has_its_name(self) -> None:
         node = NodeSettings("data", chat=ChatSettings("standin", ["west:4444"]))
         tree = build_monitor(self.world(), MonitorSettings("tcp:registry:4646", "chat", node))
