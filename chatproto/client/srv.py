@@ -2,15 +2,15 @@
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from socket import AF_INET6, inet_ntop
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError, gatherResults, succeed
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IResolver, IStreamClientEndpoint
 from twisted.names import client, dns
 from twisted.names.error import AuthoritativeDomainError, DomainError
-from twisted.python.failure import Failure
 
 from chatproto.client.finding import FoundEndpoint
 from chatproto.client.service import endpoint_of
@@ -44,9 +44,11 @@ class SRVFinder:
         resolver: Any = self._resolver if self._resolver is not None else client.getResolver()
         answers, _, additional = await resolver.lookupService(self._name, LOOKUPS_S)
         targets = in_order(_targets(answers), lambda most: self._dice.randint(0, most))
-        told = {target.host: _addresses(additional, target.host) for target in targets}
-        asking = [_asked(resolver, host) if not addresses else succeed(addresses) for host, addresses in told.items()]
-        known = dict(zip(told, await gatherResults(asking), strict=True))
+        known: dict[str, list[str]] = {}
+        for target in targets:
+            if target.host not in known:
+                told = _addresses(additional, target.host)
+                known[target.host] = told or await _look_up(resolver, target.host)
         return [address_of(address, target.port) for target in targets for address in known[target.host]]
 
 
@@ -71,23 +73,14 @@ def _addresses(records: Iterable[Any], host: str) -> list[str]:
     ]
 
 
-def _asked(resolver: Any, host: str) -> "Deferred[list[str]]":
+async def _look_up(resolver: Any, host: str) -> list[str]:
     """Return the addresses that the DNS has for a host, or else the host, for the system to know."""
-    name = host.encode("latin-1")
-    asking = [resolver.lookupAddress(name, LOOKUPS_S), resolver.lookupIPV6Address(name, LOOKUPS_S)]
-    for answer in asking:
-        answer.addErrback(_unknown)
-    found: Deferred[Any] = gatherResults(asking)
-
-    def addresses(answers: list[Any]) -> list[str]:
-        return [address for records, *_ in answers for address in _addresses(records, host)] or [host]
-
-    return found.addCallback(addresses)
-
-
-def _unknown(failure: Failure) -> tuple[tuple[Any, ...], ...]:
-    failure.trap(DomainError, AuthoritativeDomainError, TimeoutError, OSError)
-    return (), (), ()
+    found: list[str] = []
+    for ask in (resolver.lookupAddress, resolver.lookupIPV6Address):
+        with suppress(DomainError, AuthoritativeDomainError, TimeoutError, OSError):
+            records, *_ = await ask(host.encode("latin-1"), LOOKUPS_S)
+            found += _addresses(records, host)
+    return found or [host]
 
 
 class SRVEndpoint(FoundEndpoint):

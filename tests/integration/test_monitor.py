@@ -21,7 +21,7 @@ from tests.integration.pairs import HOST, lasting_ports, moment
 
 reactor: Any = installed
 EVERY_S, DEAD_S = 0.2, 1.0
-SLACK_S = 1.0
+SLACK_S = 2.0
 """What a machine under load may add to the bound: starting a node, and a turn of the registry."""
 
 

@@ -1,5 +1,6 @@
 """Endpoints that look for servers each time, asked by hand and in simulation."""
 
+import gc
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -220,6 +221,15 @@ class SRVTests(SynchronousTestCase):
         resolver = Records(srv(b"one.chat.example"))
         resolver.known[b"one.chat.example"] = [a(b"one.chat.example", "10.0.0.1")]
         self.assertEqual(self.find(resolver), ["10.0.0.1:4444"])
+
+    def test_giving_up_while_addresses_are_asked_for(self) -> None:
+        resolver = Records(srv(b"one"), srv(b"two"))
+        resolver.lookupAddress = lambda name, timeout: Deferred()  # type: ignore[method-assign]
+        finding = SRVFinder("_chat._tcp.chat.example", resolver).find()  # type: ignore[arg-type]
+        finding.cancel()
+        self.failureResultOf(finding, CancelledError)
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_what_the_dns_does_not_know_the_system_may(self) -> None:
         self.assertEqual(self.find(Records(srv(b"one"))), ["one:4444"])
