@@ -7,10 +7,12 @@ registry), `chatproto.messaging` (queues, requests, servers and groups for any l
 """
 
 from chatproto.chat.settings import ChatSettings
-from chatproto.client import ChatClient, RegistryEndpoint
+from chatproto.client import ChatClient, RegistryEndpoint, SRVEndpoint
 from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, RegistryError, StoreError
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services import (
+    DNSSettings,
+    MonitorSettings,
     NodeService,
     NodeSettings,
     PairSettings,
@@ -18,6 +20,7 @@ from chatproto.services import (
     RegisteringSettings,
     RegistrySettings,
     Retention,
+    build_monitor,
     build_node,
     build_registry,
 )
@@ -31,6 +34,8 @@ __all__ = [
     "ChatprotoError",
     "ClientError",
     "ClientStopped",
+    "DNSSettings",
+    "MonitorSettings",
     "NodeService",
     "NodeSettings",
     "PairSettings",
@@ -43,8 +48,10 @@ __all__ = [
     "RegistryError",
     "RegistrySettings",
     "Retention",
+    "SRVEndpoint",
     "StoreError",
     "World",
+    "build_monitor",
     "build_node",
     "build_registry",
 ]

@@ -5,6 +5,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -13,13 +14,18 @@ from twisted.python.usage import UsageError
 
 from chatproto.chat.messages import HistoryWanted
 from chatproto.chat.settings import ChatSettings
+from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.pair.log import PairSettings
 from chatproto.registry.names import TOKEN_BYTES_MAX
+from chatproto.registry.zone import name_allowed
+from chatproto.services.dns import DNSSettings
+from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
+from chatproto.wire import address_of
 
-ROLES = ("primary", "secondary", "registry")
+ROLES = ("primary", "secondary", "registry", "monitor")
 PEER_LISTEN = "tcp:4545"
 REGISTRY_LISTEN = "tcp:4646"
 FOR_PAIRS = ("peer-listen", "peer-advertise", "prefer-primary", "allow-data-loss")
@@ -83,6 +89,30 @@ def _history(value: str) -> HistoryWanted:
 def _name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
         raise ValueError("must be letters, digits, dots, hyphens and underscores, 64 at most")
+    return value
+
+
+def _watched(value: str) -> tuple[str, str]:
+    service, slash, name = value.partition("/")
+    return _name(service), _name(name) if slash else ""
+
+
+def _interface(value: str) -> tuple[str, int]:
+    """Read `HOST:PORT` to be listened on: the port may be 0, and of a name its first address is taken."""
+    matched = re.fullmatch(r"(?:\[([^]]+)\]|([^:]+)):([0-9]{1,5})", value)
+    if matched is None or int(matched[3]) > 65535:
+        raise ValueError("must be HOST:PORT, an IPv6 address in brackets")
+    try:
+        found = socket.getaddrinfo(matched[1] or matched[2], int(matched[3]), type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"there is no such host: {error}") from None
+    host, port = found[0][4][:2]
+    return str(host), int(port)
+
+
+def _zone(value: str) -> str:
+    if not name_allowed(value):
+        raise ValueError("must be a name of the DNS, like chat.example")
     return value
 
 
@@ -150,7 +180,8 @@ class Options(UsageOptions):
     longdesc = "Serves chat rooms over line JSON, durable and ordered. Run alone, it needs no option at all."
 
     optParameters: ClassVar[list[list[Any]]] = [
-        ["role", None, "primary", "what this is: primary, secondary, or registry, the witness of their pair", _role],
+        ["role", None, "primary", "what this is: primary, secondary, registry (the witness of their pair), or monitor "
+         "(stands in for a server that is dead)", _role],
         ["name", None, None, "this node's name, unique in a deployment [default: the role]", _name],
         ["data", None, None, "data directory [default: chatproto/NAME under $XDG_STATE_HOME]"],
         ["advertise", None, None, "HOST:PORT told to clients [default: in a pair, from --listen, with the name of "
@@ -165,6 +196,16 @@ class Options(UsageOptions):
         ["registry-token", None, None, "what protects this node's name in the registry: whoever has it may register in "
          "its place [default: a secret that the data directory keeps]", _token],
         ["registry-listen", None, REGISTRY_LISTEN, "(registry) server endpoint where it serves"],
+        ["dns", None, None, "(registry) HOST:PORT where it answers the DNS, UDP and TCP: A, AAAA and SRV of what is "
+         "registered [default: not at all]", _interface],
+        ["dns-zone", None, "chat.example", "(registry) the zone that it answers for", _zone],
+        ["watch", None, None, "(monitor) SERVICE or SERVICE/NAME, as registered: whose leader, or which server, is "
+         "asked whether it lives", _watched],
+        ["standby-for", None, None, "(monitor) the service that the stand-in is registered in [default: the one that "
+         "is watched]", _name],
+        ["ask-every", None, ASK_EVERY_S, "(monitor) seconds between an answer and the next question", _some_seconds],
+        ["dead-after", None, DEAD_AFTER_S, "(monitor) seconds without an answer after which the stand-in serves",
+         _some_seconds],
         ["service", None, "chat", "the name of this deployment, the same on each of its nodes", _name],
         ["heartbeat", None, 0.15, "seconds between beats to the other node and the registry", _some_seconds],
         ["suspect", None, 0.6, "seconds of silence after which the other node is given up", _some_seconds],
@@ -192,9 +233,12 @@ class Options(UsageOptions):
         ["handshakes-max", None, 1000, "connections at once that are not greeted yet", _positive],
         ["rooms-per-owner-max", None, 100, "rooms that one client may own; 0 for any", _count],
         ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],
+        ["announcement", None, None, "what newcomers are told by the server itself [default: nothing; of a monitor, "
+         "for whom it stands in]"],
         ["config", None, None, "TOML file with any of these options"],
     ]  # fmt: skip
     optFlags: ClassVar[list[list[Any]]] = [
+        ["same-host", None, "(monitor) stand in also for a server on this machine, with which both would be lost"],
         ["prefer-primary", None, "a secondary that leads hands over when the primary is back and has caught up"],
         ["allow-data-loss", None, "lead although the other node may hold messages that this one has not: for when that "
          "one is lost for good; what only it held is lost"],
@@ -254,6 +298,10 @@ class Options(UsageOptions):
                     raise UsageError(
                         f"--{name} is for a primary or a secondary; where a registry serves is in --registry-listen"
                     )
+        elif self["dns"] is not None:
+            raise UsageError("--dns is for a registry, which knows what to answer")
+        elif self["role"] == "monitor":
+            self._check_monitor()
         elif self["peer"] is None:
             if self["role"] == "secondary":
                 raise UsageError("--role=secondary needs --peer: where the primary's peer link is, like tcp:HOST:4545")
@@ -263,6 +311,32 @@ class Options(UsageOptions):
         if self["registry-token"] is not None and self["registry"] is None:
             raise UsageError("--registry-token needs --registry: where the registry is")
 
+    def _check_monitor(self) -> None:
+        for name in (*FOR_PAIRS, "peer"):
+            if self[name]:
+                raise UsageError(f"--{name} is for a primary or a secondary: a stand-in is a server alone")
+        for name in ("watch", "registry"):
+            if self[name] is None:
+                raise UsageError(f"--role=monitor needs --{name}: it watches what the registry knows")
+
+    def monitor_settings(self) -> MonitorSettings:
+        """Return what these options say of a monitor."""
+        node = self.settings()
+        service, name = self["watch"]
+        watched = "/".join(filter(None, (service, name)))
+        said = node.chat.announcement or f"{node.chat.name} stands in for {watched} until that is back"
+        return MonitorSettings(
+            registry=self["registry"],
+            watch=service,
+            node=replace(node, registering=None, chat=replace(node.chat, announcement=said)),
+            master=name,
+            standby_for=self["standby-for"] or "",
+            token=self["registry-token"] or "",
+            ask_every_s=self["ask-every"],
+            dead_after_s=self["dead-after"],
+            same_host=bool(self["same-host"]),
+        )
+
     def registry_settings(self) -> RegistrySettings:
         """Return what these options say of a registry."""
         return RegistrySettings(
@@ -271,7 +345,14 @@ class Options(UsageOptions):
             heartbeat_s=self["heartbeat"],
             suspect_s=self["suspect"],
             lease_s=self["lease"],
+            dns=self._dns_settings(),
         )
+
+    def _dns_settings(self) -> DNSSettings | None:
+        if self["dns"] is None:
+            return None
+        host, port = self["dns"]
+        return DNSSettings(host, port, _reached_by(host), self["dns-zone"], self["service"])
 
     def _peer_settings(self) -> PeerSettings | None:
         if self["peer"] is None:
@@ -335,6 +416,7 @@ class Options(UsageOptions):
                 handshakes_max=self["handshakes-max"],
                 rooms_per_owner_max=self["rooms-per-owner-max"],
                 rooms_per_session_max=self["rooms-per-session-max"],
+                announcement=self["announcement"] or "",
             ),
         )
 
@@ -352,10 +434,12 @@ def advertised_from(listen: str) -> str | None:
     port = named.get("port", bare[0] if bare else "")
     if not port.isdecimal() or int(port) == 0:
         return None
-    host = named.get("interface", "")
-    if host in ("", "0.0.0.0", "::"):
-        host = socket.gethostname()
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return address_of(_reached_by(named.get("interface", "")), int(port))
+
+
+def _reached_by(interface: str) -> str:
+    """Return what others reach an interface by: the name of this machine, where it is every interface."""
+    return socket.gethostname() if interface in ("", "0.0.0.0", "::") else interface
 
 
 class _Look(Options):

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import Options
-from chatproto.services import NodeSettings, RegistrySettings, build_node, build_registry
+from chatproto.services import NodeSettings, RegistrySettings, build_monitor, build_node, build_registry
 from chatproto.services.systemd import supervisor_of
 from chatproto.world import World
 
@@ -49,6 +49,7 @@ def real_world() -> World:
         client=lambda description: clientFromString(reactor, description),
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
         fatal=_die,
+        udp=reactor.listenUDP,  # type: ignore[attr-defined]
         secret=secret_in,
         stop=_stop,
         supervisor=supervisor_of(os.environ, os.getpid()),
@@ -154,9 +155,12 @@ def makeService(options: Options) -> IService:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     if options["role"] == "registry":
         return _make_registry(options.registry_settings())
+    monitor = options.monitor_settings() if options["role"] == "monitor" else None
     settings = options.settings()
     _raise_open_files(settings.chat.capacity)
     try:
+        if monitor is not None:
+            return build_monitor(real_world(), monitor)
         node = build_node(real_world(), settings)
         _hurry_when_told_again(node.drain.hurry)
         return node

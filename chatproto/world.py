@@ -7,9 +7,15 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.protocol import DatagramProtocol
 
 from chatproto.log.interface import IStore
+
+
+def _no_datagrams(port: int, protocol: DatagramProtocol, host: str) -> IListeningPort:
+    raise CannotListenError(host, port, OSError("this world has no datagrams"))
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ class World:
             The directory is there.
         stop: ends the process as an operator's SIGTERM does, the service tree first. Returns before it has.
         supervisor: the service manager that wants to be told how the process is; None where there is none.
+        udp: listens for datagrams: on a port, with a protocol, at an address of this machine. Raises
+            `CannotListenError`, always so in simulation, which has none.
     """
 
     clock: IReactorTime
@@ -58,3 +66,4 @@ class World:
     secret: Callable[[str], str]
     stop: Callable[[], object] = _go_on
     supervisor: Supervisor | None = None
+    udp: Callable[[int, DatagramProtocol, str], IListeningPort] = _no_datagrams

@@ -46,6 +46,7 @@ class Neighbour:
         self._seats = seats
         self._clock = clock
         self._here: Here | None = None
+        self._referred: list[str] = []
         self._servers: list[str] = []
         self._sent = 0
         self._told = 0
@@ -59,13 +60,17 @@ class Neighbour:
 
     @property
     def servers(self) -> list[str]:
-        """Its `HOST:PORT`s, as it told last; it need not be there any more."""
-        return self._servers
+        """Its `HOST:PORT`s, as it told last, or those that clients are referred to; it need not be there any more."""
+        return self._referred or self._servers
 
     @property
     def serving(self) -> bool:
         """Whether it is heard, and serves."""
-        return self._here is not None and self._here.serving
+        return bool(self._referred) or (self._here is not None and self._here.serving)
+
+    def refer(self, servers: list[str]) -> None:
+        """Have clients that leave go to these servers, which are no other node of this one's pair."""
+        self._referred = servers
 
     def takes_one(self) -> bool:
         """Whether it has room for a client that is sent there; if so, that one is counted."""

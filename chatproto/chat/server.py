@@ -28,6 +28,7 @@ from chatproto.chat.messages import (
     Quit,
     Request,
     Rewind,
+    Said,
     decode_content,
     encode,
 )
@@ -39,6 +40,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
 from chatproto.log.interface import ILog
+from chatproto.wire.fields import SERVER_IDENTITY
 
 log = Logger()
 
@@ -120,7 +122,7 @@ class ChatServer:
             effects.Refuse: self._refuse,
             effects.Entered: self._entered,
             effects.Left: self._left,
-            effects.Arrived: lambda effect, _: self._arrivals.arrived(effect.member),
+            effects.Arrived: self._arrived,
             effects.Attached: self._attached,
             effects.Unknown: lambda _, asker: self._arrivals.unknown(asker),
             effects.Overtaken: lambda _, asker: self._arrivals.overtaken(asker),
@@ -145,6 +147,10 @@ class ChatServer:
         self._partings.stop([*self.seats.values(), *self._arrivals.arriving])
         self._arrivals.clear()
         self._neighbour.stop()
+
+    def refer(self, servers: list[str]) -> None:
+        """Have clients that leave because of `stop` go to other servers, `HOST:PORT` each."""
+        self._neighbour.refer(servers)
 
     def forget(self, first: dict[str, int]) -> None:
         """Have retention drop, in each room named, what lies before a position; the leader does it for both nodes."""
@@ -435,6 +441,18 @@ class ChatServer:
         seat = self.seats.get(member.key)
         if seat is not None and seat.link is not None:
             self._hearing.tell_one(seat, member.rooms, encode(line))
+
+    def _arrived(self, effect: effects.Arrived, asker: Seat | None) -> None:
+        self._arrivals.arrived(effect.member)
+        if self.settings.announcement:
+            # After its greeting, which this batch brings.
+            self._turn.at_end(lambda: self._announce(effect.member.key))
+
+    def _announce(self, key: str) -> None:
+        seat = self.seats.get(key)
+        if seat is not None:
+            text = self.settings.announcement
+            seat.send(encode(Notice("announcement", text) if seat.session.extended else Said(SERVER_IDENTITY, text)))
 
     def _entered(self, effect: effects.Entered, asker: Seat | None) -> None:
         seat = self.seats.get(effect.member.key)

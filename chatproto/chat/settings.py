@@ -30,6 +30,7 @@ class ChatSettings:
         handshakes_max: connections at once that are not greeted yet.
         rooms_per_owner_max: rooms that one session may own. 0: any.
         rooms_per_session_max: rooms that one session may be in.
+        announcement: what newcomers are told by the server itself; empty for nothing.
     """
 
     name: str = "primary"
@@ -52,3 +53,4 @@ class ChatSettings:
     handshakes_max: int = 1000
     rooms_per_owner_max: int = 100
     rooms_per_session_max: int = 100
+    announcement: str = ""

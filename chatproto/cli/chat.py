@@ -45,6 +45,7 @@ class ChatOptions:
         ca: a PEM file of the authorities to trust instead of the system's.
         plain: lines even on a terminal.
         connect_timeout_s: how long to wait for a server, in lines.
+        dns: address and port of the DNS server that knows where `srv:` is; None for the system's.
         registry: which registry to find servers by, as typed; None for none.
         service: the name of the deployment to find.
     """
@@ -57,6 +58,7 @@ class ChatOptions:
     ca: str | None = None
     plain: bool = False
     connect_timeout_s: float = 10.0
+    dns: tuple[str, int] | None = None
     registry: str | None = None
     service: str = "chat"
 
@@ -75,7 +77,7 @@ def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
     """
 
     def connector(server: str) -> IStreamClientEndpoint:
-        return endpoint(reactor, server, tls=options.tls, ca=options.ca)
+        return endpoint(reactor, server, tls=options.tls, ca=options.ca, dns=options.dns)
 
     endpoints = [connector(server) for server in options.servers]
     if options.registry is not None:

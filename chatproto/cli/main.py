@@ -7,11 +7,13 @@ import textwrap
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+
 from chatproto.chat.messages import HistoryWanted
 from chatproto.cli.commands import explanations
 from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, Misuse
 from chatproto.errors import ChatprotoError
-from chatproto.wire import identity_allowed, room_allowed
+from chatproto.wire import host_and_port, identity_allowed, room_allowed
 
 DONE, FAILED, MISUSED = 0, 1, 2
 CONNECT_TIMEOUT_S = 10.0
@@ -96,8 +98,9 @@ def _add_chat(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "servers",
         nargs="*",
         metavar="SERVER",
-        help="HOST, HOST:PORT or a Twisted client endpoint; several are tried in turn, and again whenever the "
-        "connection breaks (default: those of --registry, or 127.0.0.1:4444; default port: 4444)",
+        help="HOST, HOST:PORT, srv:DOMAIN (asks the DNS for _chat._tcp.DOMAIN) or a Twisted client endpoint; several "
+        "are tried in turn, and again whenever the connection breaks (default: those of --registry, or 127.0.0.1:4444; "
+        "default port: 4444)",
     )
     chat.add_argument(
         "--name", type=_identity, help="your name: 3 to 16 letters and digits (default: guest and a number)"
@@ -121,6 +124,12 @@ def _add_chat(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     _add_registry(chat)
     _add_tls(chat)
+    chat.add_argument(
+        "--dns",
+        type=_dns,
+        metavar="ADDRESS:PORT",
+        help="the DNS server that is asked where a srv:DOMAIN is (default: the system's)",
+    )
     chat.add_argument("--plain", action="store_true", help="in lines, even on a terminal (default: only elsewhere)")
     chat.add_argument(
         "--connect-timeout",
@@ -147,6 +156,7 @@ def _chat(given: argparse.Namespace) -> str:
             ca=given.ca,
             plain=given.plain,
             connect_timeout_s=given.connect_timeout,
+            dns=given.dns,
             registry=given.registry,
             service=given.service,
         )
@@ -352,6 +362,13 @@ def _port(value: str) -> int:
     if value.isascii() and value.isdecimal() and 0 < int(value[:6]) < 65532:
         return int(value)
     raise argparse.ArgumentTypeError(f"{value!r} is not a port from 1 to 65531")
+
+
+def _dns(value: str) -> tuple[str, int]:
+    address = host_and_port(value)
+    if address is None or (not isIPAddress(address[0]) and not isIPv6Address(address[0])):
+        raise argparse.ArgumentTypeError(f"{value!r} is not ADDRESS:PORT of a DNS server")
+    return address
 
 
 def _identity(value: str) -> str:

@@ -5,12 +5,15 @@ from typing import Any
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 
+from chatproto.client import SRVEndpoint
 from chatproto.client.service import ATTEMPT_DELAY_S
 from chatproto.errors import ChatprotoError
+from chatproto.registry.zone import name_allowed
 
 DEFAULT_PORT = 4444
 REGISTRY_PORT = 4646
 DEFAULT_SERVER = f"127.0.0.1:{DEFAULT_PORT}"
+SRV = "srv:"
 
 
 class Misuse(ChatprotoError):
@@ -43,13 +46,29 @@ def host_and_port(server: str, default_port: int = DEFAULT_PORT) -> tuple[str, i
 
 
 def endpoint(
-    reactor: Any, server: str, *, tls: bool = False, ca: str | None = None, default_port: int = DEFAULT_PORT
+    reactor: Any,
+    server: str,
+    *,
+    tls: bool = False,
+    ca: str | None = None,
+    dns: tuple[str, int] | None = None,
+    default_port: int = DEFAULT_PORT,
 ) -> IStreamClientEndpoint:
     """Return the endpoint that a server is reached by.
+
+    Args:
+        reactor: the reactor.
+        server: as typed: what `host_and_port` reads, the description of an endpoint, or `srv:DOMAIN`.
+        tls: whether a host and a port mean TLS.
+        ca: a PEM file of the authorities to trust instead of the system's.
+        dns: address and port of the DNS server that knows the domain; the system's where it is not given.
+        default_port: where a host alone is reached.
 
     Raises:
         Misuse: there is none like that.
     """
+    if server.startswith(SRV):
+        return _found(reactor, server.removeprefix(SRV), tls, ca, dns)
     address = host_and_port(server, default_port)
     if address is None:
         try:
@@ -63,6 +82,18 @@ def endpoint(
     if tls:
         plain = wrapClientTLS(_tls(host, ca), plain)
     return plain
+
+
+def _found(reactor: Any, domain: str, tls: bool, ca: str | None, dns: tuple[str, int] | None) -> IStreamClientEndpoint:
+    if not name_allowed(domain):
+        raise Misuse(f"{SRV}{domain} is no name of the DNS, like srv:chat.example")
+    if not tls:
+        return SRVEndpoint(reactor, domain, dns=dns)
+    # Whoever answers for the DNS may name any host: a certificate has to be the domain's that was typed (RFC 6125).
+    options = _tls(domain, ca)
+    return SRVEndpoint(
+        reactor, domain, dns=dns, connector=lambda address: wrapClientTLS(options, endpoint(reactor, address))
+    )
 
 
 def registry_endpoint(reactor: Any, registry: str) -> IStreamClientEndpoint:

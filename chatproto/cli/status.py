@@ -6,18 +6,14 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
-from twisted.internet.interfaces import ITCPTransport
-from twisted.internet.protocol import Factory, connectionDone
-from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
-from chatproto.chat.messages import NONSENSE, Status, StatusAsked, encode
+from chatproto.chat.inquiry import inquire as ask
+from chatproto.chat.messages import NONSENSE, Status
 from chatproto.cli.servers import endpoint, registry_endpoint
 from chatproto.errors import ChatprotoError, RegistryError
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services.registering import KIND, STATUS
-
-LINE_BYTES_MAX = 1024 * 1024
 
 _status = msgspec.json.Decoder(Status)
 
@@ -35,62 +31,20 @@ class StatusFailed(ChatprotoError):
     """No server has answered."""
 
 
-class _Inquiry(LineOnlyReceiver):
-    """Asks a server how it stands, as its first line: that makes no session."""
-
-    delimiter = b"\n"
-    MAX_LENGTH = LINE_BYTES_MAX
-    transport: ITCPTransport
-
-    def __init__(self, answered: "Deferred[Answer]") -> None:
-        self._answered = answered
-
-    def connectionMade(self) -> None:
-        """Ask."""
-        self.sendLine(encode(StatusAsked()).rstrip(b"\n"))
-
-    def lineReceived(self, line: bytes) -> None:
-        """Take the answer."""
-        try:
-            self._answer(_status.decode(line))
-        except NONSENSE:
-            self._answer(Unanswered("it does not speak this protocol"))
-        self.transport.abortConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Note that there will be no answer."""
-        self._answer(Unanswered("it closed the connection"))
-
-    def _answer(self, answer: Answer) -> None:
-        if not self._answered.called:
-            self._answered.callback(answer)
-
-
 def inquire(reactor: Any, server: str, timeout_s: float, tls: bool, ca: str | None) -> "Deferred[Answer]":
     """Ask a server how it stands; always answered, within `timeout_s` seconds.
 
     Raises:
         Misuse: there can be no such server.
     """
-    answered: Deferred[Answer] = Deferred()
-    factory = Factory.forProtocol(lambda: _Inquiry(answered))
-    factory.noisy = False
-    connecting: Deferred[Any] = endpoint(reactor, server, tls=tls, ca=ca).connect(factory)
-
-    def refused(failure: Failure) -> None:
-        if not answered.called:
-            answered.callback(Unanswered(failure.getErrorMessage()))
-
-    connecting.addErrback(refused)
+    asking: Deferred[Any] = ask(endpoint(reactor, server, tls=tls, ca=ca))
     # A server that was stopped takes connections and answers nothing.
-    timer = reactor.callLater(timeout_s, lambda: refused(Failure(StatusFailed(f"no answer in {timeout_s:g} s"))))
+    asking.addTimeout(timeout_s, reactor, lambda *_: _raise(StatusFailed(f"no answer in {timeout_s:g} s")))
+    return asking.addErrback(lambda failure: Unanswered(failure.getErrorMessage()))
 
-    def tidy(answer: Answer) -> Answer:
-        if timer.active():
-            timer.cancel()
-        return answer
 
-    return answered.addCallback(tidy)
+def _raise(error: Exception) -> None:
+    raise error
 
 
 @inlineCallbacks

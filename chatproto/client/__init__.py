@@ -1,7 +1,8 @@
 """The embeddable client: failover, resumed sessions, a queue while there is no server, private messages.
 
-Public: `ChatClient`, `RegistryEndpoint` (servers found by name), its events, the values it answers with, and the errors
-that are the client's own; `Refused` and `ClientStopped` are in `chatproto.errors`.
+Public: `ChatClient`, its events, the values it answers with, and the errors that are the client's own (`Refused` and
+`ClientStopped` are in `chatproto.errors`); `SRVEndpoint` and `RegistryEndpoint`, which look for servers each time they
+are needed, and what they are made of: `FoundEndpoint` and a `Finder`.
 """
 
 from chatproto.chat.messages import Status
@@ -25,10 +26,12 @@ from chatproto.client.events import (
     StateChanged,
     Welcomed,
 )
-from chatproto.client.finding import RegistryEndpoint
+from chatproto.client.finding import Finder, FoundEndpoint
 from chatproto.client.outbox import QueueFull, Uncertain
+from chatproto.client.registered import RegistryEndpoint, RegistryFinder
 from chatproto.client.service import ChatClient
 from chatproto.client.settings import ClientSettings
+from chatproto.client.srv import SRVEndpoint, SRVFinder
 
 __all__ = [
     "ChatClient",
@@ -36,6 +39,8 @@ __all__ = [
     "ContactExpected",
     "ContactFound",
     "Event",
+    "Finder",
+    "FoundEndpoint",
     "HistoryPage",
     "Members",
     "Missing",
@@ -46,9 +51,12 @@ __all__ = [
     "Redirected",
     "Refusal",
     "RegistryEndpoint",
+    "RegistryFinder",
     "Renamed",
     "Rewound",
     "Rooms",
+    "SRVEndpoint",
+    "SRVFinder",
     "Said",
     "Sent",
     "StateChanged",

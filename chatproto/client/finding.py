@@ -1,102 +1,148 @@
-"""Servers found by name: an endpoint that is whichever server of a service the registry knows."""
+"""Servers that are looked for each time they are needed: endpoints that ask first, then connect to what they are told.
 
-import random
-from collections.abc import Callable, Generator
-from typing import Any
+`FoundEndpoint` is an endpoint like any other: `ChatClient` and every other Twisted program can be given one, and follow
+a service wherever it goes. Who is asked is a `Finder`: the DNS (`SRVEndpoint`), a registry (`RegistryEndpoint`), a list
+of your own.
+"""
 
-from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
-from twisted.internet.endpoints import HostnameEndpoint
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectError
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatproto.client.service import ATTEMPT_DELAY_S
-from chatproto.registry import Registration, RegistryClient
-from chatproto.wire import host_and_port
+STAGGER_S = 0.3
+"""So long after a server was tried that has not answered the next one is tried, too; the first to answer has it."""
+
+TRIES_MAX = 16
+"""How many of the servers that are found are tried."""
 
 log = Logger()
 
 
-@implementer(IStreamClientEndpoint)
-class RegistryEndpoint:
-    """Connects to a server of a service: to the leader, or to another where the leader is not reached.
+class Finder(Protocol):
+    """Knows where the servers of a service are."""
 
-    Each time the registry is asked anew, over a connection of its own that ends with the answer; what is said to the
-    server then does not pass through it. Whoever was not reached the last time comes last the next.
+    def find(self) -> "Deferred[Sequence[str]]":
+        """Return `HOST:PORT` of each server, those to be tried first at first.
+
+        Cancelling is giving up. It fails with any error where nothing can be known just now.
+        """
+
+
+@implementer(IStreamClientEndpoint)
+class FoundEndpoint:
+    """Connects to the first server that can be reached, of those that are found at that moment.
+
+    Whoever was not reached the last time comes last the next: a server that hangs would be the first again and again.
+    """
+
+    def __init__(self, clock: IReactorTime, finder: Finder, connector: Callable[[str], IStreamClientEndpoint]) -> None:
+        """Make an endpoint.
+
+        Args:
+            clock: the reactor, as far as time goes.
+            finder: is asked anew each time.
+            connector: makes an endpoint of `HOST:PORT`.
+        """
+        self._clock = clock
+        self._finder = finder
+        self._connector = connector
+        self._unreached: set[str] = set()
+
+    def connect(self, protocolFactory: IProtocolFactory) -> "Deferred[Any]":
+        """Connect; fails as the finder does, with `ConnectError` where nobody is found, or as the last of the tries."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> Any:
+        found = list(dict.fromkeys(await self._finder.find()))
+        self._unreached.intersection_update(found)
+        found.sort(key=self._unreached.__contains__)
+        if not found:
+            raise ConnectError(string="no server is to be found")
+        race = _Race(self._clock, found[:TRIES_MAX], lambda address: self._connector(address).connect(factory))
+        try:
+            return await race.won
+        finally:
+            self._unreached.difference_update(race.reached)
+            self._unreached.update(race.unreached)
+
+
+class _Race:
+    """Tries one address after another, the next as soon as one fails or is slow; the first to connect has won.
+
+    Attributes:
+        won: fires with what the winner connected to; cancelling it ends all that is under way.
+        reached: the address of the winner, once there is one.
+        unreached: the addresses that failed, or were given up.
     """
 
     def __init__(
-        self,
-        registry: IStreamClientEndpoint,
-        clock: IReactorTime,
-        connector: Callable[[str], IStreamClientEndpoint] | None = None,
-        *,
-        service: str = "chat",
-        kind: str = "chat",
-        dice: random.Random | None = None,
+        self, clock: IReactorTime, addresses: Sequence[str], attempt: Callable[[str], "Deferred[Any]"]
     ) -> None:
-        """Make an endpoint; it connects to nobody before it is asked to.
-
-        Args:
-            registry: the registry's endpoint.
-            clock: the reactor, as far as time goes.
-            connector: makes an endpoint of a server's `HOST:PORT`; a `HostnameEndpoint` without TLS where it is not
-                given, for which `clock` has to be a reactor.
-            service: the name of the deployment.
-            kind: what its servers serve.
-            dice: see `RegistryClient`.
-        """
-        self._registry = registry
+        """Begin at once; `attempt` tries one address."""
+        self.won: Deferred[Any] = Deferred(lambda _: self._give_up())
+        self.reached: set[str] = set()
+        self.unreached: set[str] = set()
         self._clock = clock
-        self._connector = connector if connector is not None else self._hostname_endpoint
-        self._service = service
-        self._kind = kind
-        self._dice = dice
-        self._unreached: dict[str, None] = {}
+        self._left = list(addresses)
+        self._attempt = attempt
+        self._running: dict[str, Deferred[Any]] = {}
+        self._timer: IDelayedCall | None = None
+        self._over = False
+        self._next()
 
-    @inlineCallbacks
-    def connect(self, protocolFactory: IProtocolFactory) -> Generator["Deferred[Any]", Any, IProtocol]:
-        """Find the servers, and connect to the first that can be reached.
-
-        Fails with `RegistryError` where the registry does not say, with `ConnectError` where nobody is registered, and
-        otherwise as the last of the servers did.
-        """
-        found: list[Registration] = yield self._find()
-        self._unreached = {address: None for address in self._unreached if address in {one.address for one in found}}
-        why: Exception = ConnectError(string=f"no server of {self._service} is registered")
-        for address in self._in_order(found):
-            try:
-                protocol: IProtocol = yield self._connector(address).connect(protocolFactory)
-            except Exception as error:
-                self._unreached[address] = None
-                if isinstance(error, CancelledError):
-                    raise
-                why = error
-            else:
-                self._unreached.pop(address, None)
-                return protocol
-        raise why
-
-    @inlineCallbacks
-    def _find(self) -> Generator["Deferred[Any]", Any, list[Registration]]:
-        client = RegistryClient(self._registry, self._clock, self._dice, who=f"a client of {self._service}")
-        client.startService()
+    def _next(self) -> None:
+        self._timer = None
+        # Before the try, which may end at once.
+        address = self._left.pop(0)
+        if self._left:
+            self._timer = self._clock.callLater(STAGGER_S, self._next)
         try:
-            found: list[Registration] = yield client.list(service=self._service, kind=self._kind)
-        finally:
-            stopping = client.stopService()
-            stopping.addErrback(lambda failure: log.failure("ending a link to the registry", failure))
-        return found
+            trying = self._attempt(address)
+        except Exception:
+            trying = fail()
+        self._running[address] = trying
+        trying.addCallbacks(self._connected, self._failed, callbackArgs=(address,), errbackArgs=(address,))
+        trying.addErrback(lambda failure: log.failure("hearing of a try failed", failure))
 
-    def _in_order(self, found: list[Registration]) -> list[str]:
-        def rank(one: Registration) -> tuple[bool, bool, int]:
-            # A leader that was killed is listed as one, too, until its lease is over.
-            return one.address in self._unreached, one.role != "leader", -one.epoch
+    def _connected(self, protocol: Any, address: str) -> None:
+        if self._over:
+            # Two at once: it was too late to cancel this one.
+            protocol.transport.abortConnection()
+            return
+        self.reached.add(address)
+        del self._running[address]
+        self._end()
+        self.won.callback(protocol)
 
-        return list(dict.fromkeys(one.address for one in sorted(found, key=rank) if one.address))
+    def _failed(self, failure: Failure, address: str) -> None:
+        if self._over:
+            return
+        self.unreached.add(address)
+        del self._running[address]
+        if self._left:
+            self._stop_timer()
+            self._next()
+        elif not self._running:
+            self._end()
+            self.won.errback(failure)
 
-    def _hostname_endpoint(self, address: str) -> IStreamClientEndpoint:
-        where = host_and_port(address)
-        assert where is not None, "the registry holds no other addresses"
-        return HostnameEndpoint(self._clock, *where, attemptDelay=ATTEMPT_DELAY_S)
+    def _give_up(self) -> None:
+        self.unreached.update(self._running)
+        self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        self._stop_timer()
+        for trying in self._running.values():
+            trying.cancel()
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()

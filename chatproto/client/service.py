@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -33,6 +34,13 @@ ATTEMPT_DELAY_S = 0.1
 """Between the addresses of one name; also what a refusal of the only one takes to be noticed, by default 0.3 s."""
 
 Listener = Callable[[Event], None]
+
+
+def endpoint_of(reactor: Any, address: str) -> IStreamClientEndpoint:
+    """Return the endpoint of `HOST:PORT`, over TCP."""
+    where = host_and_port(address)
+    assert where is not None
+    return HostnameEndpoint(reactor, *where, attemptDelay=ATTEMPT_DELAY_S)
 
 
 class ChatClient(Service):
@@ -84,7 +92,7 @@ class ChatClient(Service):
         self._dice = dice if dice is not None else random.SystemRandom()
         self._settings = ClientSettings(identity=identity, history=history, rooms=tuple(rooms), **settings)
         if connector is None and IReactorTCP.providedBy(clock):
-            connector = self._endpoint_of
+            connector = partial(endpoint_of, clock)
         self._connector = connector
         places = Places(
             len(self._endpoints),
@@ -357,11 +365,6 @@ class ChatClient(Service):
             return self._endpoints[place]
         assert self._connector is not None
         return self._connector(place)
-
-    def _endpoint_of(self, address: str) -> IStreamClientEndpoint:
-        where = host_and_port(address)
-        assert where is not None
-        return HostnameEndpoint(self._clock, *where, attemptDelay=ATTEMPT_DELAY_S)
 
     def _try_failed(self, failure: Failure, number: int) -> None:
         if number == self._tries and self._trying:

@@ -18,6 +18,7 @@ from chatproto.registry.names import KeptName, Names
 from chatproto.registry.protocol import RegistryLinkFactory
 from chatproto.registry.shelf import Shelf, split_state
 from chatproto.registry.witness import Witness
+from chatproto.services.dns import DNSService, DNSSettings
 from chatproto.services.listener import Listener
 from chatproto.services.systemd import Health, Supervision
 from chatproto.world import World
@@ -35,6 +36,7 @@ class RegistrySettings:
         heartbeat_s: after so long each side of a link says that it lives.
         suspect_s: a link that is silent for so long is aborted.
         lease_s: for so long after it was last heard a leader is not replaced by another node.
+        dns: its answers to the DNS; None for none.
     """
 
     data: str
@@ -42,6 +44,7 @@ class RegistrySettings:
     heartbeat_s: float = 0.15
     suspect_s: float = 0.6
     lease_s: float = 0.9
+    dns: DNSSettings | None = None
 
 
 class WitnessService(Service):
@@ -118,16 +121,23 @@ class RegistryService(MultiService):
         factory: makes the links of its nodes and visitors.
         names: what is registered, for whoever looks names up in this process.
         listeners: one for each endpoint, in the order given; `ready` fires with the port.
+        dns: answers the DNS; None where it does not.
     """
 
     def __init__(
-        self, witness: WitnessService, factory: RegistryLinkFactory, names: Names, listeners: list[Listener]
+        self,
+        witness: WitnessService,
+        factory: RegistryLinkFactory,
+        names: Names,
+        listeners: list[Listener],
+        dns: DNSService | None,
     ) -> None:
         """Collect the parts; `build_registry` makes them."""
         super().__init__()
         self.factory = factory
         self.names = names
         self.listeners = listeners
+        self.dns = dns
         self._witness = witness
 
     def hurry(self) -> None:
@@ -156,10 +166,14 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
     names = Names()
+    dns = DNSService(world, settings.dns, names.list) if settings.dns is not None else None
     witness = WitnessService(world, settings, factory, names)
-    registry = RegistryService(witness, factory, names, listeners)
+    registry = RegistryService(witness, factory, names, listeners, dns)
     witness.setName("witness")
     witness.setServiceParent(registry)
+    if dns is not None:
+        dns.setName("dns")
+        dns.setServiceParent(registry)
     # Services stop in reverse order: first nobody new comes in, then those inside are let go.
     for number, listener in enumerate(listeners, 1):
         listener.setName(f"registry-listener-{number}")

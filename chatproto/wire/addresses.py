@@ -1,4 +1,4 @@
-"""Addresses as servers tell them to others."""
+"""Where something listens, as text: `HOST:PORT`, an IPv6 address in brackets. Pure."""
 
 
 def host_and_port(address: str) -> tuple[str, int] | None:
@@ -11,3 +11,8 @@ def host_and_port(address: str) -> tuple[str, int] | None:
     if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port[:6]) < 65536:
         return None
     return host, int(port)
+
+
+def address_of(host: str, port: int) -> str:
+    """Write `HOST:PORT`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

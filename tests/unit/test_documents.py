@@ -7,6 +7,7 @@ from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests.unit
+from chatproto.monitor import watch
 from chatproto.pair.states import picture
 from chatproto.registry.names import REASONS
 from chatproto.registry.rules import describe
@@ -85,6 +86,12 @@ class PatternsTests(SynchronousTestCase):
         headings = {line.lstrip("# ").lower().replace(" ", "-") for line in self.text.splitlines() if line[:1] == "#"}
         for anchor in re.findall(r"\(#([\w-]+)\)", self.text):
             self.assertIn(anchor, headings)
+
+
+class MonitorTests(SynchronousTestCase):
+    def test_the_table_is_printed_from_the_code(self) -> None:
+        text = (ROOT / "docs" / "monitor.md").read_text(encoding="utf-8")
+        self.assertIn(f"```text\n{watch.describe().rstrip()}\n```", text)
 
 
 class ProtocolTests(SynchronousTestCase):

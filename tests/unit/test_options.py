@@ -9,6 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.chat.settings import ChatSettings
 from chatproto.options import Options, advertised_from, default_data_directory, parse_retention
 from chatproto.pair.log import PairSettings
+from chatproto.services.dns import DNSSettings
+from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
@@ -83,6 +85,7 @@ class OptionTests(SynchronousTestCase):
             "--handshakes-max=1007",
             "--rooms-per-owner-max=0",
             "--rooms-per-session-max=1009",
+            "--announcement=Be kind.",
             "--listen=tcp:1",
             "--listen=tcp:2:interface=127.0.0.1",
         )
@@ -107,6 +110,7 @@ class OptionTests(SynchronousTestCase):
             handshakes_max=1007,
             rooms_per_owner_max=0,
             rooms_per_session_max=1009,
+            announcement="Be kind.",
         )
         self.assertEqual(
             settings,
@@ -330,6 +334,26 @@ class RegistryTests(SynchronousTestCase):
         )
         self.assertEqual(options.registry_settings(), RegistrySettings("/srv", ("tcp:1",), 0.25, 1.0, 2.0))
 
+    def test_its_answers_to_the_dns(self) -> None:
+        def dns(*arguments: str) -> DNSSettings | None:
+            return options_of("--role=registry", *arguments).registry_settings().dns
+
+        self.assertIsNone(dns())
+        self.assertEqual(dns("--dns=127.0.0.1:0"), DNSSettings("127.0.0.1", 0, "127.0.0.1", "chat.example", "chat"))
+        self.assertEqual(
+            dns("--dns=[::1]:53", "--dns-zone=Talk.example", "--service=talk"),
+            DNSSettings("::1", 53, "::1", "Talk.example", "talk"),
+        )
+        self.patch(socket, "gethostname", lambda: "third")
+        self.assertEqual(dns("--dns=0.0.0.0:53"), DNSSettings("0.0.0.0", 53, "third"))
+        for wrong in ("53", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:53", ":53", "a..b:53"):
+            error = self.assertRaises(UsageError, options_of, "--role=registry", f"--dns={wrong}")
+            self.assertIn(f"dns={wrong}: ", str(error))
+        error = self.assertRaises(UsageError, options_of, "--role=registry", "--dns-zone=a..b")
+        self.assertIn("dns-zone=a..b: ", str(error))
+        error = self.assertRaises(UsageError, options_of, "--dns=127.0.0.1:0")
+        self.assertIn("--dns", str(error))
+
     def test_it_is_called_registry(self) -> None:
         self.patch(os, "environ", {"XDG_STATE_HOME": "/state"})
         self.assertEqual(options_of("--role=registry").registry_settings().data, "/state/chatproto/registry")
@@ -345,6 +369,46 @@ class RegistryTests(SynchronousTestCase):
         ):
             error = self.assertRaises(UsageError, options_of, "--role=registry", argument)
             self.assertIn(argument.partition("=")[0], str(error))
+
+
+class MonitorTests(SynchronousTestCase):
+    def monitor(self, *arguments: str) -> MonitorSettings:
+        given = ("--role=monitor", "--registry=tcp:third:4646", "--watch=chat", *arguments)
+        return options_of(*given).monitor_settings()
+
+    def test_the_defaults(self) -> None:
+        settings = self.monitor("--data=/srv/monitor", "--listen=tcp:4444:interface=10.0.0.1")
+        chat = ChatSettings(
+            name="monitor",
+            servers=["10.0.0.1:4444"],
+            announcement="monitor stands in for chat until that is back",
+        )
+        node = NodeSettings(
+            "/srv/monitor", ("tcp:4444:interface=10.0.0.1",), chat, control="/srv/monitor/control", registering=None
+        )
+        self.assertEqual(settings, MonitorSettings("tcp:third:4646", "chat", node))
+
+    def test_everything(self) -> None:
+        settings = self.monitor(
+            *("--watch=news/east", "--standby-for=help", "--ask-every=0.5", "--dead-after=2", "--same-host"),
+            *("--registry-token=x", "--announcement=Patience.", "--name=spare"),
+        )
+        self.assertEqual((settings.watch, settings.master, settings.standby_for), ("news", "east", "help"))
+        self.assertEqual((settings.ask_every_s, settings.dead_after_s, settings.same_host), (0.5, 2.0, True))
+        self.assertEqual((settings.token, settings.node.chat.name), ("x", "spare"))
+        self.assertEqual(settings.node.chat.announcement, "Patience.")
+
+    def test_what_it_needs_and_what_it_is_not(self) -> None:
+        for arguments, names in (
+            (("--watch=chat",), "--registry"),
+            (("--registry=tcp:third:4646",), "--watch"),
+            (("--registry=tcp:third:4646", "--watch=chat", "--peer=tcp:east:1"), "--peer"),
+            (("--registry=tcp:third:4646", "--watch=a/b/c"), "watch=a/b/c"),
+            (("--registry=tcp:third:4646", "--watch=/b"), "watch=/b"),
+            (("--registry=tcp:third:4646", "--watch=b/"), "watch=b/"),
+        ):
+            error = self.assertRaises(UsageError, options_of, "--role=monitor", *arguments)
+            self.assertIn(names, str(error))
 
 
 class RetentionTests(SynchronousTestCase):

@@ -83,14 +83,23 @@ class Chat(CommandLineTestCase):
         options, status, error = self.chat()
         self.assertEqual((options, status, error), (ChatOptions(), 0, ""))
 
+    def test_a_dns_server_is_named_by_its_address(self) -> None:
+        for wrong in ("127.0.0.1", "localhost:53", "::1:53", "127.0.0.1:0"):
+            options, status, error = self.chat("--dns", wrong)
+            self.assertEqual((options, status), (None, 2), wrong)
+            self.assertIn(repr(wrong), error)
+
     def test_everything(self) -> None:
         options, _, _ = self.chat(
             *("east:1", "west:2", "--name", "alice", "--room", "Den", "--room", "Deck", "--room", "Den"),
             *("--history", "none", "--tls", "--ca", "ca.pem", "--plain", "--connect-timeout", "2.5"),
+            *("--dns", "[::1]:5353"),
         )
         self.assertEqual(
             options,
-            ChatOptions(("east:1", "west:2"), "alice", ("Den", "Deck"), "none", True, "ca.pem", True, 2.5),
+            ChatOptions(
+                ("east:1", "west:2"), "alice", ("Den", "Deck"), "none", True, "ca.pem", True, 2.5, ("::1", 5353)
+            ),
         )
 
     def test_through_a_registry_no_server_need_be_named(self) -> None:

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.cli.servers import DEFAULT_PORT, Misuse, endpoint, host_and_port, registry_endpoint
+from chatproto.client import SRVEndpoint
 
 
 class Typed(SynchronousTestCase):
@@ -63,6 +64,14 @@ class Endpoints(SynchronousTestCase):
 
     def test_tls(self) -> None:
         self.assertNotIsInstance(endpoint(self.reactor, "localhost", tls=True), HostnameEndpoint)
+
+    def test_a_domain_is_looked_for(self) -> None:
+        for typed in ("srv:chat.example", "srv:localhost"):
+            for tls in (False, True):
+                self.assertIsInstance(endpoint(self.reactor, typed, tls=tls), SRVEndpoint)
+        for typed in ("srv:", "srv:a..b", "srv:ü.example"):
+            error = self.assertRaises(Misuse, endpoint, self.reactor, typed)
+            self.assertIn(typed, str(error))
 
     def test_authorities_that_cannot_be_read(self) -> None:
         missing, empty, broken = (Path(self.mktemp()) for _ in range(3))

@@ -23,6 +23,7 @@ from chatproto.registry.messages import (
     encode,
     encode_state,
 )
+from chatproto.services.dns import DNSSettings
 from chatproto.services.registry import STOP_S_MAX, RegistryService, RegistrySettings, build_registry
 from chatproto.world import Supervisor, World
 from tests.unit.registry.rig import End
@@ -131,6 +132,12 @@ class TreeTests(RegistryTestCase):
         self.assertEqual(told, ["READY=1\nSTATUS=0 nodes are connected"])
         self.registry.stopService()
         self.assertEqual(told[1:], ["STOPPING=1"])
+
+    def test_answers_to_the_dns_are_given_from_what_is_registered(self) -> None:
+        registry = self.build(dns=DNSSettings("127.0.0.1", 0, "127.0.0.1"))
+        self.assertIs(registry.getServiceNamed("dns"), registry.dns)
+        # Not before what is registered was taken up from the disk.
+        self.assertEqual([service.name for service in registry], ["witness", "dns", "registry-listener-1"])
 
     def test_the_defaults(self) -> None:
         settings = RegistrySettings("/srv/registry")

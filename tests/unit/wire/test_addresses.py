@@ -1,6 +1,6 @@
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.wire import host_and_port
+from chatproto.wire import address_of, host_and_port
 
 
 class AddressTests(SynchronousTestCase):
@@ -13,3 +13,7 @@ class AddressTests(SynchronousTestCase):
         for address in ("", "host", ":4444", "host:", "host:0", "host:65536", "host:1234567", "host:x", "::1:4444"):
             self.assertIsNone(host_and_port(address), address)
         self.assertIsNone(host_and_port("host:٤"))
+
+    def test_there_and_back(self) -> None:
+        for host in ("chat.example", "10.0.0.1", "::1"):
+            self.assertEqual(host_and_port(address_of(host, 4444)), (host, 4444))

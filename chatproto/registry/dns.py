@@ -1,0 +1,232 @@
+"""The registry's answers over UDP and TCP: `chatproto.registry.zone` decides, `twisted.names` knows the bytes."""
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, assert_never
+
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import DatagramProtocol, Factory, connectionDone
+from twisted.logger import Logger
+from twisted.names import dns
+from twisted.protocols.basic import Int16StringReceiver
+from twisted.protocols.policies import TimeoutMixin
+from twisted.python.failure import Failure
+
+from chatproto.registry.names import Registration
+from chatproto.registry.targets import Target
+from chatproto.registry.zone import TTL_S, Answer, Authority, Code, Data, Question, Record, Start, Zone, name_fits
+
+DATAGRAM_BYTES_MAX = 512
+"""Without EDNS, which nothing here needs, no datagram is longer (RFC 1035, 2.3.4)."""
+
+QUERY_BYTES_MAX = 4096
+STREAM_BYTES_MAX = 16383
+"""What lies beyond cannot be pointed at where a name comes again (RFC 1035, 4.1.4)."""
+
+STREAMS_MAX = 64
+STREAM_IDLE_S_MAX = 10.0
+
+_HEADER_BYTES = dns.Message.headerSize
+_NONSENSE = (EOFError, ValueError)
+"""What decoding raises."""
+
+log = Logger()
+
+
+class Answering:
+    """Answers what is asked, from a zone and what is registered at that moment.
+
+    Attributes:
+        nonsense: how many packets were no questions. The first is logged.
+    """
+
+    def __init__(self, zone: Zone, registered: Callable[[], Iterable[Registration]]) -> None:
+        """Answer for a zone; `registered` returns the live registrations."""
+        self.nonsense = 0
+        self._zone = zone
+        self._registered = registered
+
+    def answer(self, packet: bytes, peer: object, bytes_max: int) -> bytes | None:
+        """Return the answer to a packet, in `bytes_max` at most; None where there is none.
+
+        Only a packet without a header, and one that is itself an answer, have none: two servers that answered
+        each other's answers would never end.
+        """
+        if len(packet) < _HEADER_BYTES or packet[2] & 0x80:
+            self._count_nonsense(peer)
+            return None
+        asked = dns.Message()
+        try:
+            asked.fromStr(packet)
+        except _NONSENSE:
+            # The header is read before anything that can be wrong; the question, if there is one, may be half read.
+            asked.queries = []
+        given = self._decide(asked)
+        if given.code is Code.MALFORMED:
+            self._count_nonsense(peer)
+            asked.queries = []
+        return _encoded(asked, given, bytes_max)
+
+    def _decide(self, asked: dns.Message) -> Answer:
+        if asked.opCode != dns.OP_QUERY:
+            return Answer(Code.NOT_IMPLEMENTED)
+        if len(asked.queries) != 1:
+            return Answer(Code.MALFORMED)
+        query = asked.queries[0]
+        # Any bytes may be asked for; those beyond ASCII only have to be found in no name here.
+        name = query.name.name.decode("latin-1")
+        if name and not name_fits(name):
+            return Answer(Code.MALFORMED)
+        return self._zone.answer(Question(name, query.type, query.cls), self._registered())
+
+    def _count_nonsense(self, peer: object) -> None:
+        self.nonsense += 1
+        if self.nonsense == 1:
+            log.warn("{peer} sent what is no question of the DNS; the next ones are counted only", peer=str(peer))
+
+
+def _encoded(asked: dns.Message, given: Answer, bytes_max: int) -> bytes:
+    """Return the bytes of an answer: without what is only helpful, or cut (TC), where it would be too long."""
+    whole = _message(asked, given, given.records, given.additional).toStr()
+    if len(whole) <= bytes_max:
+        return whole
+    bare = _message(asked, given, given.records, ()).toStr()
+    if len(bare) <= bytes_max:
+        return bare
+    cut = _message(asked, given, (), ())
+    cut.trunc = 1
+    return cut.toStr()
+
+
+def _message(
+    asked: dns.Message, given: Answer, records: tuple[Record, ...], additional: tuple[Record, ...]
+) -> dns.Message:
+    message = dns.Message(
+        id=asked.id,
+        answer=1,
+        opCode=asked.opCode,
+        recDes=asked.recDes,
+        auth=given.authoritative,
+        rCode=given.code,
+        maxSize=0,
+    )
+    message.queries = asked.queries
+    message.answers = [_header(record) for record in records]
+    message.authority = [_header(record) for record in given.authority]
+    message.additional = [_header(record) for record in additional]
+    return message
+
+
+def _header(record: Record) -> dns.RRHeader:
+    return dns.RRHeader(record.name.encode("ascii"), record.kind, dns.IN, TTL_S, _payload(record.data))
+
+
+def _payload(data: Data) -> Any:
+    match data:
+        case IPv4Address():
+            return dns.Record_A(str(data), TTL_S)
+        case IPv6Address():
+            return dns.Record_AAAA(str(data), TTL_S)
+        case Authority():
+            return dns.Record_NS(data.host.encode("ascii"), TTL_S)
+        case Target():
+            return dns.Record_SRV(data.priority, data.weight, data.port, data.host.encode("ascii"), TTL_S)
+        case Start():
+            # Nobody copies the zone, so its number never has to grow, and nobody waits for these spans.
+            host, mailbox = data.host.encode("ascii"), data.mailbox.encode("ascii")
+            return dns.Record_SOA(
+                host, mailbox, serial=1, refresh=3600, retry=600, expire=86400, minimum=TTL_S, ttl=TTL_S
+            )
+        case _:
+            assert_never(data)
+
+
+class DatagramAnswers(DatagramProtocol):
+    """Answers over UDP."""
+
+    noisy = False
+    transport: Any
+
+    def __init__(self, answering: Answering) -> None:
+        """Answer as `answering` does."""
+        self._answering = answering
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """Answer a question."""
+        answer = self._answering.answer(datagram, addr[0], DATAGRAM_BYTES_MAX)
+        if answer is not None:
+            self.transport.write(answer, addr)
+
+
+class StreamAnswers(Int16StringReceiver, TimeoutMixin):
+    """Answers over one connection, until nothing was asked for `STREAM_IDLE_S_MAX`.
+
+    Who does not read the answers is read no further.
+    """
+
+    MAX_LENGTH = QUERY_BYTES_MAX
+    transport: Any
+
+    def __init__(self, factory: "StreamAnswersFactory", answering: Answering, clock: IReactorTime) -> None:
+        """Make one that is not connected yet; `StreamAnswersFactory` does."""
+        self._streams = factory
+        self._answering = answering
+        self._clock = clock
+
+    def callLater(self, period: float, func: Callable[[], None]) -> IDelayedCall:
+        """Set the timer of `TimeoutMixin`."""
+        return self._clock.callLater(period, func)
+
+    def connectionMade(self) -> None:
+        """Wait for questions."""
+        self._streams.streams.add(self)
+        self.transport.registerProducer(self, True)
+        self.setTimeout(STREAM_IDLE_S_MAX)
+
+    def stringReceived(self, string: bytes) -> None:
+        """Answer a question."""
+        self.resetTimeout()
+        answer = self._answering.answer(string, self.transport.getPeer(), STREAM_BYTES_MAX)
+        if answer is None:
+            self.end()
+        else:
+            self.sendString(answer)
+
+    def lengthLimitExceeded(self, length: int) -> None:
+        """End: no question is so long."""
+        self.end()
+
+    def timeoutConnection(self) -> None:
+        """End: nothing was asked for too long."""
+        self.end()
+
+    def end(self) -> None:
+        """End at once."""
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Be no more."""
+        self.setTimeout(None)
+        self._streams.streams.discard(self)
+
+
+class StreamAnswersFactory(Factory):
+    """Makes the connections that are answered over, `STREAMS_MAX` at once.
+
+    Attributes:
+        streams: those that are connected.
+    """
+
+    noisy = False
+
+    def __init__(self, answering: Answering, clock: IReactorTime) -> None:
+        """Answer as `answering` does."""
+        self.streams: set[StreamAnswers] = set()
+        self._answering = answering
+        self._clock = clock
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamAnswers | None:
+        """Make one; none if there are too many. UDP still answers, and who holds the others is timed out."""
+        if len(self.streams) >= STREAMS_MAX:
+            return None
+        return StreamAnswers(self, self._answering, self._clock)
