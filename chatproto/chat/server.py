@@ -31,9 +31,10 @@ from chatproto.chat.messages import (
     encode,
 )
 from chatproto.chat.neighbour import Neighbour
+from chatproto.chat.opening import Opening
 from chatproto.chat.partings import Partings
 from chatproto.chat.seat import Door, Seat, Seats
-from chatproto.chat.session import Ask, Effect, EntryMaker, HangUp, Reply, SessionRules
+from chatproto.chat.session import Ask, Effect, EntryMaker, HangUp, Hold, Reply, SessionRules
 from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
@@ -88,6 +89,7 @@ class ChatServer:
             settings.message_chars_max,
             settings.rooms_per_owner_max,
             settings.rooms_per_session_max,
+            settings.clients_min,
         )
         self.seats = seats = Seats(self.hall, rules, self._make)
         self._hearing = hearing = Hearing(self.hall, chat_log, turn, settings.history, self._fed)
@@ -95,6 +97,7 @@ class ChatServer:
         self._answers = Answers(
             settings, self.hall, chat_log, hearing, seats, neighbour, dice, self._time, self._answered
         )
+        self._opening = Opening(settings, self.hall, chat_log, seats)
         self._partings = Partings(settings, chat_log, seats, hearing, neighbour, clock, dice, self._time)
         self._arrivals = Arrivals(
             settings, self.hall, chat_log, seats, hearing, neighbour, self._partings, clock, dice, self._time
@@ -116,7 +119,7 @@ class ChatServer:
             effects.Refuse: self._refuse,
             effects.Entered: self._entered,
             effects.Left: self._left,
-            effects.Arrived: lambda effect, _: self._arrivals.arrived(effect.member),
+            effects.Arrived: self._arrived,
             effects.Attached: self._attached,
             effects.Unknown: lambda _, asker: self._arrivals.unknown(asker),
             effects.Overtaken: lambda _, asker: self._arrivals.overtaken(asker),
@@ -132,6 +135,7 @@ class ChatServer:
         self.log.open(self)
         self._started = True
         self._redundancy = self.log.redundancy
+        self._opening.begin()
         self._life_begins = self.log.redundancy != "single" or self.settings.name in self._serving_nodes()
         self.changed()
 
@@ -241,6 +245,8 @@ class ChatServer:
                 self.log.submit(doing)  # type: ignore[arg-type]
             elif kind is Reply:
                 seat.send(encode(doing.line))  # type: ignore[union-attr]
+            elif isinstance(doing, Hold):
+                self._opening.hold(seat, doing.entry)
             else:
                 assert isinstance(doing, Ask)
                 if isinstance(doing.request, HangUp):
@@ -285,6 +291,7 @@ class ChatServer:
             self._impatient.clear()
             self._life_begins = True
         self.hall.restore(state)
+        self._opening.begin()
 
     def capture(self) -> tuple[bytes, dict[str, int]]:
         """See `Replayed.capture`."""
@@ -304,6 +311,8 @@ class ChatServer:
             self._partings.send_away([*self.seats.values(), *self._arrivals.arriving])
         self._serving = self.log.serving
         self._neighbour.changed()
+        if not self._opening.over:
+            self._opening.look()
 
     def _tell_redundancy(self) -> None:
         state = self._redundancy
@@ -340,6 +349,9 @@ class ChatServer:
             else:
                 self._acted(run)
         self._hearing.spill()
+        if not self._opening.over:
+            # Before what waited: that was asked later.
+            self._opening.look()
         if self._due:
             due, self._due = self._due, {}
             for seat in due:
@@ -436,6 +448,8 @@ class ChatServer:
         seat = self._arrivals.attached(effect.member, asker)
         if seat is None:
             return
+        if not self._opening.over:
+            self._opening.tell([seat])
         self._due[seat] = None
         if asker in self._impatient:
             del self._impatient[asker]
@@ -448,7 +462,12 @@ class ChatServer:
             farewell = self._partings.farewell("isolated", extended=True)
             self._partings.drop(self.seats[effect.member.key], farewell)
 
+    def _arrived(self, effect: effects.Arrived, asker: Seat | None) -> None:
+        self._opening.counted()
+        self._arrivals.arrived(effect.member)
+
     def _gone(self, effect: effects.Gone, asker: Seat | None) -> None:
+        self._opening.counted()
         seat = self.seats.get(effect.member.key)
         if seat is not None:
             self._partings.drop(seat)
