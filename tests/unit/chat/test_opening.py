@@ -135,6 +135,7 @@ class OpeningTests(ChatTestCase):
 
     def test_it_has_begun_for_good_also_after_a_restart(self) -> None:
         self.come()
+        self.lose(self.base_seat, self.base)
         self.log.snapshot()
         ((state, _),) = self.log.snapshots
         for log in (type(self.log)(state), type(self.log)(None, self.log.runs)):
