@@ -4,6 +4,7 @@
 * `WireError`: bytes that are not what the protocol says.
 * `StoreError`: the durable log cannot be opened.
 * `ClientError`: what an embedding program hears from `ChatClient`.
+* `DeliveryError`: what became of a message, or of a request, that was not acknowledged.
 """
 
 
@@ -49,3 +50,43 @@ class Refused(ClientError):
 
 class ClientStopped(ClientError):
     """The client was stopped before the server acknowledged."""
+
+
+class DeliveryError(ChatprotoError):
+    """A message was not acknowledged, or a request not answered as it was wished."""
+
+
+class BacklogFull(DeliveryError):
+    """Too much waits to be sent or acknowledged already; nothing was queued."""
+
+
+class Rejected(DeliveryError):
+    """The other side has it, and says no: a negative acknowledgement.
+
+    Attributes:
+        reason: a stable code; each protocol lists its own.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Unacknowledged(DeliveryError):
+    """The other side has said neither yes nor no.
+
+    Attributes:
+        sent: whether it was sent, so that it may have arrived, and what it asked for may have happened.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(f"{message}: it may or may not have arrived" if sent else f"{message}: it was not sent")
+        self.sent = sent
+
+
+class TimedOut(Unacknowledged):
+    """Its time was over."""
+
+
+class Unreachable(Unacknowledged):
+    """There is no connection to the other side, or it ended."""

@@ -15,6 +15,13 @@ class FamilyTests(SynchronousTestCase):
             self.assertTrue(issubclass(member, errors.StoreError), member)
         for member in (errors.Refused, errors.ClientStopped):
             self.assertTrue(issubclass(member, errors.ClientError), member)
+        for member in (errors.BacklogFull, errors.Rejected, errors.TimedOut, errors.Unreachable):
+            self.assertTrue(issubclass(member, errors.DeliveryError), member)
+
+    def test_what_was_not_acknowledged_says_whether_it_may_have_arrived(self) -> None:
+        for sent, words in ((True, "gone: it may or may not have arrived"), (False, "gone: it was not sent")):
+            gone = errors.Unreachable("gone", sent=sent)
+            self.assertEqual((gone.sent, str(gone)), (sent, words))
 
     def test_a_refusal_says_its_code_and_what_the_server_said(self) -> None:
         refused = errors.Refused("room-taken", "there is a room jokes already")
