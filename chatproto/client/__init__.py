@@ -1,13 +1,16 @@
-"""The embeddable client: failover, resumed sessions, a queue while there is no server, private messages.
+"""The embeddable client: failover, resumed sessions, a queue while there is no server, private messages,
+also over a connection between two clients.
 
 Public: `ChatClient`, its events, the values it answers with, and the errors that are the client's own; `Refused`
 and `ClientStopped` are in `chatproto.errors`.
 """
 
 from chatproto.chat.messages import Status
+from chatproto.client.direct import DirectSettings
 from chatproto.client.events import (
     ContactExpected,
     ContactFound,
+    Delivered,
     Event,
     HistoryPage,
     Members,
@@ -34,6 +37,8 @@ __all__ = [
     "ClientSettings",
     "ContactExpected",
     "ContactFound",
+    "Delivered",
+    "DirectSettings",
     "Event",
     "HistoryPage",
     "Members",
