@@ -59,6 +59,7 @@ class Correspondent:
         self._calling: Deferred[None] | None = None
         self._relaying = 0
         self._relay_until = -math.inf
+        self._giving_up = False
 
     @property
     def idle(self) -> bool:
@@ -90,8 +91,10 @@ class Correspondent:
 
     def opened(self, link: DirectLink) -> None:
         """Hear that there is a link to this identity, whoever called."""
-        if self._link is None and self._clock.seconds() >= self._relay_until:
+        if self._link is None and not self._giving_up:
             self._link = link
+            # If it is they who called, there is a way after all.
+            self._relay_until = -math.inf
             self._sender.opened(link.send)
 
     def lost(self, link: DirectLink) -> None:
@@ -112,6 +115,7 @@ class Correspondent:
 
     def give_up(self) -> None:
         """Have nothing go directly that waits: it is relayed, in order."""
+        self._giving_up = False
         self.call_off()
         link = self._link
         if link is not None:
@@ -141,5 +145,6 @@ class Correspondent:
 
     def _relay_from_here_on(self) -> None:
         self._relay_until = self._clock.seconds() + self._settings.retry_s
+        self._giving_up = True
         # Not at once: others have failed with this one, and are to be told of it, and relayed, in order.
         self._turn.at_end(self.give_up)
