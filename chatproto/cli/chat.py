@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import (
     FilteringLogObserver,
@@ -19,12 +20,14 @@ from twisted.logger import (
     globalLogBeginner,
     textFileLogObserver,
 )
+from twisted.python.failure import Failure
 
 from chatproto.chat.messages import HistoryWanted
 from chatproto.cli.plain import PlainChat
 from chatproto.cli.servers import DEFAULT_SERVER, endpoint
 from chatproto.cli.streams import LineInput, LineOutput
 from chatproto.client import ChatClient
+from chatproto.errors import ClientError
 
 LEAVE_S_MAX = 10
 """How long leaving may take when the terminal has gone."""
@@ -45,6 +48,7 @@ class ChatOptions:
         ca: a PEM file of the authorities to trust instead of the system's.
         plain: lines even on a terminal.
         connect_timeout_s: how long to wait for a server, in lines.
+        direct: the host that others are told, and the port, where direct connections are taken; None for not at all.
     """
 
     servers: tuple[str, ...] = (DEFAULT_SERVER,)
@@ -55,6 +59,7 @@ class ChatOptions:
     ca: str | None = None
     plain: bool = False
     connect_timeout_s: float = 10.0
+    direct: tuple[str, int] | None = None
 
 
 def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
@@ -62,12 +67,13 @@ def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
 
     Raises:
         Misuse: an option cannot be used.
+        ClientError: the port for direct connections cannot be had.
     """
 
     def connector(server: str) -> IStreamClientEndpoint:
         return endpoint(reactor, server, tls=options.tls, ca=options.ca)
 
-    return ChatClient(
+    client = ChatClient(
         reactor,
         [connector(server) for server in options.servers],
         identity=options.name,
@@ -76,6 +82,20 @@ def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
         dice=random.SystemRandom(),
         connector=connector,
     )
+    if options.direct is not None:
+        _accept_direct(reactor, client, *options.direct)
+    return client
+
+
+def _accept_direct(reactor: Any, client: ChatClient, host: str, port: int) -> None:
+    """Take direct connections: on this machine's own address alone where that is what others are told."""
+    interface = host if host in ("127.0.0.1", "::1") else ""
+    ending = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    failures: list[Failure] = []
+    # Endpoints of TCP know at once.
+    client.accept_direct(ending(reactor, port, interface=interface), host).addErrback(failures.append)
+    if failures:
+        raise ClientError(f"cannot take direct connections: {failures[0].getErrorMessage()}")
 
 
 def chat(options: ChatOptions) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import socket
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from chatproto.chat.messages import HistoryWanted
 from chatproto.cli.commands import explanations
 from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, Misuse
+from chatproto.client.direct.settings import DirectSettings
 from chatproto.errors import ChatprotoError
 from chatproto.wire import identity_allowed, room_allowed
 
@@ -127,6 +129,14 @@ def _add_chat(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="in lines: how long to be without a server, at first or with messages still to be acknowledged "
         "after the end of the input, before giving up (default: %(default)g)",
     )
+    chat.add_argument(
+        "--direct",
+        type=_direct,
+        metavar="[HOST:]PORT",
+        help="also take private messages over connections that others make to this machine, by the name HOST, on PORT "
+        "(0: any); who they are is proved, what they say is not encrypted (default: only relayed by the server; HOST: "
+        "the name of this machine)",
+    )
     chat.set_defaults(run=_chat)
 
 
@@ -144,6 +154,7 @@ def _chat(given: argparse.Namespace) -> str:
             ca=given.ca,
             plain=given.plain,
             connect_timeout_s=given.connect_timeout,
+            direct=given.direct,
         )
     )
 
@@ -292,6 +303,19 @@ def _port(value: str) -> int:
     if value.isascii() and value.isdecimal() and 0 < int(value[:6]) < 65532:
         return int(value)
     raise argparse.ArgumentTypeError(f"{value!r} is not a port from 1 to 65531")
+
+
+def _direct(value: str) -> tuple[str, int]:
+    host, colon, port = value.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    good = port.isascii() and port.isdecimal() and int(port[:6]) < 65536 and bool(host) == bool(colon)
+    if not good or 0 < int(port) < DirectSettings.port_min:
+        least = DirectSettings.port_min
+        raise argparse.ArgumentTypeError(f"{value!r} is neither PORT nor HOST:PORT, from {least} to 65535, or 0")
+    return host or socket.gethostname(), int(port)
 
 
 def _identity(value: str) -> str:

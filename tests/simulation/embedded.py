@@ -185,7 +185,7 @@ class EmbeddedClient(SimClient):
         (2, _asks(lambda self: self.chat.kick(*self.draw_victim(self.identity), 2))),
         (4, _asks(lambda self: self.chat.status())),
         (3, _asks(lambda self: self.chat.history_page(self.draw_room(), limit=self.dice.randint(1, 30)))),
-        (2, _asks(lambda self: self.chat.private(self.draw_somebody(), "private " + self.content()))),
+        (2, _asks(lambda self: self.chat.send_direct(self.draw_somebody(), "private " + self.content()))),
     )
 
     # The end

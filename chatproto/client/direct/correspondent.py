@@ -116,18 +116,14 @@ class Correspondent:
     def give_up(self) -> None:
         """Have nothing go directly that waits: it is relayed, in order."""
         self._giving_up = False
-        self.call_off()
+        calling, self._calling = self._calling, None
+        if calling is not None:
+            calling.cancel()
         link = self._link
         if link is not None:
             link.abort()
         else:
             self._sender.give_up()
-
-    def call_off(self) -> None:
-        """Give up the call that is under way."""
-        calling, self._calling = self._calling, None
-        if calling is not None:
-            calling.cancel()
 
     def _find(self) -> None:
         if self._link is None and self._calling is None and len(self._sender):

@@ -138,7 +138,7 @@ class DirectMessages:
     # Calls
 
     def _side(self, to: str = "") -> Side:
-        return Side(self._home.identity, self._expected, self._once, self._settings.content_chars_max, to=to)
+        return Side(lambda: self._home.identity, self._expected, self._once, self._settings.content_chars_max, to=to)
 
     def _link(self, side: Side, token: str = "") -> DirectLink:
         return DirectLink(side, self, self._turn, self._clock, self._settings, token)
@@ -218,8 +218,6 @@ class DirectMessages:
     def _forget_all(self) -> None:
         """Know nobody: our name or our session is another one, and so is not what we have shown, or been shown."""
         self._expected.clear()
-        for correspondent in list(self._correspondents.values()):
-            correspondent.call_off()
         for link in list(self._links):
             link.close()
 

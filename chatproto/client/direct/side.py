@@ -1,6 +1,7 @@
 """One side of a direct connection, as a state machine: who is there, what is said, what becomes of it. Pure."""
 
 import enum
+from collections.abc import Callable
 from typing import ClassVar
 
 import msgspec
@@ -70,7 +71,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Heard(msgspec.Struct, frozen=True):
-    """A message that was not heard before; to be shown before it is acknowledged."""
+    """A message that was not heard before."""
 
     content: str
     id: str
@@ -101,11 +102,13 @@ class Side:
         identity: who the other side is; when we are called, who it says it is until it is open, and at first nobody.
     """
 
-    def __init__(self, me: str, expected: Expected, once: Once, content_chars_max: int, *, to: str = "") -> None:
+    def __init__(
+        self, me: Callable[[], str], expected: Expected, once: Once, content_chars_max: int, *, to: str = ""
+    ) -> None:
         """Make a side that is called or, where `to` is given, calls that identity.
 
         Args:
-            me: our identity.
+            me: tells our identity.
             expected: the tokens that callers are to show.
             once: what was heard on either way.
             content_chars_max: the longest message taken.
@@ -121,7 +124,7 @@ class Side:
 
     def call(self, token: str) -> list[Effect]:
         """Say who calls."""
-        return [Send(encode(Call(VERSION, self._me, self.identity, token)))]
+        return [Send(encode(Call(VERSION, self._me(), self.identity, token)))]
 
     def received(self, message: DirectMessage, now: float) -> list[Effect]:
         """Take what the other side says; `now` is in seconds of the clock of `Expected`."""
@@ -165,7 +168,7 @@ class Side:
     def _shows(self, call: Call, now: float) -> list[Effect]:
         if call.version != VERSION:
             return self.fail("version", f"this client speaks version {VERSION} of direct connections")
-        if call.to != self._me:
+        if call.to != self._me():
             return self.fail("not-me", "nobody is called so here")
         self._go(Cue.SHOWS)
         self.identity, self._token = call.identity, call.token
@@ -183,7 +186,8 @@ class Side:
             return [End(refusal, encode(Nack(private.id[:ID_CHARS_MAX], refusal)))]
         self._go(Cue.SPEAKS)
         ack = Send(encode(Ack(private.id)))
-        return [Heard(private.content, private.id), ack] if self._once.direct(private.id) else [ack]
+        # It leaves at the end of this turn, when the message has been heard; whoever hears it may end the connection.
+        return [ack, Heard(private.content, private.id)] if self._once.direct(private.id) else [ack]
 
     _CUES: ClassVar[dict[type[object], Cue]] = {
         Call: Cue.SHOWS,

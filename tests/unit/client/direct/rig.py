@@ -1,5 +1,6 @@
 """A client's direct connections between transports that remember, and a home that answers when the test says so."""
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -28,6 +29,8 @@ class FakeHome:
         asked: whose address was asked for, and not answered yet.
         relays: what was to be relayed, and was not yet: id, to whom, what.
         told: what listeners heard.
+        at_relay: called, once, when something is to be relayed.
+        at_tell: called, once, when listeners hear something.
     """
 
     def __init__(self) -> None:
@@ -35,6 +38,8 @@ class FakeHome:
         self.asked: list[tuple[str, Deferred[ContactFound]]] = []
         self.relays: list[tuple[str, str, str, Deferred[int]]] = []
         self.told: list[Event] = []
+        self.at_relay: Callable[[], None] | None = None
+        self.at_tell: Callable[[], object] | None = None
 
     def contact(self, identity: str) -> "Deferred[ContactFound]":
         answer: Deferred[ContactFound] = Deferred()
@@ -43,11 +48,17 @@ class FakeHome:
 
     def relay(self, id: str, to: str, content: str) -> "Deferred[int]":
         answer: Deferred[int] = Deferred()
+        if self.at_relay is not None:
+            call, self.at_relay = self.at_relay, None
+            call()
         self.relays.append((id, to, content, answer))
         return answer
 
     def tell(self, event: Event) -> None:
         self.told.append(event)
+        if self.at_tell is not None:
+            call, self.at_tell = self.at_tell, None
+            call()
 
 
 @implementer(IStreamClientEndpoint)
@@ -167,11 +178,11 @@ class DirectTestCase(SynchronousTestCase):
         """Have a stranger connect."""
         return End(self.listening.factory.buildProtocol(None), self)
 
-    def called(self, identity: str = "ada", token: str = "t1") -> End:
+    def called(self, identity: str = "ada", token: str = "t1", me: str = "eve") -> End:
         """Have somebody expected call, and be accepted."""
         self.expect(identity, token)
         end = self.connect()
-        end.say(Call(1, identity, "eve", token))
+        end.say(Call(1, identity, me, token))
         self.assertEqual([type(message).__name__ for message in end.said()], ["Accepted"])
         return end
 

@@ -170,6 +170,13 @@ class OpenTests(DirectTestCase):
         self.assertEqual((end.ended, stranger.ended), ("lose", "lose"))
         self.assertEqual((self.listening.port.stopped, self.direct.listening), (1, False))
 
+    def test_who_stops_on_hearing_something_has_acknowledged_it(self) -> None:
+        end = self.called()
+        self.home.at_tell = lambda: self.successResultOf(self.direct.stop())
+        end.say(Private("p1", "go home"), Private("p2", "after it"))
+        self.assertEqual((end.said(), end.ended), ([Ack("p1")], "lose"))
+        self.assertEqual(self.heard(), [("ada", "go home")])
+
     def test_a_polite_end_is_one(self) -> None:
         end = self.called()
         end.link.connectionLost(Failure(ConnectionDone()))

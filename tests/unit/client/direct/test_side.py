@@ -49,10 +49,10 @@ class SideTestCase(SynchronousTestCase):
         self.side = self.called()
 
     def called(self) -> Side:
-        return Side("eve", self.expected, self.once, 20)
+        return Side(lambda: "eve", self.expected, self.once, 20)
 
     def calling(self) -> Side:
-        return Side("ada", self.expected, self.once, 20, to="eve")
+        return Side(lambda: "ada", self.expected, self.once, 20, to="eve")
 
     def hear(self, message: DirectMessage) -> list[Any]:
         return plain(self.side.received(message, self.now))
@@ -127,9 +127,9 @@ class OpenTests(SideTestCase):
         super().setUp()
         self.open()
 
-    def test_a_message_is_heard_and_then_acknowledged(self) -> None:
-        self.assertEqual(self.hear(Private("p1", "hi")), [Heard("hi", "p1"), Ack("p1")])
-        self.assertEqual(self.hear(Private("p2", "")), [Heard("", "p2"), Ack("p2")])
+    def test_a_message_is_acknowledged_and_heard(self) -> None:
+        self.assertEqual(self.hear(Private("p1", "hi")), [Ack("p1"), Heard("hi", "p1")])
+        self.assertEqual(self.hear(Private("p2", "")), [Ack("p2"), Heard("", "p2")])
 
     def test_a_message_that_was_heard_is_acknowledged_and_not_heard_again(self) -> None:
         self.once.relayed("p1")
