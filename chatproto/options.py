@@ -214,6 +214,10 @@ class Options(UsageOptions):
         ["history", None, "all", "what a client receives on joining a room: all, none, or the last N", _history],
         ["retain", None, None, "what is kept: an age (30d), messages a room (100000), disk (2GB), or several "
          "with commas [default: everything]", parse_retention],
+        ["min-clients", None, 0, "messages are held until so many clients were there at once; the same on each node",
+         _count],
+        ["held-max", None, 10000, "messages held until then", _positive],
+        ["held-bytes-max", None, 4194304, "bytes of messages held until then", _positive],
         ["rate-limit", None, 200.0, "lines a second a client may send, ten times as many at once; above it, its "
          "link is read more slowly; 0 for none", _rate],
         ["greet-after", None, 0.1, "seconds a connection may stay silent before it is greeted as a base client",
@@ -308,6 +312,8 @@ class Options(UsageOptions):
             for name in FOR_PAIRS:
                 if self[name]:
                     raise UsageError(f"--{name} needs --peer: where the other node's peer link is")
+            if self["min-clients"] > self["capacity"]:
+                raise UsageError("--min-clients must not be more than --capacity: the chat would never begin")
         if self["registry-token"] is not None and self["registry"] is None:
             raise UsageError("--registry-token needs --registry: where the registry is")
 
@@ -417,6 +423,9 @@ class Options(UsageOptions):
                 rooms_per_owner_max=self["rooms-per-owner-max"],
                 rooms_per_session_max=self["rooms-per-session-max"],
                 announcement=self["announcement"] or "",
+                clients_min=self["min-clients"],
+                held_max=self["held-max"],
+                held_bytes_max=self["held-bytes-max"],
             ),
         )
 

@@ -206,6 +206,7 @@ class _HallState(msgspec.Struct, array_like=True):
     members: list[_MemberState]
     rooms: list[_RoomState]
     numbered: dict[str, int]
+    most: int = 0
 
 
 class Hall:
@@ -216,6 +217,7 @@ class Hall:
         identities: the same, by name.
         tokens: those with a token, by its hash.
         rooms: every room, by name, MainHall first.
+        most: the most sessions that were ever present at once.
     """
 
     def __init__(self) -> None:
@@ -245,6 +247,7 @@ class Hall:
         # The last position of rooms that are gone, so that (room, position) never means two messages.
         self._numbered: dict[str, int] = {}
         self._guest = 1
+        self.most = 0
 
     # Questions
 
@@ -301,6 +304,7 @@ class Hall:
         identity = wanted if wanted is not None and good and not taken else self._free_guest()
         member = Member(act.session, identity, act.node, act.token, act.history)
         self.members[member.key] = member
+        self.most = max(self.most, len(self.members))
         self.identities[identity] = member
         if member.token is not None:
             self.tokens[member.token] = member
@@ -581,6 +585,7 @@ class Hall:
                 for r in self.rooms.values()
             ],
             self._numbered,
+            self.most,
         )
         return msgspec.msgpack.encode(state)
 
@@ -612,3 +617,5 @@ class Hall:
             elif r.owner:
                 self._waiting.setdefault(r.owner, set()).add(r.name)
         self._numbered = state.numbered
+        # A snapshot of before it was counted says 0.
+        self.most = max(state.most, len(self.members))

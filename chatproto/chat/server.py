@@ -33,9 +33,10 @@ from chatproto.chat.messages import (
     encode,
 )
 from chatproto.chat.neighbour import Neighbour
+from chatproto.chat.opening import Opening
 from chatproto.chat.partings import Partings
 from chatproto.chat.seat import Door, Seat, Seats
-from chatproto.chat.session import Ask, Effect, EntryMaker, HangUp, Reply, SessionRules
+from chatproto.chat.session import Ask, Effect, EntryMaker, HangUp, Hold, Reply, SessionRules
 from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
@@ -92,6 +93,7 @@ class ChatServer:
             settings.message_chars_max,
             settings.rooms_per_owner_max,
             settings.rooms_per_session_max,
+            settings.clients_min,
         )
         self.seats = seats = Seats(self.hall, rules, self._make)
         self._hearing = hearing = Hearing(self.hall, chat_log, turn, settings.history, self._fed)
@@ -99,6 +101,7 @@ class ChatServer:
         self._answers = Answers(
             settings, self.hall, chat_log, hearing, seats, neighbour, dice, self._time, self._answered
         )
+        self._opening = Opening(settings, self.hall, chat_log, seats)
         self._partings = Partings(settings, chat_log, seats, hearing, neighbour, clock, dice, self._time)
         self.exodus = Exodus(chat_log, seats, self._partings, neighbour, self.hung_up)
         self._arrivals = Arrivals(
@@ -138,6 +141,7 @@ class ChatServer:
         self.log.open(self)
         self._started = True
         self._redundancy = self.log.redundancy
+        self._opening.begin()
         self._life_begins = self.log.redundancy != "single" or self.settings.name in self._serving_nodes()
         self.changed()
 
@@ -259,6 +263,8 @@ class ChatServer:
                 self.log.submit(doing)  # type: ignore[arg-type]
             elif kind is Reply:
                 seat.send(encode(doing.line))  # type: ignore[union-attr]
+            elif isinstance(doing, Hold):
+                self._opening.hold(seat, doing.entry)
             else:
                 assert isinstance(doing, Ask)
                 if isinstance(doing.request, HangUp):
@@ -303,6 +309,7 @@ class ChatServer:
             self._impatient.clear()
             self._life_begins = True
         self.hall.restore(state)
+        self._opening.begin()
 
     def capture(self) -> tuple[bytes, dict[str, int]]:
         """See `Replayed.capture`."""
@@ -324,6 +331,8 @@ class ChatServer:
         self._neighbour.changed()
         for changed in self._watchers:
             changed()
+        if not self._opening.over:
+            self._opening.look()
 
     def _tell_redundancy(self) -> None:
         state = self._redundancy
@@ -360,6 +369,9 @@ class ChatServer:
             else:
                 self._acted(run)
         self._hearing.spill()
+        if not self._opening.over:
+            # Before what waited: that was asked later.
+            self._opening.look()
         if self._due:
             due, self._due = self._due, {}
             for seat in due:
@@ -468,6 +480,8 @@ class ChatServer:
         seat = self._arrivals.attached(effect.member, asker)
         if seat is None:
             return
+        if not self._opening.over:
+            self._opening.tell([seat])
         self._due[seat] = None
         if asker in self._impatient:
             del self._impatient[asker]
@@ -480,7 +494,12 @@ class ChatServer:
             farewell = self._partings.farewell("isolated", extended=True)
             self._partings.drop(self.seats[effect.member.key], farewell)
 
+    def _arrived(self, effect: effects.Arrived, asker: Seat | None) -> None:
+        self._opening.counted()
+        self._arrivals.arrived(effect.member)
+
     def _gone(self, effect: effects.Gone, asker: Seat | None) -> None:
+        self._opening.counted()
         seat = self.seats.get(effect.member.key)
         if seat is not None:
             self._partings.drop(seat)

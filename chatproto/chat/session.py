@@ -56,13 +56,19 @@ class Reply(msgspec.Struct, gc=False):
     line: Message
 
 
+class Hold(msgspec.Struct, gc=False):
+    """A message that is submitted once enough clients are there; the session does not wait for it."""
+
+    entry: Entry
+
+
 class Ask(msgspec.Struct, gc=False):
     """A request that needs more than the hall: the node answers it."""
 
     request: HistoryAsked | StatusAsked | PrivateAsked | ContactAsked | HangUp
 
 
-Effect = Entry | Reply | Ask
+Effect = Entry | Hold | Reply | Ask
 
 
 class EntryMaker:
@@ -104,12 +110,14 @@ class SessionRules(msgspec.Struct, frozen=True):
         message_chars_max: the longest content.
         rooms_per_owner_max: how many rooms one session may own (0: any number).
         rooms_per_session_max: how many rooms one session may be in.
+        clients_min: how many have to be there at once before the chat begins.
     """
 
     node: str
     message_chars_max: int = 16384
     rooms_per_owner_max: int = 100
     rooms_per_session_max: int = 100
+    clients_min: int = 0
 
 
 _encode_str: Callable[[str], bytes] = msgspec.json.Encoder().encode
@@ -253,12 +261,15 @@ class Session:
             room = member.rooms[-1] if request.roomid is None else request.roomid
             effects.append(self._message(member, room, request.content, request.id, now))
 
-    def _message(self, member: Member, room: str, content: str, id: str | None, now: float) -> Entry:
-        self.unconfirmed += 1
+    def _message(self, member: Member, room: str, content: str, id: str | None, now: float) -> Entry | Hold:
         if self._prefix_identity is not member.identity:
             self._prefix_identity = member.identity
             self._prefix = b'{"type":"message","identity":"%b","content":' % member.identity.encode()
-        return self._make.message(room, self._prefix + _encode_str(content), id, now, self.origin)
+        entry = self._make.message(room, self._prefix + _encode_str(content), id, now, self.origin)
+        if self._hall.most < self._rules.clients_min:
+            return Hold(entry)
+        self.unconfirmed += 1
+        return entry
 
     def _refusal(self, request: SayExtended, member: Member) -> Error | None:
         if request.id is not None and not 1 <= len(request.id) <= ID_CHARS_MAX:

@@ -31,6 +31,9 @@ class ChatSettings:
         rooms_per_owner_max: rooms that one session may own. 0: any.
         rooms_per_session_max: rooms that one session may be in.
         announcement: what newcomers are told by the server itself; empty for nothing.
+        clients_min: clients of all nodes that have to be there at once before the chat begins; the same on each node.
+        held_max: messages held until then.
+        held_bytes_max: the same, in bytes.
     """
 
     name: str = "primary"
@@ -54,3 +57,6 @@ class ChatSettings:
     rooms_per_owner_max: int = 100
     rooms_per_session_max: int = 100
     announcement: str = ""
+    clients_min: int = 0
+    held_max: int = 10_000
+    held_bytes_max: int = 4 * 1024 * 1024

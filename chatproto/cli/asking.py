@@ -31,7 +31,7 @@ def ask(client: ChatClient, request: commands.Request, room: str) -> Deferred[An
         case commands.Kick():
             return client.kick(request.room, request.identity, request.seconds)
         case commands.Private():
-            return client.private(request.to, request.content)
+            return client.send_direct(request.to, request.content)
         case commands.ShowStatus():
             return client.status()
 

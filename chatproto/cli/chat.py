@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import (
     FilteringLogObserver,
@@ -19,12 +20,14 @@ from twisted.logger import (
     globalLogBeginner,
     textFileLogObserver,
 )
+from twisted.python.failure import Failure
 
 from chatproto.chat.messages import HistoryWanted
 from chatproto.cli.plain import PlainChat
 from chatproto.cli.servers import DEFAULT_SERVER, endpoint, registry_endpoint
 from chatproto.cli.streams import LineInput, LineOutput
 from chatproto.client import ChatClient, RegistryEndpoint
+from chatproto.errors import ClientError
 
 LEAVE_S_MAX = 10
 """How long leaving may take when the terminal has gone."""
@@ -48,6 +51,7 @@ class ChatOptions:
         dns: address and port of the DNS server that knows where `srv:` is; None for the system's.
         registry: which registry to find servers by, as typed; None for none.
         service: the name of the deployment to find.
+        direct: the host that others are told, and the port, where direct connections are taken; None for not at all.
     """
 
     servers: tuple[str, ...] = (DEFAULT_SERVER,)
@@ -61,6 +65,7 @@ class ChatOptions:
     dns: tuple[str, int] | None = None
     registry: str | None = None
     service: str = "chat"
+    direct: tuple[str, int] | None = None
 
     @property
     def place(self) -> str:
@@ -74,6 +79,7 @@ def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
 
     Raises:
         Misuse: an option cannot be used.
+        ClientError: the port for direct connections cannot be had.
     """
 
     def connector(server: str) -> IStreamClientEndpoint:
@@ -83,7 +89,7 @@ def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
     if options.registry is not None:
         registry = registry_endpoint(reactor, options.registry)
         endpoints.append(RegistryEndpoint(registry, reactor, connector, service=options.service))
-    return ChatClient(
+    client = ChatClient(
         reactor,
         endpoints,
         identity=options.name,
@@ -92,6 +98,20 @@ def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
         dice=random.SystemRandom(),
         connector=connector,
     )
+    if options.direct is not None:
+        _accept_direct(reactor, client, *options.direct)
+    return client
+
+
+def _accept_direct(reactor: Any, client: ChatClient, host: str, port: int) -> None:
+    """Take direct connections: on this machine's own address alone where that is what others are told."""
+    interface = host if host in ("127.0.0.1", "::1") else ""
+    ending = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+    failures: list[Failure] = []
+    # Endpoints of TCP know at once.
+    client.accept_direct(ending(reactor, port, interface=interface), host).addErrback(failures.append)
+    if failures:
+        raise ClientError(f"cannot take direct connections: {failures[0].getErrorMessage()}")
 
 
 def chat(options: ChatOptions) -> str:

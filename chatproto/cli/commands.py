@@ -167,7 +167,7 @@ FORMS: dict[str, Form] = {
     "list": Form((), "lists the rooms and how many are in each", ListRooms),
     "who": Form(("[ROOM]",), "tells who is in a room, by default this one", Who),
     "identitychange": Form(("NAME",), "changes your name: 3 to 16 letters and digits", ChangeIdentity),
-    "private": Form(("NAME", "TEXT"), "says something to one person only; it is not archived", Private),
+    "private": Form(("NAME", "TEXT"), "says something to one person only, if possible directly; not archived", Private),
     "createroom": Form(("ROOM",), "makes a room that you own: 3 to 32 letters and digits", CreateRoom),
     "delete": Form(("ROOM",), "deletes a room that you own, with its archive", DeleteRoom),
     "kick": Form(("ROOM", "NAME", "SECONDS"), "puts somebody out of a room that you own, for a while", _kick),

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import socket
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from chatproto.chat.messages import HistoryWanted
 from chatproto.cli.commands import explanations
 from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, Misuse
+from chatproto.client.direct.settings import DirectSettings
 from chatproto.errors import ChatprotoError
 from chatproto.wire import host_and_port, identity_allowed, room_allowed
 
@@ -139,6 +141,14 @@ def _add_chat(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="in lines: how long to be without a server, at first or with messages still to be acknowledged "
         "after the end of the input, before giving up (default: %(default)g)",
     )
+    chat.add_argument(
+        "--direct",
+        type=_direct,
+        metavar="[HOST:]PORT",
+        help="also take private messages over connections that others make to this machine, by the name HOST, on PORT "
+        "(0: any); who they are is proved, what they say is not encrypted (default: only relayed by the server; HOST: "
+        "the name of this machine)",
+    )
     chat.set_defaults(run=_chat)
 
 
@@ -159,6 +169,7 @@ def _chat(given: argparse.Namespace) -> str:
             dns=given.dns,
             registry=given.registry,
             service=given.service,
+            direct=given.direct,
         )
     )
 
@@ -369,6 +380,19 @@ def _dns(value: str) -> tuple[str, int]:
     if address is None or (not isIPAddress(address[0]) and not isIPv6Address(address[0])):
         raise argparse.ArgumentTypeError(f"{value!r} is not ADDRESS:PORT of a DNS server")
     return address
+
+
+def _direct(value: str) -> tuple[str, int]:
+    host, colon, port = value.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    good = port.isascii() and port.isdecimal() and int(port[:6]) < 65536 and bool(host) == bool(colon)
+    if not good or 0 < int(port) < DirectSettings.port_min:
+        least = DirectSettings.port_min
+        raise argparse.ArgumentTypeError(f"{value!r} is neither PORT nor HOST:PORT, from {least} to 65535, or 0")
+    return host or socket.gethostname(), int(port)
 
 
 def _identity(value: str) -> str:

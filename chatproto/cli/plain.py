@@ -27,7 +27,7 @@ identity NAME
 message ROOM INDEX TIME NAME TEXT
 private TIME NAME TEXT
 sent ROOM INDEX
-delivered NAME SESSIONS
+delivered NAME SESSIONS direct|relayed
 renamed FORMER NAME
 moved NAME FORMER ROOM
 members ROOM OWNER NAME ...
@@ -202,7 +202,7 @@ class PlainChat:
             case commands.ShowStatus():
                 self._status(answer)
             case commands.Private():
-                self._out("delivered", command.to, answer)
+                self._out("delivered", command.to, answer.sessions, "direct" if answer.direct else "relayed")
             case commands.Who() | commands.ListRooms():
                 pass  # The client tells its listeners the same.
             case _:

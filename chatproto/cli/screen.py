@@ -195,7 +195,7 @@ class ChatApp(App[str]):
                 self._note(text, Tone.ANSWER)
             case commands.Private():
                 conversation.private(command.to, command.content, time.time(), own=True)
-                if not answer:
+                if not answer.sessions:
                     self._note(f"{command.to} was not reached.", Tone.WRONG)
             case commands.ShowStatus():
                 self._note("\n".join(status_in_words(answer)), Tone.ANSWER)

@@ -1,4 +1,5 @@
-"""The embeddable client: failover, resumed sessions, a queue while there is no server, private messages.
+"""The embeddable client: failover, resumed sessions, a queue while there is no server, private messages,
+also over a connection between two clients.
 
 Public: `ChatClient`, its events, the values it answers with, and the errors that are the client's own (`Refused` and
 `ClientStopped` are in `chatproto.errors`); `SRVEndpoint` and `RegistryEndpoint`, which look for servers each time they
@@ -6,9 +7,11 @@ are needed, and what they are made of: `FoundEndpoint` and a `Finder`.
 """
 
 from chatproto.chat.messages import Status
+from chatproto.client.direct import DirectSettings
 from chatproto.client.events import (
     ContactExpected,
     ContactFound,
+    Delivered,
     Event,
     HistoryPage,
     Members,
@@ -38,6 +41,8 @@ __all__ = [
     "ClientSettings",
     "ContactExpected",
     "ContactFound",
+    "Delivered",
+    "DirectSettings",
     "Event",
     "Finder",
     "FoundEndpoint",

@@ -85,12 +85,19 @@ class Rooms(Event, frozen=True):
 
 
 class PrivateSaid(Event, frozen=True):
-    """Somebody said something to this client only; `time` is in Unix seconds."""
+    """Somebody said something to this client only, and it is told once, whichever way it came.
+
+    Attributes:
+        identity: who said it: as the server says or, where `direct`, as the server has vouched for on connecting.
+        time: Unix seconds.
+        direct: whether it came over a connection between the two.
+    """
 
     identity: str
     content: str
     id: str
     time: float
+    direct: bool = False
 
 
 class Missing(Event, frozen=True):
@@ -148,6 +155,18 @@ class ContactFound(msgspec.Struct, frozen=True):
     identity: str
     address: str
     token: str
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """Which way a private message went: over a connection between the two, or relayed; and how many it reached.
+
+    Attributes:
+        direct: whether the other client itself has acknowledged it.
+        sessions: how many sessions of that identity have it; 0 where it is away.
+    """
+
+    direct: bool
+    sessions: int
 
 
 class Sent(msgspec.Struct, frozen=True):

@@ -90,7 +90,12 @@ class Request(msgspec.Struct):
     refusal: Error | None = None
 
 
-def _line(message: Message) -> bytes:
+def line_of(message: Message) -> bytes:
+    """Return the line of a message.
+
+    Raises:
+        ClientError: it holds text that no line can.
+    """
     try:
         return encode(message)
     except UnicodeEncodeError:
@@ -99,12 +104,12 @@ def _line(message: Message) -> bytes:
 
 def say(key: str, content: str, room: str | None) -> Speech:
     """Say something; `room` None for the one joined last."""
-    return Speech(key, _line(SayExtended(content, key, room)), again=True)
+    return Speech(key, line_of(SayExtended(content, key, room)), again=True)
 
 
 def private(key: str, to: str, content: str) -> Speech:
     """Say something to one identity."""
-    return Speech(key, _line(PrivateAsked(to, content, key)), again=False)
+    return Speech(key, line_of(PrivateAsked(to, content, key)), again=False)
 
 
 def rename(key: str, identity: str) -> Request:
@@ -115,7 +120,7 @@ def rename(key: str, identity: str) -> Request:
             return Answer(identity)
         return None
 
-    return Request(key, _line(IdentityChange(identity)), hears)
+    return Request(key, line_of(IdentityChange(identity)), hears)
 
 
 def join(key: str, room: str, *, stay: bool, history: HistoryWanted) -> Request:
@@ -126,7 +131,7 @@ def join(key: str, room: str, *, stay: bool, history: HistoryWanted) -> Request:
             return Answer(None)
         return None
 
-    return Request(key, _line(JoinExtended(room, stay, history=history)), hears, room)
+    return Request(key, line_of(JoinExtended(room, stay, history=history)), hears, room)
 
 
 def leave(key: str, room: str) -> Request:
@@ -137,7 +142,7 @@ def leave(key: str, room: str) -> Request:
             return Answer(None)
         return None
 
-    return Request(key, _line(Leave(room)), hears, room)
+    return Request(key, line_of(Leave(room)), hears, room)
 
 
 def create_room(key: str, room: str) -> Request:
@@ -148,7 +153,7 @@ def create_room(key: str, room: str) -> Request:
             return Answer(None)
         return None
 
-    return Request(key, _line(CreateRoom(room)), hears, room)
+    return Request(key, line_of(CreateRoom(room)), hears, room)
 
 
 def delete_room(key: str, room: str) -> Request:
@@ -159,12 +164,12 @@ def delete_room(key: str, room: str) -> Request:
             return Answer(None)
         return None
 
-    return Request(key, _line(Delete(room)), hears, room)
+    return Request(key, line_of(Delete(room)), hears, room)
 
 
 def kick(key: str, room: str, identity: str, seconds: int) -> Request:
     """Put a member out; an owner who is elsewhere is told nothing, so no refusal is the answer."""
-    line = _line(Kick(room, identity, seconds))
+    line = line_of(Kick(room, identity, seconds))
     return Request(key, line, lambda message, me: None, room, answer=Answer(None))
 
 
@@ -176,7 +181,7 @@ def who(key: str, room: str) -> Request:
             return Answer(members_from(message))
         return None
 
-    return Request(key, _line(Who(room)), hears, room)
+    return Request(key, line_of(Who(room)), hears, room)
 
 
 def list_rooms(key: str) -> Request:
@@ -185,7 +190,7 @@ def list_rooms(key: str) -> Request:
     def hears(message: Message, me: str) -> Answer | None:
         return Answer(rooms_from(message)) if isinstance(message, RoomList) else None
 
-    return Request(key, _line(List()), hears)
+    return Request(key, line_of(List()), hears)
 
 
 def status(key: str) -> Request:
@@ -194,7 +199,7 @@ def status(key: str) -> Request:
     def hears(message: Message, me: str) -> Answer | None:
         return Answer(message) if isinstance(message, Status) else None
 
-    return Request(key, _line(StatusAsked()), hears)
+    return Request(key, line_of(StatusAsked()), hears)
 
 
 def history_page(
@@ -210,14 +215,18 @@ def history_page(
         said = tuple(said_from(line, own=is_own(line.id)) for line in message.messages)
         return Answer(HistoryPage(room, said, message.more))
 
-    return Request(key, _line(HistoryAsked(room, start, before, limit)), hears, room)
+    return Request(key, line_of(HistoryAsked(room, start, before, limit)), hears, room)
 
 
 def accept_contacts(address: str) -> bytes:
     """Offer an address for direct connections; nothing is answered."""
     if not 1 <= len(address) <= ADDRESS_CHARS_MAX:
         raise ClientError(f"an address has 1 to {ADDRESS_CHARS_MAX} characters")
-    return _line(ContactAsked(address=address))
+    return line_of(ContactAsked(address=address))
+
+
+NO_CONTACTS = line_of(ContactAsked(address=""))
+"""Takes back the address that was offered."""
 
 
 def contact(key: str, identity: str) -> Request:
@@ -228,7 +237,7 @@ def contact(key: str, identity: str) -> Request:
             return Answer(ContactFound(identity, message.address, message.token))
         return None
 
-    return Request(key, _line(ContactAsked(identity=identity)), hears, late=True)
+    return Request(key, line_of(ContactAsked(identity=identity)), hears, late=True)
 
 
 def survey(first: bytes) -> Request:

@@ -1,22 +1,31 @@
 """The embeddable client: a service that stays in conversation with a deployment, whichever of its nodes lives."""
 
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IDelayedCall, IReactorTCP, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IReactorTCP,
+    IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.chat.messages import Message, Status
 from chatproto.client import requests
+from chatproto.client.direct.service import DirectMessages
+from chatproto.client.direct.settings import DirectSettings
 from chatproto.client.effects import Connect, Effect, HangUp, Send, Sleep, Tell, Wake
-from chatproto.client.events import ContactFound, Event, HistoryPage, Members, Sent
+from chatproto.client.events import ContactFound, Delivered, Event, HistoryPage, Members, Sent
 from chatproto.client.outbox import Done
 from chatproto.client.phases import Phase
 from chatproto.client.places import Place, Places
@@ -68,6 +77,9 @@ class ChatClient(Service):
         dice: random.Random | None = None,
         session: str | None = None,
         connector: Callable[[str], IStreamClientEndpoint] | None = None,
+        direct_connector: Callable[[str], IStreamClientEndpoint] | None = None,
+        direct: DirectSettings | None = None,
+        now: Callable[[], float] = time.time,
         **settings: Any,
     ) -> None:
         """Make a client; `startService` begins.
@@ -83,6 +95,9 @@ class ChatClient(Service):
             session: the token of an earlier client, to go on with its session.
             connector: makes an endpoint of `HOST:PORT`, which servers tell of one another; where it is not
                 given and `clock` is a reactor, a `HostnameEndpoint` without TLS.
+            direct_connector: the same for other clients, by default without TLS as well.
+            direct: what can be set of direct connections.
+            now: the time of day in Unix seconds.
             **settings: any other of `ClientSettings`.
         """
         if not endpoints:
@@ -102,6 +117,11 @@ class ChatClient(Service):
         )
         self._machine = ClientState(self._settings, places, self._new_id(), session)
         self._turn = Turn(clock)
+        if direct_connector is None and IReactorTCP.providedBy(clock):
+            direct_connector = partial(endpoint_of, clock)
+        self._direct = DirectMessages(
+            self, self._machine.once, self._turn, clock, now, direct_connector, direct or DirectSettings()
+        )
         self._listeners: list[Listener] = []
         self._waiting: dict[str, Deferred[Any]] = {}
         self._stopped: list[Deferred[None]] = []
@@ -178,8 +198,11 @@ class ChatClient(Service):
 
     def private(self, to: str, content: str) -> "Deferred[int]":
         """Say something to one identity; the answer is how many of its sessions it reached. Not archived."""
-        key = self._new_id()
-        return self._ask(key, lambda: requests.private(key, to, content))
+        return self.relay(self._new_id(), to, content)
+
+    def relay(self, id: str, to: str, content: str) -> "Deferred[int]":
+        """Do as `private` does, under an id that may have been used for this message on another way."""
+        return self._ask(id, lambda: requests.private(id, to, content))
 
     def rename(self, identity: str) -> "Deferred[str]":
         """Take another name."""
@@ -240,6 +263,33 @@ class ChatClient(Service):
 
     # Direct connections
 
+    def send_direct(self, to: str, content: str) -> "Deferred[Delivered]":
+        """Say something to one identity, over a connection between the two where there is one or can be made.
+
+        Where that fails at any step, or takes longer than `DirectSettings.answer_s_max`, it is relayed as by
+        `private`, under the same id: a receiver that has `ChatClient`'s memory of ids is told it once. What is said
+        to one identity in this way arrives in the order in which it was said. The other side sees our address.
+
+        Fails as `private` does.
+        """
+        return self._direct.send(self._new_id(), to, content)
+
+    def accept_direct(self, endpoint: IStreamServerEndpoint, host: str) -> "Deferred[str]":
+        """Take direct connections, until the client stops, of those whom the server has told of us.
+
+        Args:
+            endpoint: where to listen.
+            host: the name or address of this machine that others are told, with the port listened on.
+
+        Called back with the address, `HOST:PORT`; fails where it cannot be listened on.
+        """
+
+        def listening(address: str) -> str:
+            self.accept_contacts(address)
+            return address
+
+        return self._direct.listen(endpoint, host).addCallback(listening)
+
     def accept_contacts(self, address: str) -> None:
         """Offer an address, of whatever form, to those who want to connect directly; later servers are told it too.
 
@@ -288,12 +338,15 @@ class ChatClient(Service):
     def stopService(self) -> "Deferred[None]":
         """Take leave of the server, or hang up on it if it takes long; called back when the connection is gone."""
         super().stopService()
+        if self._direct.listening:
+            self._do(self._machine.refuse_contacts(self._clock.seconds()))
         self._do(self._machine.stop(self._clock.seconds()))
+        closed = self._direct.stop()
         if self._machine.phase is Phase.STOPPED:
-            return succeed(None)
+            return closed
         stopped: Deferred[None] = Deferred()
         self._stopped.append(stopped)
-        return stopped
+        return stopped.addCallback(lambda _: closed)
 
     # From the link
 
@@ -401,11 +454,16 @@ class ChatClient(Service):
         self._do(self._machine.due(self._clock.seconds()))
 
     def _tell(self, doing: Tell) -> None:
+        self._direct.heard(doing.event)
+        self.tell(doing.event)
+
+    def tell(self, event: Event) -> None:
+        """Have every listener hear an event."""
         for listener in list(self._listeners):
             try:
-                listener(doing.event)
+                listener(event)
             except Exception:
-                log.failure("a listener failed on {kind}; the others go on", kind=type(doing.event).__name__)
+                log.failure("a listener failed on {kind}; the others go on", kind=type(event).__name__)
 
     def _done(self, doing: Done) -> None:
         waiting = self._waiting.pop(doing.key, None)

@@ -54,6 +54,7 @@ from chatproto.client.events import (
     Welcomed,
     said_from,
 )
+from chatproto.client.once import Once
 from chatproto.client.outbox import Done, Outbox
 from chatproto.client.phases import STATES, TRANSITIONS, Cue, Phase
 from chatproto.client.places import Places
@@ -61,8 +62,12 @@ from chatproto.client.positions import Positions, Verdict
 from chatproto.client.requests import Request, Speech
 from chatproto.client.settings import ClientSettings
 from chatproto.client.watch import EARLY_S, Finding, Watch
+from chatproto.client.whereabouts import Whereabouts
 from chatproto.errors import ClientStopped, Refused
 from chatproto.wire.fields import MAIN_HALL
+
+PRIVATES_REMEMBERED_MAX = 1000
+"""Ids of private messages, of each way that they come."""
 
 # What belongs to a connection, and so is no answer to anything asked.
 _LAST_WORDS = frozenset({"backlog", "full", "line-too-long", "session-moved", "too-much-nonsense", "version"})
@@ -82,6 +87,7 @@ class ClientState:
         redundancy: the server's; empty when not online.
         session: the token of the session, None when there is none to return to.
         positions: what was read of each room.
+        once: the private messages that came lately.
     """
 
     def __init__(self, settings: ClientSettings, places: Places, fence: str, session: str | None = None) -> None:
@@ -99,17 +105,14 @@ class ClientState:
         self.redundancy = ""
         self.session = session
         self.positions = Positions()
+        self.once = Once(PRIVATES_REMEMBERED_MAX)
         self._settings = settings
         self._places = places
         self._outbox = Outbox(settings, fence)
         self._watch = Watch(settings.answer_s_max, settings.heartbeat_s, settings.silence_s_max)
         self._wanted_identity = settings.identity
         self._own: dict[str, None] = {}
-        # Rooms the session is in; after a welcome, those it is known to be in so far, and those it was in before.
-        self._rooms: tuple[str, ...] = ()
-        self._rooms_before: tuple[str, ...] | None = None
-        self._rooms_to_enter = settings.rooms
-        self._main_hall_unwanted = False
+        self._whereabouts = Whereabouts(settings.rooms)
         self._survey_due = False
         self._address_line = b""
         self._redirect: Redirect | None = None
@@ -133,7 +136,7 @@ class ClientState:
     @property
     def rooms(self) -> tuple[str, ...]:
         """Rooms the session is in, the one entered last at the end."""
-        return self._rooms or self._rooms_before or ()
+        return self._whereabouts.rooms
 
     def is_own(self, id: str) -> bool:
         """Whether this client made an id, as far as it remembers: `queue_max` of them."""
@@ -195,10 +198,21 @@ class ClientState:
             ClientError: it is no address.
         """
         self._now = now
-        self._address_line = requests.accept_contacts(address)
-        if self.phase is Phase.ONLINE and not self._deaf:
-            self._do(Send(self._address_line))
+        self._offer(requests.accept_contacts(address))
         return self._take()
+
+    def refuse_contacts(self, now: float) -> list[Effect]:
+        """Offer no address any more."""
+        self._now = now
+        if self._address_line:
+            self._offer(requests.NO_CONTACTS)
+            self._address_line = b""
+        return self._take()
+
+    def _offer(self, line: bytes) -> None:
+        self._address_line = line
+        if self.phase is Phase.ONLINE and not self._deaf:
+            self._do(Send(line))
 
     # From the connection
 
@@ -243,9 +257,7 @@ class ClientState:
         phase = self.phase
         self._go(Cue.LOST, self._why or reason)
         self._haunted, self._moved = not self._moved, False
-        if self._rooms_before is not None:
-            self._rooms = tuple(dict.fromkeys((*self._rooms_before, *self._rooms)))
-            self._rooms_before = None
+        self._whereabouts.lost()
         if self.phase is Phase.STOPPED:
             self._end()
         else:
@@ -282,7 +294,7 @@ class ClientState:
             self._tell(StateChanged(self.state, self.server, self.redundancy, reason))
 
     def _connect(self) -> None:
-        self._deaf = self._silent = self._main_hall_unwanted = self._survey_due = False
+        self._deaf = self._silent = self._survey_due = False
         self._redirect = None
         self._leave_at = math.inf
         self._why = ""
@@ -395,7 +407,6 @@ class ClientState:
         if resumed and self.identity not in ("", welcome.identity):
             # A change of name has come through after its connection broke.
             self._wanted_identity = welcome.identity
-        before = self.rooms
         self.session, self.identity = welcome.session, welcome.identity
         self.server, self.redundancy = welcome.server, welcome.redundancy
         self._online_at = self._now
@@ -405,25 +416,15 @@ class ClientState:
         if self._redirect is None:
             self._places.prefer([])
         self._tell(Welcomed(welcome.identity, resumed))
-        self._rooms_before, self._rooms = before, ()
-        # A room in which nothing was read yet has no position that `hello` could have named.
-        unread = [room for room in before if room not in self.positions and room != MAIN_HALL]
-        self._rooms_to_enter = tuple(dict.fromkeys((*self._rooms_to_enter, *unread)))
-        wishes: list[Message] = [
-            JoinExtended(room, stay=True, history=self._settings.history) for room in self._rooms_to_enter
-        ]
-        if not resumed and before and MAIN_HALL not in before:
-            # Every session begins there, this one does not want to be there.
-            self._main_hall_unwanted = True
+        to_enter, leaves_main_hall = self._whereabouts.welcomed(resumed, self.positions)
+        wishes: list[Message] = [JoinExtended(room, stay=True, history=self._settings.history) for room in to_enter]
+        if leaves_main_hall:
             wishes.append(Leave(MAIN_HALL))
         self._do(Send(self._survey(self._address_line + b"".join(map(encode, wishes)))))
 
     def _surveyed(self) -> None:
-        if self._rooms_before is not None:
-            self._rooms_before = None
-            self._rooms_to_enter = ()
-            self._main_hall_unwanted = False
-            self.positions.keep(self._rooms)
+        if self._whereabouts.surveyed():
+            self.positions.keep(self.rooms)
 
     def _hear_error(self, error: Error) -> None:
         outbox = self._outbox
@@ -463,7 +464,7 @@ class ClientState:
             self._do(Done(ack.id, ack.delivered))
 
     def _hear_said(self, said: SaidExtended) -> None:
-        if not self._reads(said.roomid):
+        if not self._whereabouts.reads(said.roomid):
             return
         verdict = self.positions.read(said)
         if verdict is Verdict.NEXT:
@@ -473,11 +474,9 @@ class ClientState:
             self._why = f"messages of {said.roomid} are missing"
             self._hang_up()
 
-    def _reads(self, room: str) -> bool:
-        return room in self._rooms and not (self._main_hall_unwanted and room == MAIN_HALL)
-
     def _hear_gap(self, gap: Gap) -> None:
-        missing = self.positions.skip(gap.roomid, gap.index, gap.to) if self._reads(gap.roomid) else None
+        reads = self._whereabouts.reads(gap.roomid)
+        missing = self.positions.skip(gap.roomid, gap.index, gap.to) if reads else None
         if missing is not None:
             self._tell(Missing(gap.roomid, *missing, gap.reason))
 
@@ -506,15 +505,11 @@ class ClientState:
         self._tell(Moved(change.identity, change.former, change.roomid))
 
     def _left(self, room: str) -> None:
-        self._rooms = tuple(other for other in self._rooms if other != room)
-        if self._rooms_before is not None:
-            self._rooms_before = tuple(other for other in self._rooms_before if other != room)
-        if room == MAIN_HALL:
-            self._main_hall_unwanted = False
+        self._whereabouts.left(room)
         self.positions.forget(room)
 
     def _entered(self, room: str) -> None:
-        self._rooms = tuple(dict.fromkeys((*self._rooms, room)))
+        self._whereabouts.entered(room)
         under_way = self._outbox.under_way
         # A survey whose `status` is still to come covers it.
         self._survey_due |= under_way is None or bool(under_way.key) or under_way.answer is not None
@@ -523,9 +518,7 @@ class ClientState:
         if self._outbox.is_fence(contents.roomid):
             self._outbox.fenced(contents.roomid)
             return
-        if self._rooms_before is not None and self.identity in contents.identities:
-            # The rooms of a resumed session are told in this way only.
-            self._rooms = tuple(dict.fromkeys((*self._rooms, contents.roomid)))
+        self._whereabouts.told(contents.roomid, contents.identities, self.identity)
         self._tell(requests.members_from(contents))
 
     def _hear_room_list(self, listed: RoomList) -> None:
@@ -533,14 +526,15 @@ class ClientState:
 
     def _hear_status(self, status: Status) -> None:
         for room in status.rooms:
-            if room.roomid in self._rooms:
+            if room.roomid in self._whereabouts:
                 self.positions.start(room.roomid, room.transferred + 1)
         if status.redundancy != self.redundancy and self.phase is Phase.ONLINE:
             self.redundancy = status.redundancy
             self._tell(StateChanged(self.state, self.server, self.redundancy, "the server says so"))
 
     def _hear_private(self, private: Private) -> None:
-        self._tell(PrivateSaid(private.identity, private.content, private.id, private.time))
+        if self.once.relayed(private.id):
+            self._tell(PrivateSaid(private.identity, private.content, private.id, private.time))
 
     def _hear_notice(self, notice: Notice) -> None:
         # What it says in words, `status` says in fields.

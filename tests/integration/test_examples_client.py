@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.integration.nodes import PROJECT, WAIT_S_MAX, Node, environment, free_port, stop_process, wait_until
+from tests.integration.nodes import (
+    PROJECT,
+    WAIT_S_MAX,
+    Client,
+    Node,
+    environment,
+    free_port,
+    stop_process,
+    wait_until,
+)
 
 
 def example(name: str, *arguments: str) -> "subprocess.Popen[str]":
@@ -65,6 +74,39 @@ def test_not_kept(node: Node) -> None:
     status, output, errors = finished(example("embed_client.py", "MainHall", "x" * 20_000, server(node.port)))
     assert (status, output) == (1, "")
     assert errors == "not kept: content-too-long: a message has at most 16384 characters\n"
+
+
+@pytest.fixture
+def listener(node: Node) -> Iterator["subprocess.Popen[str]"]:
+    """Eve, whom others may call."""
+    program = example("direct_message.py", server(node.port), "listen", "Eve", "127.0.0.1")
+    assert program.stdout is not None
+    assert program.stdout.readline().startswith("others may call 127.0.0.1:")
+    watcher = node.extended("watcher")
+    wait_until(lambda: may_be_called(watcher), "the server knows her address")
+    yield program
+    stop_process(program)
+
+
+def may_be_called(watcher: Client) -> bool:
+    watcher.send("contact", identity="Eve")
+    return any(found["type"] == "contact" for found in watcher.messages())
+
+
+def test_tell_somebody_directly(node: Node, listener: "subprocess.Popen[str]") -> None:
+    told = example("direct_message.py", server(node.port), "tell", "Ada", "Eve", "one", "two", "bye")
+    assert finished(told) == (0, "one: direct\ntwo: direct\nbye: direct\n", "")
+    assert finished(listener) == (0, "Ada: one (direct)\nAda: two (direct)\nAda: bye (direct)\n", "")
+
+
+def test_tell_somebody_who_does_not_listen(node: Node) -> None:
+    watcher = node.extended("watcher")
+    told = example("direct_message.py", server(node.port), "tell", "Ada", "watcher", "one")
+    assert finished(told) == (0, "one: relayed to 1\n", "")
+    assert watcher.until("private")["content"] == "one"
+    told = example("direct_message.py", server(node.port), "tell", "Ada", "Nobody", "one")
+    status, _, errors = finished(told)
+    assert (status, errors) == (1, "not delivered: no-such-identity: nobody is called Nobody\n")
 
 
 @pytest.fixture

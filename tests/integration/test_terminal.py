@@ -253,9 +253,30 @@ def test_two_hear_each_other(plain: Callable[..., PlainChat]) -> None:
     alice.type("hello bob", "#private bob psst")
     assert re.fullmatch(r"message MainHall 1 \S+ alice hello bob", bob.wrote("message "))
     assert re.fullmatch(r"private \S+ alice psst", bob.wrote("private "))
-    assert alice.wrote("delivered") == "delivered bob 1"
+    assert alice.wrote("delivered") == "delivered bob 1 relayed"
     assert bob.ended()[0] == 0
     alice.wrote("moved bob MainHall -")
+
+
+def test_two_talk_directly_if_one_has_opened_a_port(plain: Callable[..., PlainChat]) -> None:
+    """Whoever only calls needs none, and can be answered."""
+    alice, bob = plain("--name", "alice"), plain("--name", "bob", "--direct", "127.0.0.1:0")
+    alice.wrote("identity alice")
+    bob.wrote("moved bob - MainHall")
+    alice.type("#private bob psst")
+    assert re.fullmatch(r"private \S+ alice psst", bob.wrote("private "))
+    assert alice.wrote("delivered") == "delivered bob 1 direct"
+    bob.type("#private alice what?")
+    assert re.fullmatch(r"private \S+ bob what\?", alice.wrote("private "))
+    assert bob.wrote("delivered") == "delivered alice 1 direct"
+    for chat in (alice, bob):
+        assert chat.ended() == (0, "")
+
+
+def test_a_port_that_cannot_be_had_is_one_line_and_status_1(node: Node, plain: Callable[..., PlainChat]) -> None:
+    status, error = plain("--direct", f"127.0.0.1:{node.port}").ended()
+    assert status == 1
+    assert re.fullmatch(r"chatproto: cannot take direct connections: [^\n]*in use[^\n]*\n", error)
 
 
 def test_refused_lines_are_told_and_fail_in_the_end(plain: Callable[..., PlainChat]) -> None:

@@ -7,7 +7,19 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from chatproto.chat.messages import Ack, Gap, Rewind, SaidExtended, Status
-from chatproto.client import ChatClient, Event, Members, Missing, Moved, Renamed, Rewound, Said, Sent, Welcomed
+from chatproto.client import (
+    ChatClient,
+    Event,
+    Members,
+    Missing,
+    Moved,
+    Renamed,
+    Rewound,
+    Said,
+    Sent,
+    StateChanged,
+    Welcomed,
+)
 from chatproto.errors import ClientError
 from chatproto.testing.checkers import Forks, RoomView, Violation, behind
 from chatproto.wire import MAIN_HALL
@@ -61,12 +73,20 @@ class EmbeddedClient(SimClient):
 
     def _hear_welcomed(self, welcomed: Welcomed) -> None:
         self.identity = welcomed.identity
-        if isinstance(self.deployment.chronicle, Forks):
-            # The side that was merged may have it in other rooms, and nobody tells it.
-            self.views = {room: view for room, view in self.views.items() if room in self.chat.rooms}
+        self._forget_rooms()
         for room in [room for room, view in self.views.items() if view.next is None]:
             # Nothing was heard there yet, so what is wanted is the archive as it is now.
             self._enter(room)
+
+    def _hear_statechanged(self, changed: StateChanged) -> None:
+        if changed.state == "waiting":
+            # What it learns of its rooms on the next connection is known before the welcome is told.
+            self._forget_rooms()
+
+    def _forget_rooms(self) -> None:
+        """Look at rooms no longer that it was in on one side of a fork, and is not on the other: nobody tells it."""
+        if isinstance(self.deployment.chronicle, Forks):
+            self.views = {room: view for room, view in self.views.items() if room in self.chat.rooms}
 
     def _hear_renamed(self, renamed: Renamed) -> None:
         if renamed.former == self.identity:

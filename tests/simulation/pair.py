@@ -67,9 +67,11 @@ class Talker:
 class PairTestCase(SynchronousTestCase):
     """A pair that a test does things to."""
 
-    def deploy(self, *, witness: bool = True, seed: int = 0, capacity: int = 100, **options: object) -> SimDeployment:
+    def deploy(
+        self, *, witness: bool = True, seed: int = 0, capacity: int = 100, clients_min: int = 0, **options: object
+    ) -> SimDeployment:
         """Boot a pair, and wait until it is one."""
-        settings = lambda name: node_settings(name, capacity=capacity)  # noqa: E731
+        settings = lambda name: node_settings(name, capacity=capacity, clients_min=clients_min)  # noqa: E731
         self.deployment = SimDeployment.pair(
             seed, witness=witness, suspect_s=SUSPECT_S, lease_s=LEASE_S, settings=settings, **options
         )

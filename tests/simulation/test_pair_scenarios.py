@@ -1,9 +1,24 @@
 """What can fail of two servers, one story each; docs/failure-model.md has a row for every one of them."""
 
-from chatproto.chat.messages import Ack, Error, Hello, Redirect, Resume, Rewind, RoomChange, SaidExtended, Welcome
+from chatproto.chat.messages import (
+    Ack,
+    Error,
+    Hello,
+    Notice,
+    Redirect,
+    Resume,
+    Rewind,
+    RoomChange,
+    Said,
+    SaidExtended,
+    Say,
+    Welcome,
+)
 from chatproto.pair.states import Role
 from tests.simulation.hand import Hand, say
 from tests.simulation.pair import LEASE_S, SUSPECT_S, PairTestCase, Talker
+
+PAIR_OF_EACH = ("primary", "secondary", "primary", "secondary")
 
 
 def _resuming(session: str | None, index: int | None, epoch: int | None) -> Hello:
@@ -370,6 +385,60 @@ class PairScenarioTests(PairTestCase):
         last.send(_resuming(None, None, None))
         self.deployment.run(1)
         self.assertEqual(last.last(Error).code, "full")
+
+    def test_leader_killed_before_enough_are_there(self) -> None:
+        """What a base client said there is gone with it, as its connection is; who keeps ids says it again."""
+        for seed in range(10):
+            self.deploy(seed=seed, clients_min=3)
+            self.deployment.run(1)
+            talker = Talker(self.deployment, every_s=1.0)
+            base = Hand(self.deployment, "base", "primary").enter()
+            base.send(Say("held by primary"))
+            self.deployment.run(2)
+            self.assertEqual((talker.chat.server, len(talker.kept), talker.sent), ("primary", 0, 3))
+            self.assertIn("waiting for 1 more", base.last(Said).content)
+            self.node("primary").host.crash()
+            self.deployment.run(2)
+            self.assertEqual((talker.chat.server, talker.kept), ("secondary", []))
+            self.assertFalse(base.open)
+            for number in (1, 2):
+                self.assertEqual(self.deployment.chronicle.last("MainHall"), 0)
+                Hand(self.deployment, f"more{number}", "secondary").hello()
+            self.deployment.run(1)
+            self.assertEqual(len(talker.kept), talker.sent)
+            places = [sent.index for _, sent in talker.kept]  # type: ignore[attr-defined]
+            self.assertEqual(places, [*range(1, talker.sent + 1)])
+            self.node("primary").host.boot()
+            self.deployment.run_until_paired()
+            # It has begun on both, and for good.
+            base = Hand(self.deployment, "base", "primary").enter()
+            base.send(Say("at once"))
+            self.deployment.run(0.5)
+            self.assertIn("at once", [said.content for said in base.all(Said)])
+            self.heal(talker)
+
+    def test_clients_of_both_nodes_make_enough(self) -> None:
+        """All the same who is served where, and in which order the nodes hear that it has begun."""
+        for seed in range(20):
+            self.deploy(seed=seed, clients_min=4)
+            hands = [Hand(self.deployment, f"client{n}", server) for n, server in enumerate(PAIR_OF_EACH)]
+            connections = []
+            for hand in hands:
+                connections.append(hand.hello())
+                for number in range(5):
+                    connections[-1].send(say(f"{hand.name}-{number}"))
+                if len(connections) < len(hands):
+                    self.deployment.run(0.3)
+                    self.assertEqual(self.deployment.chronicle.last("MainHall"), 0)
+            self.deployment.run(1)
+            views = [[said.id for said in connection.all(SaidExtended)] for connection in connections]
+            for hand, connection, view in zip(hands, connections, views, strict=True):
+                self.assertEqual(view, views[0])
+                self.assertEqual(len(connection.all(Ack)), 5)
+                own = [id for id in view if id.startswith(hand.name)]
+                self.assertEqual(own, [f"{hand.name}-{number}" for number in range(5)])
+                self.assertEqual([notice.code for notice in connection.all(Notice)][-1], "begun")
+            self.deployment.check_archives()
 
     def test_client_moving_back_and_forth(self) -> None:
         """A session goes on at whichever node its client comes to, with nothing left out and nothing twice."""

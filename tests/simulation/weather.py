@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -130,7 +131,9 @@ class Weather:
             burst_lines=dice.choice((60.0, 2000.0)),
         )
         retain = dice.choice((Retention(), Retention(count=3), Retention(age_s=1), Retention(bytes_max=4000)))
-        return NodeSettings(settings.data, settings.listen, settings.chat, retain)
+        # Never more than are sure to be there at once in the end.
+        chat = replace(settings.chat, clients_min=dice.choice((0, 0, 2)))
+        return NodeSettings(settings.data, settings.listen, chat, retain)
 
     def boot_clients(self, base: int, extended: int, every_s: float) -> None:
         """Boot so many clients of each kind, and one that embeds `ChatClient`."""

@@ -86,6 +86,9 @@ class OptionTests(SynchronousTestCase):
             "--rooms-per-owner-max=0",
             "--rooms-per-session-max=1009",
             "--announcement=Be kind.",
+            "--min-clients=5",
+            "--held-max=1011",
+            "--held-bytes-max=1012",
             "--listen=tcp:1",
             "--listen=tcp:2:interface=127.0.0.1",
         )
@@ -111,6 +114,9 @@ class OptionTests(SynchronousTestCase):
             rooms_per_owner_max=0,
             rooms_per_session_max=1009,
             announcement="Be kind.",
+            clients_min=5,
+            held_max=1011,
+            held_bytes_max=1012,
         )
         self.assertEqual(
             settings,
@@ -147,6 +153,9 @@ class OptionTests(SynchronousTestCase):
             "capacity=many",
             "capacity=1.5",
             "capacity=" + "9" * 30,
+            "min-clients=-1",
+            "held-max=0",
+            "held-bytes-max=0",
             "history=some",
             "history=-1",
             "retain=much",
@@ -183,6 +192,12 @@ class OptionTests(SynchronousTestCase):
     def test_silence_is_not_shorter_than_the_time_between_pings(self) -> None:
         self.check_refused("--ping-every=50", names="--silence-max")
         self.assertEqual(parsed("--ping-every=45").chat.heartbeat_s, 45)
+
+    def test_a_chat_that_can_never_begin_is_refused(self) -> None:
+        self.check_refused("--capacity=3", "--min-clients=4", names="--min-clients")
+        self.assertEqual(parsed("--capacity=3", "--min-clients=3").chat.clients_min, 3)
+        pair = ("--peer=tcp:west:4545", "--capacity=3", "--min-clients=4")
+        self.assertEqual(parsed(*pair).chat.clients_min, 4, "the other node has room, too")
 
     def test_unknown_options_are_refused(self) -> None:
         self.assertRaises(UsageError, parsed, "--colour=blue")

@@ -1,5 +1,7 @@
 import random
 
+import msgspec
+
 from chatproto.chat.acts import (
     Act,
     Adopt,
@@ -618,6 +620,32 @@ class MovingNodesTests(HallTestCase):
         self.assertIn(("entered", "e", "MainHall", 7, None, 3), rows)
         self.assertIn(("entered", "e", "jokes", 2, None, 1), rows)
         self.assertEqual(self.move("a", "jokes", index=2, epoch=5)[-1], ("entered", "a", "jokes", 2, None, 5))
+
+
+class MostTests(HallTestCase):
+    """How many were there at once."""
+
+    def test_it_grows_with_those_who_come_and_stays_when_they_leave(self) -> None:
+        self.assertEqual(self.hall.most, 0)
+        most = []
+        for step in (lambda: self.enter("a"), lambda: self.enter("b"), lambda: self.depart("a"),
+                     lambda: self.enter("c"), lambda: self.enter("d"), lambda: self.adopt()):  # fmt: skip
+            step()
+            most.append(self.hall.most)
+        self.assertEqual(most, [1, 2, 2, 2, 3, 3])
+        self.assertEqual(self.hall.members, {})
+        self.assertEqual(Hall.restored(self.hall.snapshot()).most, 3)
+
+    def test_a_hall_without_anything_has_seen_nobody(self) -> None:
+        self.enter("a")
+        self.hall.restore(None)
+        self.assertEqual(self.hall.most, 0)
+
+    def test_a_snapshot_of_before_it_was_counted_counts_those_present(self) -> None:
+        self.enter("a")
+        self.enter("b")
+        members, rooms, numbered, _ = msgspec.msgpack.decode(self.hall.snapshot())
+        self.assertEqual(Hall.restored(msgspec.msgpack.encode([members, rooms, numbered])).most, 2)
 
 
 class AbsentTests(HallTestCase):

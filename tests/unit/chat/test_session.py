@@ -50,6 +50,7 @@ from chatproto.chat.session import (
     Effect,
     EntryMaker,
     HangUp,
+    Hold,
     Reply,
     Session,
     SessionRules,
@@ -126,6 +127,7 @@ def plain(effect: Effect) -> Any:
         return effect.line
     if isinstance(effect, Ask):
         return ("ask", effect.request)
+    assert isinstance(effect, Entry)
     return effect if effect.kind == MESSAGE else decode_act(effect.head)
 
 
@@ -273,6 +275,22 @@ class OrderTests(SessionTestCase):
         self.assertEqual(contents, RoomContents("MainHall", ["olga", "adel"], ""))
         self.assertIn(b'"two"', said.head)
         self.assertFalse(self.session.may_go_on)
+        self.assertEqual(self.session.in_flight, 1)
+
+    def test_nothing_waits_for_a_message_that_is_held(self) -> None:
+        """Until so many are there as have to be."""
+        self.rules = SessionRules("primary", clients_min=4)
+        self.session = self.new("k")
+        for most in (2, 3):
+            self.assertEqual(self.hall.most, most)
+            held, contents, other = self.session.received([Say("one"), Who("nowhere"), Say("two")], NOW)
+            assert isinstance(held, Hold) and isinstance(other, Hold)
+            self.assertIn(b'"one"', held.entry.head)
+            self.assertEqual((held.entry.room, held.entry.origin), ("MainHall", "seat"))
+            self.assertIsInstance(contents, Reply)
+            self.assertEqual(self.session.in_flight, 0)
+            self.enter_hall(f"guest {most}", f"other{most}")
+        self.assertIsInstance(self.session.received([Say("one")], NOW)[0], Entry)
         self.assertEqual(self.session.in_flight, 1)
 
     def test_everything_waits_for_an_act(self) -> None:

@@ -43,7 +43,7 @@ class FakeClient(Service):
         super().stopService()
         self.state = "stopped"
         for what, _, answer in self.asked:
-            if what in ("send", "private"):
+            if what in ("send", "send_direct"):
                 answer.errback(ClientStopped("stopped before the server answered"))
         self.asked.clear()
         return self.stopping or succeed(None)
@@ -109,8 +109,8 @@ class FakeClient(Service):
     def send(self, content: str, room: str | None = None) -> "Deferred[Any]":
         return self._ask("send", content, room)
 
-    def private(self, to: str, content: str) -> "Deferred[Any]":
-        return self._ask("private", to, content)
+    def send_direct(self, to: str, content: str) -> "Deferred[Any]":
+        return self._ask("send_direct", to, content)
 
     def rename(self, identity: str) -> "Deferred[Any]":
         return self._ask("rename", identity)

@@ -55,7 +55,7 @@ async def scene() -> str:
             client.tell(said(index, "carol", "Coffee is ready", "Kitchen"))
         app.conversation.rooms["Kitchen"].unread = 2
         await pilot.press(*"#private bob", "space", *"Deal.", "enter")
-        client.take("private")[1].callback(1)
+        client.take("send_direct")[1].callback(events.Delivered(False, 1))
         await pilot.press(*"Good to know that it survives a bob.", "enter")
         await pilot.press(*"#join Lib", "tab")
         await pilot.pause()

@@ -1,6 +1,7 @@
 """Tests for chatproto.cli.main: the command line, without a reactor."""
 
 import io
+import socket
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -45,7 +46,7 @@ class Usage(CommandLineTestCase):
         self.assertEqual(status, 0)
         for word in ("SERVER", "--name", "--room", "--history", "--tls", "--ca", "--plain", "--connect-timeout"):
             self.assertIn(word, out)
-        for word in ("#kick ROOM NAME SECONDS", "message ROOM INDEX TIME NAME TEXT"):
+        for word in ("--direct [HOST:]PORT", "#kick ROOM NAME SECONDS", "message ROOM INDEX TIME NAME TEXT"):
             self.assertIn(word, out)
 
     def test_version(self) -> None:
@@ -64,6 +65,7 @@ class Usage(CommandLineTestCase):
             ("--connect-timeout", "0"),
             ("--connect-timeout", "nan"),
             ("--connect-timeout", "soon"),
+            *(("--direct", value) for value in ("", "80", "70000", "host", ":7000", "::1:7000", "[::1]", "-1")),
             ("--nonsense",),
         ):
             status, out, error = self.run_with("chat", *arguments)
@@ -94,11 +96,21 @@ class Chat(CommandLineTestCase):
             *("east:1", "west:2", "--name", "alice", "--room", "Den", "--room", "Deck", "--room", "Den"),
             *("--history", "none", "--tls", "--ca", "ca.pem", "--plain", "--connect-timeout", "2.5"),
             *("--dns", "[::1]:5353"),
+            *("--direct", "me.example:7000"),
         )
         self.assertEqual(
             options,
             ChatOptions(
-                ("east:1", "west:2"), "alice", ("Den", "Deck"), "none", True, "ca.pem", True, 2.5, ("::1", 5353)
+                ("east:1", "west:2"),
+                "alice",
+                ("Den", "Deck"),
+                "none",
+                True,
+                "ca.pem",
+                True,
+                2.5,
+                ("::1", 5353),
+                direct=("me.example", 7000),
             ),
         )
 
@@ -110,6 +122,13 @@ class Chat(CommandLineTestCase):
         options, _, _ = self.chat("east:1", "--registry", "north")
         assert options is not None
         self.assertEqual((options.servers, options.place), (("east:1",), "east:1 or chat at north"))
+
+    def test_where_direct_connections_are_taken(self) -> None:
+        here = socket.gethostname()
+        for value, expected in (("0", (here, 0)), ("7000", (here, 7000)), ("[::1]:7000", ("::1", 7000))):
+            options, _, _ = self.chat("--direct", value)
+            assert options is not None
+            self.assertEqual(options.direct, expected)
 
     def test_history_in_messages(self) -> None:
         options, _, _ = self.chat("--history", "0")

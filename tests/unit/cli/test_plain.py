@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.cli.plain import FORMAT, UNACKNOWLEDGED_MAX, PlainChat
 from chatproto.cli.text import iso_time
 from chatproto.client import events
-from chatproto.client.events import Sent
+from chatproto.client.events import Delivered, Sent
 from tests.unit.cli.fake import NOON, FakeClient, said, status
 
 TIMEOUT_S = 10.0
@@ -130,7 +130,7 @@ class Events(PlainTestCase):
         self.online()
         self.read("hello", "#private bob psst", "#status", "#list", "#nonsense", "#help", "#join Den")
         self.client.acknowledge(1)
-        self.client.take("private")[1].callback(1)
+        self.client.take("send_direct")[1].callback(Delivered(True, 1))
         self.clock.advance(0)
         self.client.take("status")[1].callback(status())
         self.clock.advance(0)
@@ -176,7 +176,8 @@ class Lines(PlainTestCase):
             ("#createroom Den", "create_room", ("Den",), None, ["done #createroom Den"]),
             ("#delete Den", "delete_room", ("Den",), None, ["done #delete Den"]),
             ("#kick Den bob 5", "kick", ("Den", "bob", 5), None, ["done #kick Den bob 5"]),
-            ("#private bob psst", "private", ("bob", "psst"), 2, ["delivered bob 2"]),
+            ("#private bob psst", "send_direct", ("bob", "psst"), Delivered(True, 1), ["delivered bob 1 direct"]),
+            ("#private bob psst", "send_direct", ("bob", "psst"), Delivered(False, 2), ["delivered bob 2 relayed"]),
             ("#status", "status", (), status(7, 5), ["status leader 3 paired 7 5 west=0"]),
             # The client tells its listeners what these two are answered, and so it is written there.
             ("#who", "who", ("MainHall",), events.Members("MainHall", ("bob",), ""), []),

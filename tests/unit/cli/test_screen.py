@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.cli.screen import ChatApp
 from chatproto.client import events
-from chatproto.client.events import HistoryPage
+from chatproto.client.events import Delivered, HistoryPage
 from tests.unit.cli.fake import FakeClient, said, status
 
 WIDE = (120, 30)
@@ -339,7 +339,7 @@ class Asking(ScreenTestCase):
                 ("#createroom Den", "create_room", None, "Den is there, and yours. To go there: #join Den"),
                 ("#delete Den", "delete_room", None, "Den is deleted."),
                 ("#kick Den bob 5", "kick", None, "bob is put out of Den for 5 seconds."),
-                ("#private bob psst", "private", 1, "to bob psst"),
+                ("#private bob psst", "send_direct", Delivered(True, 1), "to bob psst"),
                 ("#status", "status", status(), "west (follower) is 0 entries behind."),
             ):
                 await scene.type(typed, "enter")
@@ -365,7 +365,7 @@ class Asking(ScreenTestCase):
         async def play(scene: Scene) -> None:
             scene.client.come_online()
             await scene.type("#private bob psst", "enter")
-            scene.client.take("private")[1].callback(0)
+            scene.client.take("send_direct")[1].callback(Delivered(False, 0))
             await scene.settled()
             self.assertEqual(scene.lines()[-2:], ["to bob psst", "∙ bob was not reached."])
 

@@ -5,7 +5,8 @@ import random
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.error import ConnectionAborted
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.error import CannotListenError, ConnectionAborted
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -17,6 +18,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.client import (
     ChatClient,
     ContactExpected,
+    Delivered,
     Members,
     Missing,
     Moved,
@@ -81,6 +83,49 @@ class AskingTests(SynchronousTestCase):
         (said,) = self.eve.heard(PrivateSaid)
         self.assertEqual((said.identity, said.content), ("ada", "psst"))
         self.assertEqual(self.refused(self.ada.private("bob", "psst")), "no-such-identity")
+
+    def test_direct(self) -> None:
+        listening = self.eve.accept_direct(TCP4ServerEndpoint(self.eve.where.reactor, 7000), self.eve.where.name)
+        self.assertEqual(self.successResultOf(listening), f"{self.eve.where.name}:7000")
+        self.deployment.run(0.1)
+        self.assertEqual(self.result(self.ada.send_direct("eve", "psst")), Delivered(True, 1))
+        self.assertEqual(self.result(self.eve.send_direct("ada", "what?")), Delivered(True, 1))
+        ((at_eve,), (at_ada,)) = (client.heard(PrivateSaid) for client in (self.eve, self.ada))
+        self.assertEqual((at_eve.identity, at_eve.content, at_eve.direct, len(at_eve.id)), ("ada", "psst", True, 32))
+        self.assertEqual((at_ada.identity, at_ada.content, at_ada.direct), ("eve", "what?", True))
+
+    def test_direct_to_who_takes_no_connections(self) -> None:
+        self.assertEqual(self.result(self.ada.send_direct("eve", "psst")), Delivered(False, 1))
+        self.deployment.run(0.1)
+        (said,) = self.eve.heard(PrivateSaid)
+        self.assertEqual((said.identity, said.content, said.direct), ("ada", "psst", False))
+        self.assertEqual(self.refused(self.ada.send_direct("bob", "psst")), "no-such-identity")
+
+    def test_who_stops_takes_no_connections_any_more(self) -> None:
+        """A later start is a new beginning; an address given by hand is kept."""
+        self.eve.accept_direct(TCP4ServerEndpoint(self.eve.where.reactor, 7000), self.eve.where.name)
+        for address, code in (("", "no-address"), ("eve.example:7000", "")):
+            if address:
+                self.eve.accept_contacts(address)
+            self.result(self.eve.stopService())
+            self.assertIsNone(self.eve.where.listener_for((self.eve.where.address, 7000)))
+            self.failureResultOf(self.eve.send_direct("ada", "hi"), ClientStopped)
+            self.eve.startService()
+            self.deployment.until(lambda: self.eve.room)
+            self.deployment.run(0.1)
+            if code:
+                self.assertEqual(self.refused(self.ada.contact("eve")), code)
+            else:
+                self.assertEqual(self.result(self.ada.contact("eve")).address, address)
+
+    def test_an_endpoint_that_is_taken(self) -> None:
+        for taken in (False, True):
+            endpoint = TCP4ServerEndpoint(self.eve.where.reactor, 7000)
+            listening = self.eve.accept_direct(endpoint, "eve.example")
+            if taken:
+                self.failureResultOf(listening, CannotListenError)
+            else:
+                self.successResultOf(listening)
 
     def test_contact(self) -> None:
         """Both sides hear of the same token, and each call makes another."""

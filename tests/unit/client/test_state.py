@@ -568,6 +568,20 @@ class ContactTests(SynchronousTestCase):
         machine.back(HALL)
         self.assertEqual(machine.lines()[1], {**offer, "address": "ada:2"})
 
+    def test_taken_back(self) -> None:
+        machine = Machine()
+        machine.do(machine.state.refuse_contacts(machine.now))
+        machine.online()
+        machine.lines()
+        machine.do(machine.state.refuse_contacts(machine.now))
+        self.assertEqual(machine.lines(), [], "nothing was offered")
+        machine.do(machine.state.accept_contacts("ada:1", machine.now))
+        machine.do(machine.state.refuse_contacts(machine.now))
+        self.assertEqual([line["address"] for line in machine.lines()], ["ada:1", ""])
+        machine.lose()
+        machine.back(HALL)
+        self.assertNotIn("contact", [line["type"] for line in machine.lines()])
+
     def test_on_a_connection_given_up(self) -> None:
         machine = Machine().online(positions=4)
         machine.hear(said(9))
@@ -742,6 +756,10 @@ class SayingTests(SynchronousTestCase):
         self.assertEqual(machine.done(), {})
         machine.hear(Private("eve", "hi", "q", 2.5))
         self.assertEqual(machine.events(), [PrivateSaid("eve", "hi", "q", 2.5)])
+        self.assertFalse(machine.state.once.direct("q"), "it has been told")
+        machine.state.once.direct("r")
+        machine.hear(Private("eve", "ho", "r", 2.5))
+        self.assertEqual(machine.events(), [], "it came directly before")
 
     def test_offline(self) -> None:
         """What is said while there is no connection goes out with the next."""
