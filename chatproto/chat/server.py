@@ -455,6 +455,7 @@ class ChatServer:
             self._hearing.tell_one(seat, member.rooms, encode(line))
 
     def _arrived(self, effect: effects.Arrived, asker: Seat | None) -> None:
+        self._opening.counted()
         self._arrivals.arrived(effect.member)
         if self.settings.announcement:
             # After its greeting, which this batch brings.
@@ -493,10 +494,6 @@ class ChatServer:
         elif effect.member.key in self.seats:
             farewell = self._partings.farewell("isolated", extended=True)
             self._partings.drop(self.seats[effect.member.key], farewell)
-
-    def _arrived(self, effect: effects.Arrived, asker: Seat | None) -> None:
-        self._opening.counted()
-        self._arrivals.arrived(effect.member)
 
     def _gone(self, effect: effects.Gone, asker: Seat | None) -> None:
         self._opening.counted()

@@ -29,9 +29,9 @@ from chatproto.client.events import (
     Welcomed,
 )
 from chatproto.client.once import Once
-from chatproto.client.places import host_and_port
 from chatproto.errors import ClientError
 from chatproto.link import Turn
+from chatproto.wire import host_and_port
 
 CORRESPONDENTS_MAX = 1000
 """Identities remembered that nothing is on its way to; beyond it they are forgotten, and that some are not reached."""
