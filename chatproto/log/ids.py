@@ -62,6 +62,12 @@ class RecentIds:
         self.cut(after)
         return after
 
+    def forget(self) -> None:
+        """Forget every id; `removed` has to be called when the disk has forgotten them."""
+        self._snapshot_index = 0
+        self._installing = False
+        self.cut(0)
+
     def removed(self) -> None:
         """Hear that the oldest of the removals under way is durable."""
         self._removing.popleft()

@@ -79,6 +79,9 @@ class IStore(Interface):
         to `after`, and nothing else. Where `after` is below the newest snapshot, that and all is removed, as by 0.
         """
 
+    def forget(done: Callable[[], None]) -> None:
+        """Remove everything, the configuration and the orphans included, in its turn among the appends; call `done`."""
+
     def ids(after: str, count_max: int) -> "Deferred[list[tuple[str, int, float]]]":
         """Read ids that clients chose back, sorted, those after an id; each with its entry's index and a time.
 

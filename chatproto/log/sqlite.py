@@ -265,6 +265,12 @@ class SQLiteStore:
         """See `IStore.install`."""
         self._writer.install(self._ids.install(after), partial(self._removed, done))
 
+    def forget(self, done: Callable[[], None]) -> None:
+        """See `IStore.forget`."""
+        self._ids.forget()
+        self._newest_time = 0.0
+        self._writer.forget(partial(self._removed, done))
+
     def _removed(self, done: Callable[[], None]) -> None:
         self._ids.removed()
         done()

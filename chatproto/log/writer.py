@@ -104,6 +104,10 @@ class Writer:
         """See `IStore.install`; where `after` is below the newest snapshot, 0 has to be said in its place."""
         self._jobs.put(_Alone(partial(self._install, after), done, self.purges.forget))
 
+    def forget(self, done: Callable[[], None]) -> None:
+        """See `IStore.forget`; the room on the disk is given back, too."""
+        self._jobs.put(_Alone(self._forget, done, self._shrink))
+
     def close(self) -> None:
         """Finish what was asked; `closed` says when."""
         self._jobs.put(None)
@@ -204,6 +208,16 @@ class Writer:
         remove_after(self._database, after)
         # An installation that was begun before goes back further or as far.
         self._database.execute("INSERT OR IGNORE INTO pair VALUES ('installing', ?)", (after,))
+
+    def _forget(self) -> None:
+        for table in ("log", "ids", "snapshot", "pair", "orphans"):
+            self._database.execute(f"DELETE FROM {table}")
+
+    def _shrink(self) -> None:
+        self.purges.forget()
+        self._database.execute("VACUUM")
+        # It is all in the write-ahead log yet, beside what was there.
+        self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def _check_end(self, after: int) -> None:
         """Raise unless the entry is the last one of its run: no run is cut in two."""

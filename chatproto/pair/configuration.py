@@ -60,27 +60,34 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
         leader: see `Configuration`.
         members: see `Configuration`.
         complete: whether this disk has ever held all that was committed: a blank one may be taken for that of a member.
+        required: whom the node was about to ask for as a member; empty for nobody.
     """
 
     epoch: int
     leader: str
     members: tuple[str, ...]
     complete: bool = True
+    required: str = ""
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration alone."""
+        return Configuration(self.epoch, self.leader, self.members)
 
 
-def keep(configuration: Configuration, *, complete: bool) -> bytes:
+def keep(configuration: Configuration, *, complete: bool = True, required: str = "") -> bytes:
     """Return what a node has on its disk of a configuration."""
-    return encode_configuration(Kept(configuration.epoch, configuration.leader, configuration.members, complete))
+    kept = Kept(configuration.epoch, configuration.leader, configuration.members, complete, required)
+    return encode_configuration(kept)
 
 
-def kept(data: bytes) -> tuple[Configuration, bool]:
+def kept(data: bytes) -> Kept:
     """Read what `keep` gave.
 
     Raises:
         msgspec.MsgspecError: it is something else.
     """
-    found = _decode_kept(data)
-    return Configuration(found.epoch, found.leader, found.members), found.complete
+    return _decode_kept(data)
 
 
 encode_configuration = msgspec.msgpack.Encoder().encode

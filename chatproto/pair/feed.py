@@ -48,6 +48,9 @@ class Feed:
 
     Attributes:
         link: the link to the follower.
+        follow: what it asked for, as far as it is not sent yet.
+        begun: whether the follower was told from where on it is fed.
+        dismissed: whether the follower knows that it is no member, and is not about to be.
         live: whether what becomes durable is sent at once, rather than read back later.
         sent: the last index sent.
     """
@@ -55,10 +58,11 @@ class Feed:
     def __init__(self, leader: Leader, link: PeerLink, follow: Follow, store: IStore, turn: Turn) -> None:
         """Begin to feed whoever asked to follow over a link."""
         self.link = link
+        self.begun = self.dismissed = False
         self.live = False
         self.sent = 0
         self._leader = leader
-        self._follow = follow
+        self.follow = follow
         self._store = store
         self._turn = turn
         self._ended = False
@@ -84,7 +88,7 @@ class Feed:
 
     def _begin_after(self, snapshot: Snapshot | None) -> None:
         epoch, _, durable, end, epochs = self._leader.log_state()
-        follow = self._follow
+        follow = self.follow
         shared = common(epochs, end, follow.epochs, follow.end)
         if not self._leader.feed_begins(self, shared):
             return
@@ -101,6 +105,7 @@ class Feed:
             self.link.say(Install(follow.number, epoch, shared, kept, durable, end, snapshot))
             self.sent = kept
             self._install_to = snapshot.index
+        self.begun = True
         self._read()
 
     def _read_ids(self, after: str) -> None:
@@ -138,7 +143,7 @@ class Feed:
         if len(whole) < len(runs) or (not runs and self.sent < self._there):
             # A snapshot was saved meanwhile, and what it stands for is purged.
             self._hole_after = self.sent
-            self._follow = replace(self._follow, end=self.sent, epochs=self._leader.log_state()[4])
+            self.follow = replace(self.follow, end=self.sent, epochs=self._leader.log_state()[4])
             self._begin()
             return
         if self.sent >= durable:

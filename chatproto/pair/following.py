@@ -24,6 +24,7 @@ from chatproto.pair.messages import (
     Appended,
     Begin,
     Commit,
+    Dismissed,
     Follow,
     Forward,
     Ids,
@@ -41,7 +42,7 @@ UNDURABLE_BYTES_MAX = 16 * 1024 * 1024
 
 log = Logger()
 
-OfTheLog = Begin | Install | Ids | Installed | Append | Commit
+OfTheLog = Begin | Install | Ids | Installed | Dismissed | Append | Commit
 
 
 class Following:
@@ -49,6 +50,9 @@ class Following:
 
     Attributes:
         leader: the link over which the leader lets this node follow; None while it does not.
+        counts: whether this node has asked to be a member.
+        dismissed: whether the leader has said that this node, which has not, may forget the log.
+        in_line: whether what is durable here is the leader's log, not what this node is about to part from.
     """
 
     def __init__(
@@ -69,8 +73,9 @@ class Following:
         # With its log up to here, this node holds all that is committed.
         self._whole_at = 0
         self._forwarding = False
-        # Whether what is durable here is the leader's log, not what this node is about to part from.
-        self._in_line = False
+        self.counts = True
+        self.dismissed = False
+        self.in_line = False
         self._undurable_bytes = 0
         self._installing: Snapshot | None = None
         # What arrives while this node parts from something; None while it does not.
@@ -78,8 +83,13 @@ class Following:
 
     # Asking
 
-    def ask(self, link: PeerLink | None) -> None:
-        """Ask to follow, over a link that this node has dialled, if the other node leads, and both know it."""
+    def ask(self, link: PeerLink | None, *, counts: bool = True) -> None:
+        """Ask to follow, over a link that this node has dialled, if the other node leads, and both know it.
+
+        Args:
+            link: to the leader, if there is one.
+            counts: whether this node wants to be a member.
+        """
         replica, configuration = self._replica, self._replica.configuration
         if link is None or link.hello is None or configuration is None or replica.busy or self._asked is link:
             return
@@ -87,8 +97,10 @@ class Following:
         if follows and link.epoch == configuration.epoch and link.hello.name == configuration.leader:
             self._asked = link
             self._number += 1
+            self.counts, self.dismissed = counts, False
             tail = self._journal.tail
-            link.say(Follow(self._number, configuration.epoch, tail.end, tail.epochs, self._journal.snapshot_index))
+            snapshot = self._journal.snapshot_index
+            link.say(Follow(self._number, configuration.epoch, tail.end, tail.epochs, snapshot, counts))
 
     def ask_anew(self) -> None:
         """Have the next asking go out, unless the leader has answered: it says that something is different now."""
@@ -98,7 +110,7 @@ class Following:
     def leave(self) -> None:
         """Follow no more."""
         self.leader = self._asked = None
-        self._forwarding = self._in_line = False
+        self._forwarding = self.in_line = self.dismissed = False
         self._outgoing.drop()
         self._replica.reached = False
         if self._installing is not None:
@@ -125,7 +137,7 @@ class Following:
             if message.common > end:
                 raise WireError(f"both logs are said to be the same up to {message.common}, and this one ends at {end}")
             self.leader = link
-            self._in_line = False
+            self.in_line = False
             self._forward_after = message.end
             self._whole_at = message.durable
         elif self.leader is not link:
@@ -148,7 +160,7 @@ class Following:
     def _followed(self) -> None:
         """What this node has is the leader's log, as far as it goes."""
         if self.leader is not None:
-            self._in_line = True
+            self.in_line = True
             self.durable(self._replica.durable)
             self._node.perform(self._replica.leader_reached(self._node.now()))
             self._maybe_forward()
@@ -203,6 +215,9 @@ class Following:
         self._installing = message.snapshot
         self._take_inbox()
 
+    def _dismissed(self, link: PeerLink, message: Dismissed) -> None:
+        self.dismissed = message.number == self._number
+
     def _ids(self, link: PeerLink, message: Ids) -> None:
         if self._installing is not None:
             self._journal.take_in_ids(message.ids)
@@ -248,7 +263,7 @@ class Following:
 
     def durable(self, index: int) -> None:
         """Tell the leader up to where its log is durable here."""
-        if not self._in_line:
+        if not self.in_line:
             return
         self._say(Appended(self._node.epoch, index))
         if self._replica.blank and index >= self._whole_at:
@@ -285,4 +300,5 @@ _STEPS: dict[type[Any], Callable[[Following, PeerLink, Any], None]] = {
     Install: Following._install,
     Ids: Following._ids,
     Installed: Following._installed,
+    Dismissed: Following._dismissed,
 }

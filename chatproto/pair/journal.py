@@ -1,6 +1,6 @@
 """This node's copy of the log: on its disk, and from there to whoever stands on it."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from chatproto.errors import StoreCorrupt, StoreError
 from chatproto.log.entry import Entry, Numbering, Run, Snapshot
 from chatproto.log.interface import IStore, Replayed
 from chatproto.log.recovery import SNAPSHOT_ENTRIES, answer_from_store, recover
-from chatproto.pair.configuration import Configuration, keep, kept
+from chatproto.pair.configuration import Kept, kept
 from chatproto.pair.feed import CHUNK_BYTES
 from chatproto.pair.messages import decode_entry, encode_entry
 from chatproto.pair.replica import Replica
@@ -56,9 +56,11 @@ class Journal:
         self._closed = False
         # Orphans that the disk has in the log as well: nobody has said yet that they are committed.
         self._found_orphans: list[str] = []
+        # Ids, with the indexes of their entries, that are on the way to the disk.
+        self._learning: dict[str, int] = {}
 
-    def open(self, store: IStore, replayed: Replayed) -> tuple[Configuration | None, bool]:
-        """Replay what the disk has; return the configuration on it, and whether it ever had the whole log."""
+    def open(self, store: IStore, replayed: Replayed) -> Kept | None:
+        """Replay what the disk has; return what is on it of the configuration."""
         self.store = store
         self._replayed = replayed
         orphans = dict(store.orphans())
@@ -73,7 +75,7 @@ class Journal:
         self.submissions.wait([decode_entry(body) for body in waiting.values()])
         held = store.configuration()
         try:
-            return (None, False) if held is None else kept(held)
+            return None if held is None else kept(held)
         except msgspec.MsgspecError:
             raise StoreError("this data directory is not that of a node of a pair: is it a registry's?") from None
 
@@ -98,11 +100,12 @@ class Journal:
         """Take an entry with an id that a client chose, if that id is not new; return whether it was taken."""
         if self.submissions.repeat(entry):
             return True
-        index = self.store.find(entry.id)
+        index = self._learning.get(entry.id) or self.store.find(entry.id)
         if index is None:
             self.submissions.note(entry)
             return False
-        if index > self.tail.applied:
+        # What is taken in from a leader's snapshot is committed, though nothing here has been applied.
+        if index > self.tail.applied and not self._replica.incomplete:
             self.submissions.await_commit(entry)
             return True
         answer_from_store(self.store, self._replayed, entry, index)
@@ -135,14 +138,14 @@ class Journal:
 
         self.store.append(runs, both)
 
-    def configure(self, configuration: Configuration, complete: bool, stored: Callable[[], None]) -> None:
-        """Make a configuration durable, in its turn among the runs, and whether this log is complete."""
+    def configure(self, configuration: bytes, stored: Callable[[], None]) -> None:
+        """Make a configuration, as `keep` gave it, durable, in its turn among the runs."""
 
         def configured() -> None:
             if not self._closed:
                 stored()
 
-        self.store.configure(keep(configuration, complete=complete), configured)
+        self.store.configure(configuration, configured)
 
     # Applying
 
@@ -229,6 +232,7 @@ class Journal:
             common=common,
         )
         self._lineage += 1
+        self._learning.clear()
         self.tail.cut(common, runs)
         self._replica.cut(common)
         self.floor = min(self.floor, common)
@@ -261,6 +265,25 @@ class Journal:
                     at = run.last
         self.floor = end
 
+    def forget(self) -> "Deferred[None]":
+        """Have nothing any more, on the disk or in whoever stands on the log: as before the first entry."""
+        self._lineage += 1
+        self._replica.forgetting = True
+        self._learning.clear()
+        self.tail = Tail(Numbering(0, {}, 0), [])
+        self.submissions = Submissions()
+        self.floor = self.snapshot_index = 0
+        self._found_orphans = []
+        self._replayed.restore(None)
+        forgotten: Deferred[None] = Deferred()
+
+        def done() -> None:
+            if not self._closed:
+                forgotten.callback(None)
+
+        self.store.forget(done)
+        return forgotten
+
     # Taking another log in
 
     @inlineCallbacks
@@ -273,6 +296,7 @@ class Journal:
         # again they would be there twice. The acts are of sessions that are over; nobody was promised the messages.
         self._settle_orphans(self.submissions.drop_nameless())
         self._lineage += 1
+        self._learning.clear()
         self._replica.incomplete = True
         self.tail.cut(after, [])
         self._replica.cut(after)
@@ -282,11 +306,19 @@ class Journal:
 
     def take_in_ids(self, ids: list[tuple[str, int, float]]) -> None:
         """Keep ids of what the leader's snapshot stands for."""
+        learning = {id: index for id, index, _ in ids}
+        self._learning.update(learning)
         self.store.learn(ids)
+        self.store.append([], self._then(self._learned, learning))
         for id, _, _ in ids:
             for entry in self.submissions.settle_id(id):
                 self._replayed.repeated(entry, None, 0)
         self._settle_orphans([id for id, _, _ in ids])
+
+    def _learned(self, ids: Iterable[str]) -> None:
+        """Hear that the disk knows these, too."""
+        for id in ids:
+            self._learning.pop(id, None)
 
     def take_in(self, runs: list[Run], stored: Callable[[], None]) -> None:
         """Keep runs that the leader's snapshot stands for."""

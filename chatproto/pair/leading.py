@@ -1,4 +1,4 @@
-"""A leader's side of the peer link: one follower is fed, and what it forwards is numbered."""
+"""A leader's side of the peer link: followers are fed, and what they forward is numbered."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,7 +10,7 @@ from chatproto.log.entry import Epochs, Run
 from chatproto.pair.feed import Feed
 from chatproto.pair.journal import Journal
 from chatproto.pair.link import PeerLink
-from chatproto.pair.messages import Appended, Follow, Forward, received_entry
+from chatproto.pair.messages import PRIMARY, Appended, Dismissed, Follow, Forward, received_entry
 from chatproto.pair.replica import Effect, Replica
 from chatproto.pair.states import Role
 
@@ -33,6 +33,9 @@ class Node(Protocol):
     def refuse(self, link: PeerLink, epoch: int) -> bool:
         """Answer a lower epoch with the configuration that has a higher one; return whether it is lower."""
 
+    def wants(self, link: PeerLink) -> bool:
+        """Return whether who is at the other end may become a member, or stay one."""
+
     def number_pending(self) -> None:
         """Number all that waits, if this node may."""
 
@@ -41,10 +44,10 @@ class Node(Protocol):
 
 
 class Leading:
-    """What a leader does for its follower.
+    """What a leader does for its followers.
 
     Attributes:
-        feed: what the follower is sent; None while nobody follows.
+        feeds: what each follower is sent, by its link.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Leading:
     ) -> None:
         """Make a leader's side for a node with this name; `fatal` is called when its disk cannot be read."""
         self._fatal = fatal
-        self.feed: Feed | None = None
+        self.feeds: dict[PeerLink, Feed] = {}
         self._node = node
         self._name = name
         self._replica = replica
@@ -66,14 +69,9 @@ class Leading:
         self._turn = turn
 
     @property
-    def link(self) -> PeerLink | None:
-        """The link of the follower."""
-        return None if self.feed is None else self.feed.link
-
-    @property
     def reading_back(self) -> bool:
-        """Whether the log is read from the disk for the follower."""
-        return self.feed is not None and not self.feed.live
+        """Whether the log is read from the disk for a follower."""
+        return not all(feed.live for feed in self.feeds.values())
 
     def on_follow(self, link: PeerLink, message: Follow) -> None:
         """Begin to feed whoever asks, if this node leads in the epoch it names; else it asks again later."""
@@ -82,44 +80,64 @@ class Leading:
             return
         willing = replica.leads or replica.role is Role.ISOLATED
         if configuration.leader == self._name and willing and message.epoch == configuration.epoch:
-            self.end()
+            name = link.name
+            for other in [other for other in self.feeds if other.name == name]:
+                self.end(other)
             # What it forwarded over an earlier link, and was not numbered, it brings again.
-            self._journal.submissions.drop_forwarded()
-            self.feed = Feed(self, link, message, self._journal.store, self._turn)
+            self._journal.submissions.drop_forwarded(name)
+            self.feeds[link] = Feed(self, link, message, self._journal.store, self._turn)
 
-    def end(self) -> None:
-        """Feed nobody."""
-        feed, self.feed = self.feed, None
-        if feed is not None:
-            feed.end()
-            self._node.perform(self._replica.follower_lost(self._node.now()))
+    def end(self, *links: PeerLink) -> None:
+        """Feed these no more, or nobody."""
+        for link in links or list(self.feeds):
+            feed = self.feeds.pop(link, None)
+            if feed is not None:
+                feed.end()
+                if link.name in self._replica.followers:
+                    self._node.perform(self._replica.follower_lost(link.name, self._node.now()))
 
     def on_appended(self, link: PeerLink, message: Appended) -> None:
-        """Hear up to where the follower has the log."""
-        if link is self.link:
-            self._node.perform(self._replica.follower_has(message.index, self._node.now()))
+        """Hear up to where a follower has the log."""
+        if link in self.feeds and link.name in self._replica.followers:
+            self._node.perform(self._replica.follower_has(link.name, message.index, self._node.now()))
 
     def on_forward(self, link: PeerLink, message: Forward) -> None:
-        """Take what was submitted at the follower's; it hears of it in the log."""
-        if link is not self.link:
+        """Take what was submitted at a follower's; it hears of it in the log."""
+        if link not in self.feeds:
             return
         submissions = self._journal.submissions
         for sent in message.entries:
             if not sent.retriable or not (
                 submissions.on_its_way(sent.id) or self._journal.store.find(sent.id) is not None
             ):
-                submissions.forward(received_entry(sent))
+                submissions.forward(link.name, received_entry(sent))
         self._node.number_pending()
 
     def durable(self, runs: list[Run]) -> None:
         """Send on what has become durable."""
-        if self.feed is not None:
-            self.feed.durable(runs)
+        for feed in list(self.feeds.values()):
+            feed.durable(runs)
 
     def committed(self) -> None:
-        """Have the follower told how far the log is committed."""
-        if self.feed is not None:
-            self.feed.committed()
+        """Have the followers told how far the log is committed."""
+        for feed in list(self.feeds.values()):
+            feed.committed()
+
+    def review(self) -> None:
+        """See again which followers may be members."""
+        for link, feed in self.feeds.items():
+            follower = self._replica.followers.get(link.name)
+            if follower is not None:
+                follower.counts = feed.follow.counts and self._node.wants(link)
+
+    def dismiss(self) -> None:
+        """Let those forget the log who want to be no members, and are none for sure."""
+        for link, feed in list(self.feeds.items()):
+            follower = self._replica.followers.get(link.name)
+            due = feed.begun and not feed.dismissed
+            if due and follower is not None and self._replica.may_dismiss(follower):
+                feed.dismissed = True
+                link.say(Dismissed(self._node.epoch, feed.follow.number))
 
     # `feed.Leader`
 
@@ -138,11 +156,17 @@ class Leading:
                 "it is left out until it has learned everything",
                 name=hello.name,
             )
-            self.end()
+            self.end(feed.link)
             self._node.perform(self._replica.member_incomplete(self._node.now()))
             return False
-        self._node.perform(self._replica.follower_came(hello.name, 0, self._node.now()))
-        return self.feed is feed
+        came = self._replica.follower_came(
+            hello.name,
+            self._node.now(),
+            counts=feed.follow.counts and self._node.wants(feed.link),
+            primary=hello.role == PRIMARY,
+        )
+        self._node.perform(came)
+        return self.feeds.get(feed.link) is feed
 
     def feed_failed(self, reason: str) -> None:
         """See `feed.Leader.feed_failed`."""
@@ -150,4 +174,4 @@ class Leading:
 
     def feed_caught_up(self, feed: Feed) -> None:
         """See `feed.Leader.feed_caught_up`."""
-        self._node.perform(self._replica.follower_caught_up(self._node.now()))
+        self._node.perform(self._replica.follower_caught_up(feed.link.name, self._node.now()))

@@ -1,26 +1,19 @@
-"""The connections between the two nodes of a pair."""
+"""The connections between the nodes of a pair."""
 
-import random
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
-from chatproto.dialler import Dialler, Failed
 from chatproto.errors import WireError
 from chatproto.link import FrameLink, Turn
-from chatproto.pair.messages import FRAME_BYTES_MAX, VERSION, AnyMessage, Hello, PeerMessage, decode, encode
+from chatproto.pair.messages import FRAME_BYTES_MAX, STANDBY, VERSION, AnyMessage, Hello, PeerMessage, decode, encode
 from chatproto.wire import framed
 
 BACKLOG_BYTES_MAX = 2 * FRAME_BYTES_MAX
 """A feed waits for its link to be clear, so only one snapshot and what was forwarded can pile up."""
-RETRY_SOON_S = (0.005, 0.015)
-"""A connection that is lost is dialled again almost at once: a process that is gone refuses, and that is news."""
-RETRY_S = (0.05, 0.15)
-RETRY_STRANGER_S = (0.5, 1.5)
-"""Whoever does not greet as the other node should is dialled again at leisure."""
 
 
 class LinkHeard(Protocol):
@@ -42,9 +35,6 @@ class LinkHeard(Protocol):
     def link_down(self, link: "PeerLink") -> None:
         """Hear that a link, which was up, is gone."""
 
-    def link_failed(self, reason: str, *, refused: bool) -> None:
-        """Hear that the other node was not reached, and why; `refused` where nobody listens there."""
-
     def beat(self) -> PeerMessage:
         """Return what says that this node lives."""
 
@@ -54,6 +44,7 @@ class PeerLink(FrameLink):
 
     Attributes:
         dialled: whether this node has dialled it: then it may ask and follow over it, otherwise lead.
+        address: where this node has dialled it; see `chatproto.pair.neighbours`.
         hello: what the other node said first; None until it did.
         epoch: of the configuration that the other node has, as far as it said.
         said_epoch: of the one in this node's hello.
@@ -66,11 +57,17 @@ class PeerLink(FrameLink):
         """Make a link for `heard`, with a heartbeat, that is aborted after a silence of `suspect_s`."""
         super().__init__(turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX)
         self.dialled = dialled
+        self.address = ""
         self.hello: Hello | None = None
         self.epoch = self.said_epoch = 0
         self.when_lost: Callable[[bool], None] | None = None
         self._heard_by = heard
         self._beat_s = heartbeat_s, suspect_s
+
+    @property
+    def name(self) -> str:
+        """Who is at the other end; empty before it has said hello."""
+        return self.hello.name if self.hello is not None else ""
 
     def connectionMade(self) -> None:
         """Say hello, and begin to beat."""
@@ -122,9 +119,8 @@ class PeerLink(FrameLink):
             raise WireError(f"it serves {hello.service!r}, this is {mine.service!r}: look at --peer and --service")
         if hello.name == mine.name:
             raise WireError(f"it is called {hello.name!r} too: give each node its own --name")
-        if hello.founder == mine.founder:
-            role = "primary" if mine.founder else "secondary"
-            raise WireError(f"both nodes are started with --role={role}: one has to be the other")
+        if hello.role == mine.role != STANDBY:
+            raise WireError(f"both nodes are started with --role={mine.role}: one has to be the other")
 
 
 class PeerLinkFactory(Factory):
@@ -139,22 +135,3 @@ class PeerLinkFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> PeerLink:
         """Make the link of a connection."""
         return self._make(False)
-
-
-def peer_dialler(
-    endpoint: IStreamClientEndpoint,
-    make: Callable[[bool], PeerLink],
-    failed: Failed,
-    clock: IReactorTime,
-    dice: random.Random,
-    patience_s: float,
-) -> Dialler:
-    """Return what keeps a connection to the other node; a try is given up after `patience_s`."""
-
-    def dialled(number: int) -> PeerLink:
-        link = make(True)
-        link.when_lost = lambda greeted: dialler.again(RETRY_SOON_S if greeted else RETRY_STRANGER_S)
-        return link
-
-    dialler = Dialler(endpoint, dialled, failed, clock, dice, patience_s, lambda: RETRY_S)
-    return dialler

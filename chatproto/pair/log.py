@@ -1,7 +1,11 @@
-"""The two-node engine: `ILog` over this node's journal and a link to the other node.
+"""The two-node engine: `ILog` over this node's journal and links to other nodes.
 
 `Replica` decides; this performs. `Journal` is the log as this node has it; `Leading` and `Following` are the two sides
-of the link, of which a node is on one at a time.
+of a link, of which a node is on one at a time. `Neighbours` keeps the connections.
+
+There are more than two nodes while one is to take another's place: a migration. The leader invites a node that stands
+by, which learns the log and becomes a member; it is handed leadership, and whoever led brings what still waits, is let
+go, forgets its log, and stands by in turn.
 """
 
 import random
@@ -19,16 +23,21 @@ from chatproto.log.entry import Entry, Run, Slice
 from chatproto.log.gathering import Gathering
 from chatproto.log.interface import ILog, IStore, Peer, Replayed
 from chatproto.pair import messages as wire
-from chatproto.pair.configuration import Configuration
+from chatproto.pair.configuration import MEMBERS_MAX, Configuration, keep
 from chatproto.pair.following import Following
 from chatproto.pair.journal import Journal
 from chatproto.pair.leading import Leading
-from chatproto.pair.link import PeerLink, PeerLinkFactory, peer_dialler
+from chatproto.pair.link import PeerLink, PeerLinkFactory
+from chatproto.pair.messages import PRIMARY, STANDBY
+from chatproto.pair.neighbours import PEER, Neighbours
 from chatproto.pair.replica import ASK_AGAIN_S, Became, Configured, Effect, Propose, Replica, Rules, Store
-from chatproto.pair.states import NUMBERING, SERVING, Role
+from chatproto.pair.states import LEADING, NUMBERING, SERVING, Role
 from chatproto.pair.witness import AskedWitness
 
 LOOKS_IN_A_HEARTBEAT = 3
+INVITE_AGAIN_S = 0.5
+JOINS_AFTER_S = 1.0
+"""A node that was one of a pair, and stands by, is one again when somebody has led alone for so long."""
 WAIT_TOLD_AFTER_S = 3.0
 """A node that waits for the other one to learn what it misses says so after a while."""
 
@@ -41,7 +50,8 @@ class PairSettings(msgspec.Struct, frozen=True):
     Attributes:
         name: the node's name.
         service: the name of the deployment.
-        founder: whether it is the primary.
+        role: `primary`, `secondary` or `standby`.
+        advertise: `HOST:PORT` where other nodes reach its peer link.
         heartbeat_s: between beats on every link.
         suspect_s: silence after which the other side of a link is given up.
         prefer_primary: see `Rules`.
@@ -50,7 +60,8 @@ class PairSettings(msgspec.Struct, frozen=True):
 
     name: str
     service: str = "chat"
-    founder: bool = True
+    role: str = PRIMARY
+    advertise: str = ""
     heartbeat_s: float = 0.15
     suspect_s: float = 0.6
     prefer_primary: bool = False
@@ -74,9 +85,10 @@ class PairLog:
         turn: Turn,
         clock: IReactorTime,
         dice: random.Random,
-        peer: IStreamClientEndpoint,
+        peer: IStreamClientEndpoint | None,
         witness: AskedWitness | None,
         fatal: Callable[[str], None],
+        reach: Callable[[str], IStreamClientEndpoint],
     ) -> None:
         """Make a node's log; nothing is opened or dialled yet.
 
@@ -86,19 +98,22 @@ class PairLog:
             turn: of the reactor that all calls come from.
             clock: for beats and looks.
             dice: spreads the tries to connect.
-            peer: where the other node is dialled.
+            peer: where the other node is dialled; None for a node that is not one of a pair.
             witness: who holds the configuration; None for a pair without one.
             fatal: called with the reason when the disk cannot be read: the process has to end.
+            reach: makes the endpoint of a `HOST:PORT`.
         """
         self.settings = settings
+        self._paired = peer is not None
         self.factory = PeerLinkFactory(self._make_link)
         rules = Rules(
             settings.name,
             witness is None,
-            settings.founder,
+            settings.role == PRIMARY,
             settings.suspect_s,
             prefer_primary=settings.prefer_primary,
             allow_data_loss=settings.allow_data_loss,
+            standby=settings.role == STANDBY,
         )
         self.replica = Replica(rules)
         self.journal = Journal(self.replica, self._durable)
@@ -109,7 +124,15 @@ class PairLog:
         self._clock = clock
         self._witness = witness
         self._gathering = Gathering(turn, self._gathered)
-        self._dialler = peer_dialler(peer, self._make_link, self.link_failed, clock, dice, settings.suspect_s)
+        self._neighbours = Neighbours(peer, reach, self._make_link, self.unreached, clock, dice, settings.suspect_s)
+        # Whom this node has invited, and who has invited it.
+        self._invites = self._invited_by = ""
+        self._invite_from = 0.0
+        self._leaves = self._forgetting = False
+        # The leader in whose place there will be another, that this node is then to be a member with.
+        self._stays_for = ""
+        # Whether this node, which was not started as one of a pair, has taken the place of one that was.
+        self._partnered = False
         self._links: dict[PeerLink, None] = {}
         self._snapshot_due = False
         self._looking: IDelayedCall | None = None
@@ -119,13 +142,22 @@ class PairLog:
         self._complained = self._waiting_told = False
         self._learner_since = 0.0
         self._asked_witness: Configuration | None = None
-        self._third = self._unreached = ""
+        # What the witness holds, as far as it said, and since when.
+        self._witness_held: Configuration | None = None
+        self._held_since = 0.0
+        self._third = ""
+        self._unreached: dict[str, str] = {}
 
     def _make_link(self, dialled: bool) -> PeerLink:
         settings = self.settings
         return PeerLink(self, dialled, self._turn, self._clock, settings.heartbeat_s, settings.suspect_s)
 
     # `ILog`: what is so
+
+    @property
+    def leader(self) -> str:
+        """Who leads, as far as this node knows; empty where it knows of nobody."""
+        return self.replica.configuration.leader if self.replica.configuration is not None else ""
 
     @property
     def epoch(self) -> int:
@@ -135,18 +167,25 @@ class PairLog:
     @property
     def role(self) -> str:
         """See `ILog.role`."""
+        if self.replica.role is Role.STANDBY:
+            return "standby"
         return "leader" if self.replica.leads else "follower"
 
     @property
     def redundancy(self) -> str:
         """See `ILog.redundancy`."""
+        if self.replica.role is Role.LEADER_SOLO and not self._paired and not self._partnered:
+            return "single"
+        if self._changes_leaders or (self.replica.role is Role.LEARNER and self._leaves):
+            return "paired"
         return _REDUNDANCY[self.replica.role]
 
     @property
     def serving(self) -> bool:
         """See `ILog.serving`."""
         replica = self.replica
-        return replica.role in SERVING and not replica.busy and replica.commit >= self.journal.floor
+        serves = replica.role in SERVING or self._changes_leaders
+        return serves and not replica.busy and replica.commit >= self.journal.floor
 
     @property
     def durable(self) -> int:
@@ -162,8 +201,7 @@ class PairLog:
     @property
     def waits_for(self) -> str:
         """See `ILog.waits_for`."""
-        found = self.replica.configuration
-        return found.leader if self.replica.role is Role.LEARNER and found is not None else ""
+        return self.leader if self.replica.role is Role.LEARNER else ""
 
     @property
     def position(self) -> int:
@@ -173,29 +211,34 @@ class PairLog:
     @property
     def peers(self) -> list[Peer]:
         """See `ILog.peers`."""
-        names = [link.hello.name for link in self._links if link.hello is not None]
-        if not names:
-            return []
-        replica = self.replica
-        if replica.leads:
-            return [Peer(names[0], "follower", max(0, replica.end - replica.match))]
-        leads = replica.configuration is not None and replica.configuration.leader == names[0]
-        return [Peer(names[0], "leader" if leads else "follower", 0)]
+        replica, leader = self.replica, self.leader
+        found = []
+        for name in dict.fromkeys(link.name for link in self._links):
+            follower = replica.followers.get(name) if replica.leads else None
+            lag = max(0, replica.end - (follower.match if follower is not None else 0)) if replica.leads else 0
+            found.append(Peer(name, "leader" if name == leader else "follower", lag))
+        return found
 
     # `ILog`: life
 
     def open(self, replayed: Replayed) -> None:
         """See `ILog.open`."""
         self._replayed = replayed
-        configuration, complete = self.journal.open(self._open_store(), replayed)
+        kept = self.journal.open(self._open_store(), replayed)
         tail = self.journal.tail
-        effects = self.replica.start(configuration, tail.end, self.now(), complete=complete)
+        effects = self.replica.start(
+            kept.configuration if kept is not None else None,
+            tail.end,
+            self.now(),
+            complete=kept is not None and kept.complete,
+            required=kept.required if kept is not None else "",
+        )
         tail.numbering.epoch = self.epoch
         self.perform(effects)
         self._look()
         if self._witness is not None:
-            self._witness.open(self, self.replica.configuration, self.settings.founder)
-        self._dialler.start()
+            self._witness.open(self, self.replica.configuration, self.settings.role == PRIMARY)
+        self._dial()
 
     def close(self) -> "Deferred[None]":
         """See `ILog.close`."""
@@ -203,7 +246,7 @@ class PairLog:
         self._closed = True
         if self._looking is not None and self._looking.active():
             self._looking.cancel()
-        self._dialler.stop()
+        self._neighbours.stop()
         if self._witness is not None:
             self._witness.close()
         for link in list(self._links):
@@ -223,8 +266,11 @@ class PairLog:
         leader = self._following.leader
         if leader is not None and leader.held:
             # We do not read, so it is no wonder that we do not hear.
-            self.replica.peer_heard(self.now())
+            self.replica.peer_heard(leader.name, self.now())
         self._look_once()
+        self._maybe_invite()
+        self._maybe_forget()
+        self._maybe_join()
         self._tell_operator()
 
     def _tell_operator(self) -> None:
@@ -246,6 +292,133 @@ class PairLog:
                 "this data directory has no part in the pair that there is: its disk was replaced, or it holds a log "
                 "of its own; it is left out until the other node has gone on without it, or it is emptied"
             )
+
+    # Migration
+
+    def know(self, addresses: dict[str, str]) -> None:
+        """Hear where the peer links of other nodes are, by name: `HOST:PORT`."""
+        self._neighbours.addresses.update(addresses)
+        self._dial()
+
+    def invite(self, name: str, address: str) -> bool:
+        """Have a node that stands by take this one's place, if this one leads; return whether that can be tried.
+
+        Nothing is refused meanwhile, and any failure on the way leaves things as they are.
+        """
+        if self._witness is None or self.replica.role not in NUMBERING or self._invites:
+            return False
+        self._invites, self._invite_from = name, 0.0
+        self._neighbours.addresses[name] = address
+        self.perform(self.replica.make_way(name, self.now()))
+        for link in self._links:
+            link.say(wire.Meet(name, address))
+        self._dial()
+        return True
+
+    def _maybe_invite(self) -> None:
+        """Invite whoever was invited, and does not follow: what was said before was lost, or came too early."""
+        if not self._invites or self._invites in self.replica.followers or self.now() < self._invite_from:
+            return
+        for link in [link for link in self._links if link.dialled and link.name == self._invites]:
+            self._invite_from = self.now() + INVITE_AGAIN_S
+            other = self.replica.other
+            link.say(wire.Invite(self.settings.advertise, other if other != self._invites else ""))
+
+    def withdraw_invitation(self) -> None:
+        """Have nobody take this node's place after all; whoever was invited stands by again."""
+        invited, self._invites = self._invites, ""
+        self._leading.review()
+        self.perform(self.replica.make_way("", self.now()))
+        for link in [link for link in self._links if link.name == invited]:
+            # It asks to follow over another one, and not to be a member.
+            link.close()
+        self._dial()
+
+    def _maybe_join(self) -> None:
+        """Have a node that was started as one of a pair, and stands by, be one again where a node has been alone."""
+        held = self._witness_held
+        if not self._paired or held is None or self.replica.role is not Role.STANDBY or self._forgetting:
+            return
+        lacks = len(held.members) < MEMBERS_MAX and self.settings.name not in held.members
+        if lacks and self.now() - self._held_since >= JOINS_AFTER_S:
+            self.replica.invited()
+            self.perform(self.replica.witness_holds(held, self.now()))
+            self.follow()
+
+    def _note_held(self, configuration: Configuration | None) -> None:
+        if configuration != self._witness_held:
+            self._witness_held, self._held_since = configuration, self.now()
+
+    @property
+    def _changes_leaders(self) -> bool:
+        """Whether this node is no member only until the leader's successor leads: it goes on as if it were."""
+        return self.replica.role is Role.LEARNER and bool(self._stays_for)
+
+    @property
+    def left_over(self) -> bool:
+        """Whether this node is a member only because a migration was broken off, or has not ended."""
+        leader = self._leader_link()
+        if self.replica.role is not Role.FOLLOWER or leader is None or leader.hello is None or self._invited_by:
+            return False
+        return not (self._paired or leader.hello.paired or self._leaves)
+
+    def retire(self) -> None:
+        """Leave, if this node has a log and does not lead: bring what waits, forget the log, and stand by."""
+        if self.replica.configuration is not None and not self.replica.leads:
+            self._leaves = True
+            self.follow()
+
+    def _dial(self) -> None:
+        """Keep connections to whoever matters now."""
+        if self._closed:
+            return
+        found = self.replica.configuration
+        names = {self._invites, self._invited_by}
+        if found is not None:
+            names |= {found.leader, *found.members}
+        names -= {"", self.settings.name}
+        neighbours = self._neighbours
+        neighbours.want(names, anybody=not names and self.replica.role is not Role.STANDBY)
+        for link in [link for link in self._links if link.dialled and link.address not in neighbours.wanted]:
+            link.close()
+
+    def _counts(self, leader: PeerLink) -> bool:
+        """Whether this node is to be a member, under a leader that it has a link to."""
+        found = self.replica.configuration
+        assert leader.hello is not None and found is not None
+        if self._leaves:
+            return False
+        if self.settings.name in found.members or self._invited_by or self._stays_for:
+            return True
+        return len(found.members) < MEMBERS_MAX and (self._paired or leader.hello.paired)
+
+    def wants(self, link: PeerLink) -> bool:
+        """See `leading.Node.wants`."""
+        found = self.replica.configuration
+        assert link.hello is not None and found is not None
+        if link.name in (self._invites, *found.members) or link.hello.paired:
+            return True
+        return self._paired and len(found.members) < MEMBERS_MAX
+
+    def _maybe_forget(self) -> None:
+        """Forget the log, if this node has no part in it any more, and has brought the leader all that it held."""
+        submissions = self.journal.submissions
+        waits = submissions.pending or submissions.orphans
+        if self.replica.role is not Role.LEARNER or self._forgetting or not self._following.dismissed or waits:
+            return
+        log.info("this node has no part in the log any more: it forgets it, and stands by")
+        self._forgetting = self.replica.busy = True
+        self._following.leave()
+        forgetting = self.journal.forget()
+        forgetting.addCallback(lambda _: self._forgot())
+        forgetting.addErrback(lambda failure: log.failure("forgetting the log", failure))
+
+    def _forgot(self) -> None:
+        self._forgetting = self.replica.busy = self._leaves = False
+        self._invited_by = ""
+        self.journal.tail.numbering.epoch = 0
+        self.perform(self.replica.forgotten())
+        self._dial()
 
     def hand_over(self) -> bool:
         """Begin to hand leadership to the follower; return whether that can be. Nothing is refused meanwhile."""
@@ -282,7 +455,14 @@ class PairLog:
 
     def follow(self) -> None:
         """See `leading.Node.follow`."""
-        self._following.ask(self._dialled())
+        self._dial()
+        leader, following = self._leader_link(), self._following
+        if leader is not None:
+            counts = self._counts(leader)
+            if counts != following.counts:
+                # It wants something else. What the leader has sent until it hears of this, it sends again.
+                following.leave()
+            following.ask(leader, counts=counts)
 
     def _durable(self, index: int, runs: list[Run]) -> None:
         self._leading.durable(runs)
@@ -297,10 +477,11 @@ class PairLog:
 
     def tell(self, note: bytes) -> bool:
         """See `ILog.tell`."""
-        link = self._dialled() or next(iter(self._links), None)
-        if link is not None:
+        # One link to each, and rather the one that this node has dialled.
+        to = {link.name: link for link in sorted(self._links, key=lambda link: link.dialled)}
+        for link in to.values():
             link.say(wire.Tell(note))
-        return link is not None
+        return bool(to)
 
     def read(self, room: str, position: int, bytes_max: int, count_max: int) -> "Deferred[list[Slice]]":
         """See `ILog.read`."""
@@ -330,13 +511,13 @@ class PairLog:
         for effect in effects:
             _PERFORMERS[type(effect)](self, effect)
         self._apply()
+        self._leading.dismiss()
         self._tell_changes()
 
     def _store(self, effect: Store) -> None:
         configuration = effect.configuration
-        self.journal.configure(
-            configuration, effect.complete, lambda: self.perform(self.replica.stored(configuration, self.now()))
-        )
+        kept = keep(configuration, complete=effect.complete, required=effect.required)
+        self.journal.configure(kept, lambda: self.perform(self.replica.stored(configuration, self.now())))
 
     def _propose(self, effect: Propose) -> None:
         assert self._witness is not None
@@ -354,6 +535,7 @@ class PairLog:
         configuration = effect.configuration
         self.journal.tail.numbering.epoch = configuration.epoch
         self._say_state()
+        self._leading.review()
         if self._witness is not None:
             self._witness.claim(configuration)
         if configuration.leader != self.settings.name:
@@ -377,12 +559,21 @@ class PairLog:
             reason=effect.reason,
         )
         self._gathering.flush()
+        if effect.role is Role.FOLLOWER or effect.role is Role.STANDBY:
+            self._stays_for = ""
+        if effect.before in LEADING and effect.role not in LEADING:
+            self._invites = ""
+        if effect.role in LEADING:
+            self._invited_by = ""
+            self._leaves = False
         if effect.role in NUMBERING:
             # Whoever asked to follow too early asks again.
             self._say_state()
             self.number_pending()
         elif effect.role is not Role.HANDING:
-            self.journal.submissions.drop_forwarded()
+            if effect.role is not Role.ISOLATED:
+                # Whoever still follows an isolated leader keeps its link, and does not bring it again.
+                self.journal.submissions.drop_forwarded()
             self.follow()
 
     def _apply(self) -> None:
@@ -403,6 +594,7 @@ class PairLog:
 
     def witness_up(self, configuration: Configuration | None) -> None:
         """See `WitnessHeard.witness_up`."""
+        self._note_held(configuration)
         self.perform(self.replica.witness_up(configuration, self.now()))
 
     def witness_down(self) -> None:
@@ -412,6 +604,7 @@ class PairLog:
     def witness_holds(self, configuration: Configuration) -> None:
         """See `WitnessHeard.witness_holds`."""
         self._denial = ""
+        self._note_held(configuration)
         self.perform(self.replica.witness_holds(configuration, self.now()))
 
     def witness_denied(self, reason: str, configuration: Configuration | None) -> None:
@@ -428,7 +621,8 @@ class PairLog:
     def hello(self) -> wire.Hello:
         """See `LinkHeard.hello`."""
         settings = self.settings
-        return wire.Hello(wire.VERSION, settings.service, settings.name, settings.founder, self.replica.configuration)
+        configuration = self.replica.configuration
+        return wire.Hello(wire.VERSION, settings.service, settings.name, settings.role, self._paired, configuration)
 
     def beat(self) -> wire.Beat:
         """See `LinkHeard.beat`."""
@@ -440,14 +634,18 @@ class PairLog:
         if self._closed or self._is_third(link):
             link.abort()
             return
-        # The other node has one process: what it dialled before is a remnant.
-        for other in [other for other in self._links if other.dialled == link.dialled]:
+        # A node has one process: what it dialled before is a remnant.
+        for other in [each for each in self._links if each.dialled == link.dialled and each.name == link.name]:
             other.abort()
             self.link_down(other)
         self._links[link] = None
         if link.dialled:
-            self._unreached = ""
-            log.info("the other node, {name}, is reached", name=link.hello.name)
+            self._unreached.pop(link.name, None)
+            log.info("the other node, {name}, is reached", name=link.name)
+            if link.address == PEER:
+                self._neighbours.at_peer = link.name
+                self._unreached.pop("", None)
+        self._maybe_invite()
         told, configuration = link.hello.configuration, self.replica.configuration
         link.epoch = told.epoch if told is not None else 0
         if configuration is not None and configuration.epoch != link.said_epoch:
@@ -456,12 +654,16 @@ class PairLog:
         self.follow()
 
     def _is_third(self, link: PeerLink) -> bool:
-        """Whether a link is of a third node, while the pair's own nodes have theirs."""
-        found = self.replica.configuration
+        """Whether a link is of a third node, while the pair's own nodes have theirs, and nobody has asked for it."""
+        found, name = self.replica.configuration, link.name
         members = found.members if found is not None and len(found.members) > 1 else ()
-        names = [other.hello.name for other in self._links if other.dialled == link.dialled and other.hello is not None]
-        name = link.hello.name if link.hello is not None else ""
+        names = [other.name for other in self._links if other.dialled == link.dialled]
         if name in members or not any(other in members for other in names):
+            return False
+        if self._witness is not None and name in (
+            *(self._invites, self._invited_by, self.replica.expected),
+            *self._neighbours.addresses,
+        ):
             return False
         if name != self._third:
             self._third = name
@@ -479,33 +681,44 @@ class PairLog:
         del self._links[link]
         if self._closed:
             return
-        if link.dialled and link.hello is not None:
-            log.info("the link to {name} is lost", name=link.hello.name)
-        if self._leading.link is link:
-            self._leading.end()
+        if link.dialled:
+            log.info("the link to {name} is lost", name=link.name)
+        if link in self._leading.feeds:
+            self._leading.end(link)
         if self._following.leader is link:
             self._following.leave()
             self.perform(self.replica.leader_lost(self.now()))
+        if link.dialled and link.name in (self._invited_by, self._stays_for):
+            self._invited_by = self._stays_for = ""
+            self.follow()
         self._tell_changes()
 
-    def link_failed(self, reason: str, *, refused: bool) -> None:
-        """See `LinkHeard.link_failed`."""
-        if reason != self._unreached:
-            self._unreached = reason
-            log.warn("the other node is not reached ({reason}): trying again and again; look at --peer", reason=reason)
+    def unreached(self, name: str, reason: str, *, refused: bool) -> None:
+        """Hear that a node, if it is known which, was not reached; see `neighbours.Unreached`."""
+        if reason != self._unreached.get(name):
+            self._unreached[name] = reason
+            log.warn(
+                "{who} is not reached ({reason}): trying again and again; look at --peer",
+                who=name or "the other node",
+                reason=reason,
+            )
+        if name == self._invited_by:
+            self._invited_by = ""
+            self.follow()
         if refused:
-            self.perform(self.replica.peer_gone(self.now()))
+            self.perform(self.replica.peer_gone(name, self.now()))
 
     def link_says(self, link: PeerLink, message: wire.AnyMessage) -> None:
         """See `LinkHeard.link_says`."""
         if link not in self._links:
             return
-        if link is self._following.leader or link is self._leading.link:
-            self.replica.peer_heard(self.now())
+        if link is self._following.leader or link in self._leading.feeds:
+            self.replica.peer_heard(link.name, self.now())
         _STEPS[type(message)](self, link, message)
 
-    def _dialled(self) -> PeerLink | None:
-        return next((link for link in self._links if link.dialled), None)
+    def _leader_link(self) -> PeerLink | None:
+        """Return the link to the leader that this node has dialled, if there is one."""
+        return next((link for link in self._links if link.dialled and link.name == self.leader), None)
 
     def refuse(self, link: PeerLink, epoch: int) -> bool:
         """See `leading.Node.refuse`."""
@@ -520,6 +733,21 @@ class PairLog:
         self._following.ask_anew()
         self.perform(self.replica.peer_says(message.configuration, self.now()))
         self.follow()
+
+    def _on_invite(self, link: PeerLink, message: wire.Invite) -> None:
+        if self.replica.role not in (Role.STANDBY, Role.LEARNER) or self._forgetting or self._invited_by == link.name:
+            return
+        log.info("{name} invites this node to take its place", name=link.name)
+        self._invited_by = link.name
+        self._neighbours.addresses[link.name] = message.address
+        self.replica.invited()
+        self.replica.expected = message.expected
+        self._partnered = bool(message.expected)
+        self.follow()
+
+    def _on_meet(self, link: PeerLink, message: wire.Meet) -> None:
+        self._stays_for = link.name if self.replica.role is Role.FOLLOWER else ""
+        self.know({message.name: message.address})
 
     def _on_tell(self, link: PeerLink, message: wire.Tell) -> None:
         self._replayed.told(message.note)
@@ -539,11 +767,13 @@ _STEPS: dict[type[Any], Callable[[PairLog, PeerLink, Any], None]] = {
     wire.State: PairLog._on_state,
     wire.Beat: PairLog._on_beat,
     wire.Tell: PairLog._on_tell,
+    wire.Invite: PairLog._on_invite,
+    wire.Meet: PairLog._on_meet,
     wire.Follow: lambda node, link, message: node._leading.on_follow(link, message),
     wire.Appended: lambda node, link, message: node._leading.on_appended(link, message),
     wire.Forward: lambda node, link, message: node._leading.on_forward(link, message),
     **dict.fromkeys(
-        (wire.Begin, wire.Install, wire.Ids, wire.Installed, wire.Append, wire.Commit),
+        (wire.Begin, wire.Install, wire.Ids, wire.Installed, wire.Dismissed, wire.Append, wire.Commit),
         lambda node, link, message: node._following.take(link, message),
     ),
 }
@@ -556,4 +786,5 @@ _REDUNDANCY = {
     Role.FOLLOWER: "paired",
     Role.LEARNER: "alone",
     Role.ISOLATED: "isolated",
+    Role.STANDBY: "isolated",
 }

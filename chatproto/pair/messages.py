@@ -11,6 +11,8 @@ Each node dials the other. Over the connection that it dialled, a node asks and,
 | commit completed | the next `Appended` |
 """
 
+import re
+
 import msgspec
 
 from chatproto.errors import WireError
@@ -18,6 +20,8 @@ from chatproto.log.entry import MESSAGE, Entry, Run, Snapshot
 from chatproto.pair.configuration import Configuration, configuration_allowed, name_allowed
 
 VERSION = 1
+PRIMARY, SECONDARY, STANDBY = "primary", "secondary", "standby"
+"""What a node is started as."""
 FRAME_BYTES_MAX = 256 * 1024 * 1024
 """A snapshot is one frame: the state of a hundred thousand clients takes a tenth of this."""
 
@@ -33,14 +37,16 @@ class Hello(PeerMessage, frozen=True, tag="hello"):
         version: of this protocol.
         service: the name of the deployment.
         name: the node's name.
-        founder: whether it is the primary.
+        role: what it was started as: `primary`, `secondary` or `standby`.
+        paired: whether it was started as one of a pair, so that it wants another member.
         configuration: the one on its disk.
     """
 
     version: int
     service: str
     name: str
-    founder: bool
+    role: str
+    paired: bool
     configuration: Configuration | None
 
 
@@ -56,6 +62,13 @@ class Beat(PeerMessage, frozen=True, tag="beat"):
     epoch: int
 
 
+class Meet(PeerMessage, frozen=True, tag="meet"):
+    """A node is to be found at an address, `HOST:PORT` of its peer link: it is about to take the sender's place."""
+
+    name: str
+    address: str
+
+
 class Follow(PeerMessage, frozen=True, tag="follow"):
     """The sender wants the log of the leader it dialled.
 
@@ -65,6 +78,7 @@ class Follow(PeerMessage, frozen=True, tag="follow"):
         end: the last index of the sender's log.
         epochs: the epochs in it, each with its first index.
         snapshot: the index of its newest snapshot, below which its log has holes.
+        counts: whether it wants to be a member, or else to be let go.
     """
 
     number: int
@@ -72,6 +86,19 @@ class Follow(PeerMessage, frozen=True, tag="follow"):
     end: int
     epochs: list[tuple[int, int]]
     snapshot: int
+    counts: bool = True
+
+
+class Invite(PeerMessage, frozen=True, tag="invite"):
+    """The sender wants the other, which stands by, to learn its log, and then to lead in its place.
+
+    Attributes:
+        address: `HOST:PORT` where the sender's peer link is listened for.
+        expected: the other member of the sender's pair, which is to be one of the new leader's; empty for none.
+    """
+
+    address: str
+    expected: str
 
 
 class Begin(PeerMessage, frozen=True, tag="begin"):
@@ -141,6 +168,18 @@ class SentRun(msgspec.Struct, array_like=True, gc=False):
     retriable: list[int]
 
 
+class Dismissed(PeerMessage, frozen=True, tag="dismissed"):
+    """Whoever asked to follow without being a member is none, and is not about to be: it may forget what it has.
+
+    Attributes:
+        epoch: of the leader.
+        number: of the asking.
+    """
+
+    epoch: int
+    number: int
+
+
 class Append(PeerMessage, frozen=True, tag="append"):
     """Runs that follow one another, durable at the leader's; and up to where the log is committed."""
 
@@ -189,12 +228,28 @@ class Tell(PeerMessage, frozen=True, tag="tell"):
 
 
 AnyMessage = (
-    Hello | State | Beat | Follow | Begin | Install | Ids | Installed | Append | Commit | Appended | Forward | Tell
+    Hello
+    | State
+    | Beat
+    | Invite
+    | Meet
+    | Follow
+    | Begin
+    | Install
+    | Ids
+    | Installed
+    | Dismissed
+    | Append
+    | Commit
+    | Appended
+    | Forward
+    | Tell
 )
 
 encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(AnyMessage)
 _entry = msgspec.msgpack.Decoder(SentEntry)
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255}):[0-9]{1,5}")
 
 
 def decode(frame: bytes) -> AnyMessage:
@@ -209,11 +264,21 @@ def decode(frame: bytes) -> AnyMessage:
         raise WireError(f"not a message of the peer link: {error}") from None
     if isinstance(message, Hello) and not (name_allowed(message.name) and name_allowed(message.service)):
         raise WireError("a name that is not allowed")
+    if isinstance(message, Hello) and message.role not in (PRIMARY, SECONDARY, STANDBY):
+        raise WireError(f"a role that there is not: {message.role!r}")
+    if isinstance(message, Invite | Meet):
+        named = name_allowed(message.name) if isinstance(message, Meet) else _nobody_or_allowed(message.expected)
+        if not (named and _ADDRESS.fullmatch(message.address)):
+            raise WireError("an address where nobody can be, or a name that is not allowed")
     if isinstance(message, Hello | State):
         told = message.configuration
         if told is not None and not configuration_allowed(told):
             raise WireError("a configuration that is not allowed")
     return message
+
+
+def _nobody_or_allowed(name: str) -> bool:
+    return not name or name_allowed(name)
 
 
 def sent_run(run: Run) -> SentRun:

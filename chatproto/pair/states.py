@@ -18,6 +18,7 @@ class Role(Enum):
     FOLLOWER = "follower"
     LEARNER = "learner"
     ISOLATED = "isolated"
+    STANDBY = "standby"
 
 
 class Cue(Enum):
@@ -30,13 +31,15 @@ class Cue(Enum):
     CUT_OFF = "cut off"
     HAND_OVER = "hand over"
     GIVEN_UP = "given up"
+    STANDS_BY = "stands by"
 
 
 TRANSITIONS: dict[tuple[Role, Cue], tuple[Role, str]] = {
-    (Role.BOOT, Cue.LEADS_ALONE): (Role.LEADER_SOLO, "the only member; it commits once somebody is heard"),
+    (Role.BOOT, Cue.LEADS_ALONE): (Role.LEADER_SOLO, "the only member: nobody else can have led"),
     (Role.BOOT, Cue.LEADS_PAIR): (Role.LEADER_PAIR, "the leader still, and nothing is committed without the other"),
     (Role.BOOT, Cue.FOLLOWS): (Role.FOLLOWER, "a member still, so it holds all that is committed"),
     (Role.BOOT, Cue.LEARNS): (Role.LEARNER, "no member, so it may miss what is committed"),
+    (Role.BOOT, Cue.STANDS_BY): (Role.STANDBY, "it holds nothing, and waits to be invited"),
     (Role.FOLLOWER, Cue.LEADS_ALONE): (Role.LEADER_SOLO, "takeover: the new epoch fences whoever led before"),
     (Role.FOLLOWER, Cue.LEADS_PAIR): (Role.LEADER_PAIR, "handed over by a leader that had nothing more than it has"),
     (Role.FOLLOWER, Cue.LEARNS): (Role.LEARNER, "dropped: the leader commits without it"),
@@ -44,10 +47,12 @@ TRANSITIONS: dict[tuple[Role, Cue], tuple[Role, str]] = {
     (Role.LEARNER, Cue.FOLLOWS): (Role.FOLLOWER, "grown: it holds all that is committed, and counts"),
     (Role.LEARNER, Cue.LEADS_PAIR): (Role.LEADER_PAIR, "grown, then handed over to, and only now it hears of either"),
     (Role.LEARNER, Cue.LEADS_ALONE): (Role.LEADER_SOLO, "the operator allows that data are lost"),
+    (Role.LEARNER, Cue.STANDS_BY): (Role.STANDBY, "its part is over: it has forgotten what it held"),
+    (Role.STANDBY, Cue.LEARNS): (Role.LEARNER, "invited: it learns the log of an active server"),
     (Role.LEADER_SOLO, Cue.LEADS_PAIR): (Role.LEADER_PAIR, "grown: the other has caught up"),
     (Role.LEADER_SOLO, Cue.FOLLOWS): (Role.FOLLOWER, "somebody newer leads, and counts on it"),
     (Role.LEADER_SOLO, Cue.LEARNS): (Role.LEARNER, "somebody newer leads: both sides led, or the operator let data go"),
-    (Role.LEADER_PAIR, Cue.LEADS_ALONE): (Role.LEADER_SOLO, "shrunk: the other is silent, so nothing waits for it"),
+    (Role.LEADER_PAIR, Cue.LEADS_ALONE): (Role.LEADER_SOLO, "shrunk: the other is gone, so nothing waits for it"),
     (Role.LEADER_PAIR, Cue.FOLLOWS): (Role.FOLLOWER, "somebody newer leads, and counts on it"),
     (Role.LEADER_PAIR, Cue.LEARNS): (Role.LEARNER, "the other has taken over meanwhile"),
     (Role.LEADER_PAIR, Cue.CUT_OFF): (Role.ISOLATED, "neither peer nor witness is heard: the other may lead"),

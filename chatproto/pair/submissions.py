@@ -1,5 +1,7 @@
 """What was submitted and is not committed yet: who waits for it, and where it came from. Pure."""
 
+from itertools import chain
+
 from chatproto.log.entry import Entry, Run, unseal
 
 _FOREIGN = Entry("", "", "", 0.0, b"")
@@ -10,14 +12,14 @@ class Submissions:
 
     Attributes:
         pending: submitted on this node, or parted from by it: by id, in order, what was parted from first.
-        forwarded: submitted on the other node, which keeps them until it finds them in the log.
+        forwarded: submitted on other nodes, each of which keeps its own until it finds them in the log; by node.
         orphans: ids of what this node has parted from and keeps on its disk until it is committed again.
     """
 
     def __init__(self) -> None:
         """Start with nothing."""
         self.pending: dict[str, Entry] = {}
-        self.forwarded: list[Entry] = []
+        self.forwarded: dict[str, list[Entry]] = {}
         self.orphans: set[str] = set()
         # Ids chosen by clients, that were submitted and are not committed; with who submitted them again.
         self._again: dict[str, list[Entry]] = {}
@@ -48,22 +50,22 @@ class Submissions:
             self.pending[entry.id] = entry
             self.note(entry)
 
-    def forward(self, entry: Entry) -> None:
-        """Take what the other node forwarded."""
-        self.forwarded.append(entry)
+    def forward(self, node: str, entry: Entry) -> None:
+        """Take what another node forwarded."""
+        self.forwarded.setdefault(node, []).append(entry)
         self.note(entry)
 
     def take(self) -> list[Entry]:
         """Return, to be numbered, all that waits."""
-        taken = [*self.pending.values(), *self.forwarded]
+        taken = [*self.pending.values(), *chain.from_iterable(self.forwarded.values())]
         self.pending.clear()
         self.forwarded.clear()
         return taken
 
-    def drop_forwarded(self) -> None:
-        """Forget what the other node forwarded: it still has it, and brings it to whoever leads."""
-        forwarded, self.forwarded = self.forwarded, []
-        for entry in forwarded:
+    def drop_forwarded(self, *nodes: str) -> None:
+        """Forget what these nodes forwarded, or all did: they still have it, and bring it to whoever leads."""
+        dropped = [self.forwarded.pop(node, []) for node in nodes or list(self.forwarded)]
+        for entry in chain.from_iterable(dropped):
             # Somebody may have said it again on this node, and more than once.
             again = self._again.pop(entry.id, [])
             self.wait(again[:1])

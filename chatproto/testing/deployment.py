@@ -20,7 +20,7 @@ One that knows two servers, which take over from each other, too:
 
 import gc
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -35,6 +35,7 @@ from chatproto.pair.log import PairSettings
 from chatproto.pair.states import Role
 from chatproto.services import NodeSettings
 from chatproto.services.node import PeerSettings
+from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
 from chatproto.testing.checkers import Acknowledgements, Agreement, Chronicle, Forks, Logs, Violation
 from chatproto.testing.clock import NeverHappened, SimClock
@@ -45,6 +46,7 @@ from chatproto.world import World
 CLIENT_PORT = 4444
 PEER_PORT = 4545
 REGISTRY_PORT = 4646
+STANDBYS = ("north", "south")
 PAIR = ("primary", "secondary")
 REGISTRY = "registry"
 
@@ -143,7 +145,7 @@ class SimDeployment:
             chat = replace(chosen.chat, servers=[f"{name}:{CLIENT_PORT}"])
             pair = PairSettings(
                 name,
-                founder=name == PAIR[0],
+                role=name,
                 allow_data_loss=allow_data_loss,
                 heartbeat_s=heartbeat_s,
                 suspect_s=suspect_s,
@@ -154,6 +156,53 @@ class SimDeployment:
             nodes[name] = replace(chosen, chat=chat, peer=peer)
         listen = (f"tcp:{REGISTRY_PORT}",)
         registry = RegistrySettings(REGISTRY, listen, heartbeat_s, suspect_s, lease_s) if witness else None
+        return cls(seed, nodes, registry, **options)
+
+    @classmethod
+    def movable(
+        cls,
+        seed: int,
+        *,
+        paired: bool = False,
+        standbys: Sequence[str] = STANDBYS,
+        migrate_every_s: float = 0.0,
+        heartbeat_s: float = 0.15,
+        suspect_s: float = 0.6,
+        lease_s: float = 0.9,
+        settings: Callable[[str], NodeSettings] | None = None,
+        **options: Any,
+    ) -> "SimDeployment":
+        """Boot a server, or a pair, whose place others can take that stand by; and a registry, `registry`.
+
+        Args:
+            seed: of the dice.
+            paired: whether there are `primary` and `secondary`, or `primary` alone.
+            standbys: the names of those that stand by.
+            migrate_every_s: see `NodeSettings`.
+            heartbeat_s: see `PairSettings`.
+            suspect_s: see `PairSettings`.
+            lease_s: see `RegistrySettings`.
+            settings: gives the settings of a node, by name; `node_settings`, unless given.
+            **options: of `SimNetwork`.
+        """
+        witness = f"tcp:{REGISTRY}:{REGISTRY_PORT}"
+        nodes = {}
+        for name in (*(PAIR if paired else PAIR[:1]), *standbys):
+            chosen = (settings or node_settings)(name)
+            role = name if name in PAIR else "standby"
+            pair = PairSettings(
+                name, role=role, advertise=f"{name}:{PEER_PORT}", heartbeat_s=heartbeat_s, suspect_s=suspect_s
+            )
+            other = next((other for other in PAIR if other != name), "") if paired and name in PAIR else ""
+            dial = f"tcp:{other}:{PEER_PORT}" if other else ""
+            nodes[name] = replace(
+                chosen,
+                chat=replace(chosen.chat, servers=[f"{name}:{CLIENT_PORT}"]),
+                peer=PeerSettings(dial, pair, f"tcp:{PEER_PORT}", witness),
+                registering=RegisteringSettings(witness, peer=f"{name}:{PEER_PORT}"),
+                migrate_every_s=migrate_every_s,
+            )
+        registry = RegistrySettings(REGISTRY, (f"tcp:{REGISTRY_PORT}",), heartbeat_s, suspect_s, lease_s)
         return cls(seed, nodes, registry, **options)
 
     def start(self, name: str, build: Callable[[World], Service]) -> SimProcess:
@@ -192,14 +241,28 @@ class SimDeployment:
         leader = self.leader()
         return next(node for node in self.paired if node is not leader)
 
+    @property
+    def active(self) -> list[SimPairNode]:
+        """The nodes that do not stand by."""
+        return [node for node in self.paired if not node.host.alive or node.pair.role != "standby"]
+
+    def unplaced(self, count: int) -> list[str]:
+        """Return what is missing until one node leads, so many have the log, and the others stand by."""
+        active = self.active
+        found = [f"{node.name} is dead" for node in self.paired if not node.host.alive]
+        if len(active) != count:
+            found.append(f"active are {[(node.name, node.pair.replica.role.value) for node in active]}")
+        found += [f"{node.name} does not serve" for node in active if node.host.alive and not node.pair.serving]
+        return found or (self.unpaired() if count > 1 else [])
+
     def unpaired(self) -> list[str]:
         """Return what is missing until the nodes are a leader and a follower that serve; nothing if they are."""
         found = []
-        for node in self.paired:
+        for node in self.active:
             replica = node.pair.replica
             if not node.host.alive:
                 found.append(f"{node.name} is dead")
-            elif node.pair.redundancy != "paired" or not node.pair.serving:
+            elif node.pair.redundancy not in ("paired", "single") or not node.pair.serving:
                 found.append(f"{node.name} is {replica.role.value}, {'' if node.pair.serving else 'not '}serving")
             elif replica.role is Role.FOLLOWER and not replica.reached:
                 found.append(f"{node.name} does not reach its leader")
@@ -211,7 +274,7 @@ class SimDeployment:
         if not found:
             ends = {
                 (replica.end, replica.durable, replica.commit, node.pair.position)
-                for node in self.paired
+                for node in self.active
                 for replica in (node.pair.replica,)
             }
             if len({end for ends_of_one in ends for end in ends_of_one}) > 1:
@@ -297,7 +360,7 @@ class SimDeployment:
             node.check_archive(self.acknowledgements)
             node.check_from_scratch()
         if self.paired and not self.unequal():
-            self.agreement.check_healed([node.name for node in self.paired], self.acknowledgements.ids)
+            self.agreement.check_healed([node.name for node in self.active], self.acknowledgements.ids)
 
     def check_deferreds(self) -> None:
         """Check that no failure was left in a Deferred that nobody looks at; they tell of it when they are collected.

@@ -71,6 +71,11 @@ class _Directory:
         # An installation that was begun before goes back further or as far.
         self.installing = after if self.installing is None else self.installing
 
+    def forget(self) -> None:
+        blank = _Directory(holder=self.holder)
+        for name in blank.__dataclass_fields__:
+            setattr(self, name, getattr(blank, name))
+
     def abandon_installation(self) -> None:
         if self.installing is not None:
             self._remove_after(self.installing)
@@ -355,6 +360,11 @@ class SimStore:
         """See `IStore.install`."""
         change = partial(self._held.install, self._ids.install(after))
         self._put(_Job(change, partial(self._removed, done), joins=False))
+
+    def forget(self, done: Callable[[], None]) -> None:
+        """See `IStore.forget`."""
+        self._ids.forget()
+        self._put(_Job(self._held.forget, partial(self._removed, done), joins=False))
 
     def _removed(self, done: Callable[[], None]) -> None:
         self._ids.removed()

@@ -180,6 +180,7 @@ class SimPairNode(SimNode):
         def watched(effects: list[Effect]) -> None:
             perform(effects)
             with self._watching():
+                self.look_at_disk()
                 self.take()
 
         self.pair.perform = watched  # type: ignore[method-assign]
@@ -219,8 +220,9 @@ class SimPairNode(SimNode):
         self._disk_seen = disk.changes
         directory = self.settings.data
         snapshot, end, installing = disk.extent(directory)
+        forgotten = not end and self.configuration is None
         if end < self._copy.position:
-            self._agreement.cut(self.name, end, installing=installing)
+            self._agreement.cut(self.name, end, installing=installing or forgotten)
         if not installing:
             fresh: list[Run] = []
             for run in disk.newest_first(directory):

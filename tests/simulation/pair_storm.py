@@ -219,9 +219,10 @@ class PairStorm(Weather):
             replica = node.pair.replica
             lines.append(
                 f"{node.name}: {'alive' if node.host.alive else 'dead'}, {replica.role.value}, "
-                f"{replica.configuration}, end {replica.end}, durable {replica.durable}, match {replica.match}, "
-                f"commit {replica.commit}, applied {node.pair.position}, serving {node.pair.serving}, "
-                f"busy {replica.busy}, follower {replica.follower!r}, reached {replica.reached}, "
+                f"{replica.configuration}, end {replica.end}, durable {replica.durable}, "
+                f"followers {replica.followers}, commit {replica.commit}, applied {node.pair.position}, "
+                f"serving {node.pair.serving}, "
+                f"busy {replica.busy}, reached {replica.reached}, "
                 f"require {replica.require}"
             )
         if self.deployment.registry is not None:

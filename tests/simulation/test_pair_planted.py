@@ -51,7 +51,7 @@ class WitnessPlantedTests(Planting):
 
         def look(replica: Replica, now: float) -> None:
             right(replica, now)
-            replica.require = False
+            replica.require = ""
 
         right = self.plant(Replica, "_look_alone", look)
         self.catch(*NOT_EVERYWHERE)
@@ -98,7 +98,7 @@ class WitnessPlantedTests(Planting):
 
         def start(replica: Replica, *arguments: Any, **options: Any) -> Any:
             effects = right(replica, *arguments, **options)
-            replica.require = False
+            replica.require = ""
             return effects
 
         right = self.plant(Replica, "start", start)
@@ -138,9 +138,9 @@ class WitnessPlantedTests(Planting):
             return False
 
         def forwarded(leading: Leading, link: PeerLink, message: Forward) -> None:
-            if link is leading.link:
+            if link in leading.feeds:
                 for sent in message.entries:
-                    leading._journal.submissions.forward(received_entry(sent))
+                    leading._journal.submissions.forward(link.name, received_entry(sent))
                 leading._node.number_pending()
 
         self.plant(Journal, "known", known)
@@ -186,7 +186,7 @@ class StaticPlantedTests(Planting):
 
         right = self.plant(Submissions, "part", part)
         # About one storm in a hundred has it: a node that has parted from something dies within moments.
-        self.seeds = range(140, 260)
+        self.seeds = range(340, 460)
         self.catch("was acknowledged, and is in no log")
 
     def test_orphans_forgotten_before_they_are_committed(self) -> None:

@@ -179,6 +179,9 @@ class Agreement:
         self._blank: set[str] = set()
         self._lost: dict[str, set[tuple[int, int]]] = {}
 
+    def _members(self) -> tuple[str, ...]:
+        return self.newest.members if self.newest is not None else ()
+
     # What is durable
 
     def configured(self, where: str, configuration: Configuration | None) -> None:
@@ -189,8 +192,9 @@ class Agreement:
         """
         before = self._on_disk.get(where)
         if configuration is None:
-            if before is not None:
+            if before is not None and (where == WITNESS or where in self._members()):
                 raise Violation(f"{where} had {before} on its disk, and has nothing")
+            self._on_disk.pop(where, None)
             return
         if before is not None and configuration.epoch < before.epoch:
             raise Violation(f"the epoch on the disk of {where} falls: from {before} to {configuration}")
@@ -203,7 +207,7 @@ class Agreement:
             self._check_members()
 
     def cut(self, node: str, index: int, *, installing: bool) -> None:
-        """Take that a node's disk has lost everything after an index, perhaps to take in the other's log.
+        """Take that a node's disk has lost everything after an index, perhaps to take in another's log, or to stand by.
 
         Raises:
             Violation: something committed was among it.
@@ -211,7 +215,7 @@ class Agreement:
         for record in self._logs.of(node).cut(index):
             if self._chronicle is None or (record.index, record.epoch) not in self._committed:
                 continue
-            if not installing or (self.newest is not None and node in self.newest.members and node not in self._blank):
+            if not installing or (node in self._members() and node not in self._blank):
                 raise Violation(f"{node} has cut {record} away, which was committed")
 
     def wiped(self, node: str) -> None:

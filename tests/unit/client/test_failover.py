@@ -39,7 +39,7 @@ class PairDeployment(Deployment):
 
     def _node(self, world: World, name: str) -> Any:
         other = NAMES[1 - NAMES.index(name)]
-        pair = PairSettings(name, founder=name == "primary")
+        pair = PairSettings(name, role=name)
         peer = PeerSettings(f"tcp:{other}:4545", pair, registry="tcp:registry:4646" if self._witness else "")
         chat = dataclasses.replace(self._chat, name=name, servers=[f"{name}:4444"])
         return build_node(world, NodeSettings("data", ("tcp:4444",), chat, peer=peer))

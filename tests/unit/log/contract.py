@@ -1168,6 +1168,140 @@ class StoreContract:
         self.save(store, {"jokes": 3})
         self.assertEqual(self.positions(store, "jokes", 1), [3, 4, 5])
 
+    # Forgetting
+
+    def forget(self, store: Any, *, name: Any = None) -> None:
+        """Forget everything, and number on from 1, in the next epoch."""
+        store.forget(lambda: self.done.append(name))
+        self.number_on(0)
+
+    def check_blank(self, store: Any) -> None:
+        """Check that an open store, on which all is done, is as one in a new place."""
+        self.assertEqual(self.ids_of_three(store), [None] * 3)
+        self.assertEqual((self.runs(store, 0), self.answer(store.ids("", 100))), ([], []))
+        self.assertIsNone(self.answer(store.saved()))
+        self.assertEqual([self.held(store, index) for index in range(1, 8)], [None] * 7)
+        self.assertEqual([self.positions(store, room, 1) for room in ("jokes", "MainHall")], [[], []])
+        self.assertEqual(self.answer(store.expired(10.0**9, 1)), {})
+        self.assertIsNone(store.configuration())
+        self.assertEqual(store.orphans(), [])
+
+    def test_what_is_forgotten_is_gone_with_all_that_was_kept_of_it(self) -> None:
+        store = self.begin()
+        self.configure(store, b"one")
+        self.own_log(store)
+        self.cut(store, 6, "o", "p")
+        self.settle()
+        self.forget(store, name="forget")
+        self.assertEqual(self.ids_of_three(store), [None] * 3, "not found from the call on")
+        self.assertEqual(self.done[-1:], [None], "not done in the call")
+        self.settle()
+        self.assertEqual(self.done[-1:], ["forget"])
+        self.check_blank(store)
+        for _ in range(2):
+            store = self.reopen(store)
+            self.assertEqual(self.holdings(store), list(self.NOTHING))
+            self.check_blank(store)
+
+    def test_a_new_log_begins_where_all_is_forgotten(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.forget(store)
+        runs = [*self.append(store, message("jokes", "new", id="z")), *self.append(store, act("new"))]
+        self.assertEqual(self.ids_of_three(store), [None, None, 1])
+        self.settle()
+        self.assertEqual(self.ids_of_three(store), [None, None, 1])
+        self.check_runs(store, runs)
+        store = self.reopen(store)
+        self.assertEqual(self.holdings(store), [None, [1, 2], [None, None, 1], [1], []])
+        self.check_runs(store, runs)
+        self.save(store)
+        self.assertEqual(self.holdings(self.reopen(store)), [2, [], [None, None, 1], [1], []])
+
+    def test_all_is_forgotten_in_its_turn(self) -> None:
+        store = self.begin()
+        for number in range(0, 50, 5):
+            self.configure(store, b"before", name=number)
+            self.append(store, message("MainHall", "before"), name=number + 1)
+            self.cut(store, 0, "before")
+            self.append(store, act("before"), name=number + 2)
+            self.forget(store, name=number + 3)
+            runs = self.append(store, message("MainHall", str(number), id="x"), name=number + 4)
+        self.configure(store, b"after")
+        self.cut(store, self.numbering.index, "o")
+        self.settle()
+        self.assertEqual([name for name in self.done if name is not None], list(range(50)))
+        store = self.go_on(store)
+        self.assertEqual((store.configuration(), self.orphan_ids(store)), (b"after", ["o"]))
+        self.check_runs(store, runs)
+        self.assertEqual(self.positions(store, "MainHall", 1), [1])
+        self.assertEqual(self.ids_of_three(store), [1, None, None])
+
+    def test_a_snapshot_that_is_being_saved_is_forgotten(self) -> None:
+        store = self.begin()
+        self.save_ahead(store)
+        self.forget(store)
+        self.assertEqual(self.ids_of_three(store), [None] * 3)
+        self.append(store, message("jokes", "new", id="y"))
+        self.assertEqual(self.ids_of_three(store), [None, 1, None])
+        self.settle()
+        self.assertEqual(self.ids_of_three(store), [None, 1, None])
+        self.assertIsNone(self.answer(store.saved()))
+        self.assertEqual(self.holdings(self.reopen(store)), [None, [1], [None, 1, None], [1], []])
+
+    def test_so_is_an_installation(self) -> None:
+        """What is appended then is a log like any other, that needs no snapshot to be there."""
+        store = self.begin()
+        self.install_over(store, 4)
+        self.append_other(store)
+        self.forget(store)
+        self.append(store, message("jokes", "new", id="y"))
+        self.settle()
+        self.assertEqual(self.holdings(self.reopen(store)), [None, [1], [None, 1, None], [1], []])
+
+    def test_another_log_can_be_taken_in_afterwards(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.forget(store)
+        self.install(store, 0)
+        self.append_other(store)
+        self.save(store)
+        self.assertEqual(self.holdings(self.reopen(store)), [5, [], [None, 2, 5], [1, 2], [1]])
+
+    def test_where_the_snapshot_was_does_not_matter_to_that(self) -> None:
+        store = self.begin()
+        self.own_log(store)
+        self.forget(store)
+        self.append(store, message("jokes", "1", id="x"))
+        self.install(store, 1)
+        self.assertEqual(self.ids_of_three(store), [1, None, None])
+        self.settle()
+        self.assertEqual([run[0] for run in self.runs(store, 0)], [1])
+
+    def test_nor_whether_another_was_being_taken_in(self) -> None:
+        """A snapshot that is asked for while one is saved is left out again."""
+        store = self.begin()
+        self.save_ahead(store)
+        self.install(store, 1)
+        self.forget(store)
+        self.append(store, message("jokes", "1", id="x"))
+        store.save(Snapshot(1, 1, {"jokes": 1}, b"left out", {}))
+        self.settle()
+        self.assertIsNone(self.answer(store.saved()))
+        self.assertEqual(self.holdings(self.reopen(store)), [None, [1], [1, None, None], [1], []])
+
+    def test_what_was_to_be_purged_is_kept_of_the_log_after_it(self) -> None:
+        store = self.begin()
+        for number in range(1, 10):
+            self.append(store, act(str(number)), message("jokes", str(number)))
+        self.settle()
+        store.save(Snapshot(self.numbering.index, 1, {"jokes": 9}, b"", {"jokes": 9}))
+        self.forget(store)
+        self.append(store, act("new a"), message("jokes", "new 1"))
+        self.append(store, act("new b"), message("jokes", "new 2"))
+        self.settle()
+        self.assertEqual([run[0] for run in self.runs(store, 0)], [1, 2, 3, 4])
+
     # Closing
 
     def test_close_finishes_what_was_appended(self) -> None:

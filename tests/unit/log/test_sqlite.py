@@ -15,7 +15,7 @@ from chatproto.log.interface import Slice, Snapshot
 from chatproto.log.purge import PURGE_ROWS
 from chatproto.log.rows import collect_slices, runs_after
 from chatproto.log.sqlite import SCHEMA, SCHEMA_VERSION, SQLiteStore, connect
-from chatproto.log.writer import abandon_installation
+from chatproto.log.writer import Writer, abandon_installation
 from tests.unit.log.contract import StoreContract, act, message
 from tests.unit.log.rig import SQLiteTestCase
 
@@ -323,6 +323,9 @@ class FailingTests(FilledTestCase):
         self.store.install(0, lambda: None)
         self.check_failing("DELETE", "pair", lambda store: store.save(Snapshot(1, 1, {}, b"", {})))
 
+    def test_a_failed_forgetting_is_told(self) -> None:
+        self.check_failing("DELETE", "log", lambda store: store.forget(self.done_with("forget")))
+
     def test_a_failing_reading_answers_with_its_failure(self) -> None:
         assert self.store is not None
         self.settle()
@@ -389,6 +392,19 @@ class PurgeTests(FilledTestCase):
         self.save_all(jokes=4)
         self.assertEqual([self.store.find(id) for id in ("x", "y", "z")], [None, 2, 3])
 
+    def test_so_are_the_times_of_messages_that_are_forgotten(self) -> None:
+        """Else an id would be kept for longer than it need be."""
+        self.append(message("jokes", "1", id="x", time=9000.0))
+        assert self.store is not None
+        self.store.forget(lambda: None)
+        self.numbering = Numbering(0, {}, 2)
+        self.append(message("jokes", "1", id="y", time=1000.0))
+        self.save_all()
+        ids: list[Any] = []
+        self.store.ids("", 10).addCallback(ids.extend)
+        self.settle()
+        self.assertEqual(ids, [("y", 1, 1000.0)])
+
     def test_an_installation_ends_a_purge_that_is_under_way(self) -> None:
         """Which knows the rows of the old log, and would take some of the new one's for them."""
         for number in range(3 * PURGE_ROWS):
@@ -413,6 +429,18 @@ class PurgeTests(FilledTestCase):
         self.settle()
         store._database.set_trace_callback(None)
         self.assertEqual((len(deleted), sqlite3_count(self.directory)), (2, 20))
+
+    def test_the_room_of_what_is_forgotten_is_given_back(self) -> None:
+        store = self.store
+        assert store is not None
+        for number in range(100):
+            self.append(act(f"{number:010000}"))
+        self.settle()
+        store.forget(lambda: None)
+        self.settle()
+        names = ("log.sqlite", "log.sqlite-wal")
+        sizes = [os.path.getsize(os.path.join(self.directory, name)) for name in names]
+        self.assertLess(sum(sizes), 100_000, sizes)
 
     def test_a_cut_leaves_a_purge_to_go_on(self) -> None:
         """What it deletes lies in the snapshot, below the cut."""
@@ -698,6 +726,19 @@ class KilledTests(FilledTestCase):
             (14, [], ended, 3, []),
             (14, [15], ended, 3, []),
         )
+
+    def test_forgetting_happens_wholly_or_not(self) -> None:
+        # It ends with nothing left in the write-ahead log, of which this is about.
+        self.patch(Writer, "_shrink", lambda writer: None)
+        self.fill()
+
+        def work(store: SQLiteStore) -> None:
+            store.forget(lambda: None)
+            self.numbering = Numbering(0, {}, 2)
+            self.append(message("jokes", "new", id="z"))
+
+        nothing = (None, [], [None] * 3, 0, [])
+        self.check_found(work, self.BEFORE, nothing, (None, [1], [None, None, 1], 0, []))
 
     def append_other(self, numbering: Numbering) -> None:
         """Append the last two of nine entries, as another node that has purged the others would send them."""

@@ -28,18 +28,20 @@ class Bench:
         effects: all there were, in order.
     """
 
-    def __init__(self, name: str = "east", found: Configuration | None = None, end: int = 0, **rules: Any) -> None:
+    def __init__(
+        self, name: str = "east", found: Configuration | None = None, end: int = 0, required: str = "", **rules: Any
+    ) -> None:
         rules.setdefault("static", False)
         rules.setdefault("founder", name == "east")
         self.now = 0.0
         self.effects: list[Effect] = []
         self.replica = Replica(Rules(name, suspect_s=SUSPECT_S, **rules))
         self._stored = 0
-        self.start(found, end)
+        self.effects += self.replica.start(found, end, self.now, required=required)
 
     def __getattr__(self, method: str) -> Any:
-        def call(*arguments: Any) -> list[Effect]:
-            effects: list[Effect] = getattr(self.replica, method)(*arguments, self.now)
+        def call(*arguments: Any, **options: Any) -> list[Effect]:
+            effects: list[Effect] = getattr(self.replica, method)(*arguments, self.now, **options)
             self.effects += effects or []
             return effects
 
@@ -72,7 +74,7 @@ class Bench:
         """Wait, and hear the other node all the while."""
         for _ in range(int(seconds / TICK_S)):
             self.wait(TICK_S)
-            self.peer_heard()
+            self.peer_heard("west" if self.replica._rules.name == "east" else "east")
 
     # What it wants
 
@@ -85,9 +87,13 @@ class Bench:
         return self.proposals[-1].configuration
 
     @property
+    def stores(self) -> list[Store]:
+        return [effect for effect in self.effects if isinstance(effect, Store)]
+
+    @property
     def to_store(self) -> list[Configuration]:
         """What is to be stored, and is not yet."""
-        return [effect.configuration for effect in self.effects if isinstance(effect, Store)][self._stored :]
+        return [effect.configuration for effect in self.stores][self._stored :]
 
     @property
     def configured(self) -> list[Configuration]:
@@ -120,12 +126,17 @@ class Bench:
         """Have the witness hold what was proposed last, and the disk done."""
         self.hold(self.proposed)
 
+    def followed(self, name: str, match: int = 0, **options: Any) -> None:
+        """Have a node follow, with all there is."""
+        self.follower_came(name, **options)
+        self.follower_has(name, match)
+        self.follower_caught_up(name)
+
     def paired(self, match: int = 0) -> "Bench":
-        """Have the other node follow, with all there is."""
+        """Have the other node follow, with all there is, and the disk done."""
         self.witness_up(self.replica.configuration)
-        self.follower_came("west", 0)
-        self.follower_has(match)
-        self.follower_caught_up()
+        self.followed("west", match)
+        self.store()
         return self
 
 

@@ -1,4 +1,4 @@
-"""Two nodes of a pair, on disks and connections that a test moves by hand."""
+"""Nodes of a pair, and one that stands by, on disks and connections that a test moves by hand."""
 
 import random
 from collections.abc import Callable
@@ -16,8 +16,9 @@ from chatproto.link import Turn
 from chatproto.log.entry import Entry, Run
 from chatproto.pair.configuration import Configuration
 from chatproto.pair.log import PairLog, PairSettings
-from chatproto.pair.messages import FRAME_BYTES_MAX, AnyMessage, decode
+from chatproto.pair.messages import FRAME_BYTES_MAX, PRIMARY, SECONDARY, STANDBY, AnyMessage, decode
 from chatproto.pair.witness import WitnessHeard
+from chatproto.registry.rules import Standing, form_of
 from chatproto.testing import SimClock, SimDisk, SimStore
 from chatproto.testing.clock import HostClock
 from chatproto.wire import FrameBuffer
@@ -170,7 +171,7 @@ class End(Transport):
 
 
 class Witness:
-    """Holds the configuration; whoever asks for the one that follows is granted it, unless the leader is heard.
+    """Holds the configuration; whoever asks for the one that follows is granted it as a registry would.
 
     Attributes:
         silent: whether questions wait.
@@ -189,10 +190,16 @@ class Witness:
         return bool(waiting)
 
     def _answer(self, asker: "Asked", wanted: Configuration) -> None:
-        held = self.configuration
-        heard = [asked.name for asked in self.asked if asked.up]
-        refused = held is not None and asker.name != held.leader and held.leader in heard
-        if refused or wanted.epoch != (held.epoch if held else 0) + 1:
+        held, name = self.configuration, asker.name
+        if held is None:
+            standing = Standing.FOUNDER
+        elif name in held.members:
+            standing = Standing.LEADER if name == held.leader else Standing.MEMBER
+        else:
+            standing = Standing.OUTSIDER
+        form = form_of(standing, name, held, wanted)
+        leader_heard = held is not None and any(asked.up and asked.name == held.leader for asked in self.asked)
+        if form is None or (form.unheard and leader_heard):
             asker.heard.witness_denied("because", held)
             return
         self.configuration = wanted
@@ -246,31 +253,33 @@ class Asked:
 
 @implementer(IStreamClientEndpoint)
 class Endpoint:
-    """Where a node dials the other."""
+    """Where a node dials another."""
 
-    def __init__(self, node: "Node") -> None:
+    def __init__(self, node: "Node", other: "Node") -> None:
         self.node = node
+        self.other = other
 
     def connect(self, factory: Any) -> "Deferred[Any]":
-        return self.node.dial(factory)
+        return self.node.dial(self.other, factory)
 
 
 class Node:
     """A node, with its disk. It may be started more than once.
 
     Attributes:
-        cut: whether dialling the other gets no answer.
+        peer: whom it knows by its `--peer`; None for nobody.
+        cut: whether dialling another gets no answer.
     """
 
-    other: "Node"
     log: PairLog
     hearer: Hearer
 
-    def __init__(self, rig: "Rig", name: str, **settings: Any) -> None:
+    def __init__(self, rig: "Rig", name: str, role: str, **settings: Any) -> None:
         self.rig = rig
         self.name = name
+        self.peer: Node | None = None
         self.settings = PairSettings(
-            name, founder=name == "east", heartbeat_s=HEARTBEAT_S, suspect_s=SUSPECT_S, **settings
+            name, role=role, advertise=f"{name}:4545", heartbeat_s=HEARTBEAT_S, suspect_s=SUSPECT_S, **settings
         )
         self.disk = Disk()
         self.running = False
@@ -289,9 +298,10 @@ class Node:
             Turn(rig.clock),
             rig.clock,
             random.Random(1),
-            Endpoint(self),
+            Endpoint(self, self.peer) if self.peer is not None else None,
             self.asked,
             self.disk.failures.append,
+            lambda address: Endpoint(self, rig.at(address)),
         )
         self.log.open(self.hearer)
 
@@ -299,7 +309,7 @@ class Node:
         """End without a word; the other end hears that the connections are gone."""
         self.running = False
         self.log._closed = True  # Its timers are those of the test's clock: nothing of it is to be heard any more.
-        self.log._dialler.stop()
+        self.log._neighbours.stop()
         if self.log._looking is not None:
             self.log._looking.cancel()
         if self.asked is not None:
@@ -314,12 +324,12 @@ class Node:
                 end.link._cancel_timer()
                 end.peer.lose(ConnectionLost())
 
-    def dial(self, factory: Any) -> "Deferred[Any]":
+    def dial(self, other: "Node", factory: Any) -> "Deferred[Any]":
         if self.cut:
             return Deferred()
-        if not self.other.running:
+        if not other.running:
             return fail(ConnectionRefusedError())
-        return succeed(self.rig.connect(self, factory))
+        return succeed(self.rig.connect(self, other, factory))
 
     # Questions
 
@@ -336,6 +346,11 @@ class Node:
         """Its end of the newest connection that it has dialled."""
         return [end for end in self.rig.ends if end.owner is self and end.link.dialled][-1]
 
+    def match(self, name: str) -> int:
+        """Return up to where a node that follows this one has the log, as far as this one knows."""
+        follower = self.log.replica.followers.get(name)
+        return 0 if follower is None else follower.match
+
     def said(self, kind: type) -> list[Any]:
         """Return the messages of a kind that have left this node."""
         return [each for end in self.rig.ends if end.owner is self for each in end.sent if isinstance(each, kind)]
@@ -347,21 +362,29 @@ class Node:
 
 
 class Rig:
-    """East and West, the clock, the connections, and the witness if there is one."""
+    """East and West, a pair; North, which stands by; the clock, the connections, and the witness if there is one."""
 
-    def __init__(self, *, static: bool = False, **settings: Any) -> None:
+    def __init__(self, *, static: bool = False, paired: bool = True, **settings: Any) -> None:
+        """Begin with nothing started; unless they are `paired`, East and West know of nobody."""
         self.clock = TurnClock()
         self.witness = None if static else Witness()
         self.ends: list[End] = []
-        self.east = Node(self, "east", **settings)
-        self.west = Node(self, "west", **settings)
-        self.east.other, self.west.other = self.west, self.east
+        self.east = Node(self, "east", PRIMARY, **settings)
+        self.west = Node(self, "west", SECONDARY, **settings)
+        self.north = Node(self, "north", STANDBY, **settings)
+        self.nodes = (self.east, self.west, self.north)
+        if paired:
+            self.east.peer, self.west.peer = self.west, self.east
 
-    def connect(self, node: Node, factory: Any) -> Any:
+    def at(self, address: str) -> Node:
+        """Return the node whose peer link is there."""
+        return next(node for node in self.nodes if node.settings.advertise == address)
+
+    def connect(self, node: Node, other: Node, factory: Any) -> Any:
         ends = End(), End()
         for end, peer, owner, maker in (
             (ends[0], ends[1], node, factory),
-            (ends[1], ends[0], node.other, node.other.log.factory),
+            (ends[1], ends[0], other, other.log.factory),
         ):
             end.peer, end.owner, end.link = peer, owner, maker.buildProtocol(None)
         self.ends += ends
@@ -373,8 +396,10 @@ class Rig:
         """Do a little, so that a test can look in between: a disk comes half a commit further, or time goes on."""
         self.clock.advance(0)
         moved = [end.move() for end in list(self.ends)]
+        if self.witness is not None:
+            moved.append(self.witness.answer())
         if not any(moved):
-            busy = [node.disk for node in (self.east, self.west) if not node.disk.idle]
+            busy = [node.disk for node in self.nodes if not node.disk.idle]
             for disk in busy:
                 disk.clock.advance(COMMIT_S / 2)
             if not busy:
@@ -392,7 +417,7 @@ class Rig:
         for _ in range(rounds):
             self.clock.advance(0)
             moved = [end.move() for end in list(self.ends)]
-            for node in (self.east, self.west):
+            for node in self.nodes:
                 if not node.disk.idle:
                     node.disk.settle()
                     moved.append(True)
@@ -431,7 +456,8 @@ class Rig:
     def heal(self) -> None:
         self.east.cut = self.west.cut = False
         for node in (self.east, self.west):
-            node.log._dialler._give_up()
+            for dialler in node.log._neighbours._diallers.values():
+                dialler._give_up()
 
 
 def parted(east: int, west: int) -> Rig:

@@ -23,6 +23,10 @@ def boot_learns() -> Bench:
     return Bench("west", EAST)
 
 
+def boot_stands_by() -> Bench:
+    return Bench("north", standby=True)
+
+
 def takeover() -> Bench:
     bench = follower()
     bench.leader_lost()
@@ -72,6 +76,20 @@ def learner_leads_lossy() -> Bench:
     return bench
 
 
+def forgotten() -> Bench:
+    bench = boot_learns()
+    bench.effects += bench.replica.forgotten()
+    return bench
+
+
+def invited() -> Bench:
+    bench = boot_stands_by()
+    bench.replica.invited()
+    bench.peer_says(BOTH)
+    bench.store()
+    return bench
+
+
 def grown() -> Bench:
     bench = Bench("east", EAST).paired()
     bench.agree()
@@ -94,7 +112,7 @@ def alone_then_learns() -> Bench:
 
 def shrunk() -> Bench:
     bench = leader()
-    bench.follower_lost()
+    bench.follower_lost("west")
     bench.wait(SUSPECT_S)
     bench.agree()
     return bench
@@ -120,7 +138,7 @@ def taken_over() -> Bench:
 def leader_cut_off() -> Bench:
     bench = leader()
     bench.witness_down()
-    bench.follower_lost()
+    bench.follower_lost("west")
     bench.wait(SUSPECT_S)
     return bench
 
@@ -131,21 +149,21 @@ def begins_to_hand_over() -> Bench:
 
 def handed() -> Bench:
     bench = handing()
-    bench.follower_has(6)
+    bench.follower_has("west", 6)
     bench.agree()
     return bench
 
 
 def handover_given_up() -> Bench:
     bench = handing()
-    bench.follower_has(6)
+    bench.follower_has("west", 6)
     bench.witness_denied(BOTH)
     return bench
 
 
 def handing_then_alone() -> Bench:
     bench = handing()
-    bench.follower_lost()
+    bench.follower_lost("west")
     bench.wait(SUSPECT_S)
     bench.agree()
     return bench
@@ -153,7 +171,7 @@ def handing_then_alone() -> Bench:
 
 def handed_and_dropped() -> Bench:
     bench = handing()
-    bench.follower_has(6)
+    bench.follower_has("west", 6)
     bench.hold(Configuration(4, "west", ("west",)))
     return bench
 
@@ -161,7 +179,7 @@ def handed_and_dropped() -> Bench:
 def handing_cut_off() -> Bench:
     bench = handing()
     bench.witness_down()
-    bench.follower_lost()
+    bench.follower_lost("west")
     bench.wait(SUSPECT_S)
     return bench
 
@@ -201,6 +219,7 @@ SCENES: dict[tuple[Role, Cue], Callable[[], Bench]] = {
     (Role.BOOT, Cue.LEADS_PAIR): boot_pair,
     (Role.BOOT, Cue.FOLLOWS): boot_follows,
     (Role.BOOT, Cue.LEARNS): boot_learns,
+    (Role.BOOT, Cue.STANDS_BY): boot_stands_by,
     (Role.FOLLOWER, Cue.LEADS_ALONE): takeover,
     (Role.FOLLOWER, Cue.LEADS_PAIR): handed_over,
     (Role.FOLLOWER, Cue.LEARNS): dropped,
@@ -208,6 +227,8 @@ SCENES: dict[tuple[Role, Cue], Callable[[], Bench]] = {
     (Role.LEARNER, Cue.FOLLOWS): learner_grown,
     (Role.LEARNER, Cue.LEADS_PAIR): learner_grown_and_handed_over,
     (Role.LEARNER, Cue.LEADS_ALONE): learner_leads_lossy,
+    (Role.LEARNER, Cue.STANDS_BY): forgotten,
+    (Role.STANDBY, Cue.LEARNS): invited,
     (Role.LEADER_SOLO, Cue.LEADS_PAIR): grown,
     (Role.LEADER_SOLO, Cue.FOLLOWS): alone_then_follows,
     (Role.LEADER_SOLO, Cue.LEARNS): alone_then_learns,

@@ -15,10 +15,13 @@ class ConfigurationTests(SynchronousTestCase):
         configuration = Configuration(epoch, leader, tuple(members))
         self.assertEqual(decode_configuration(encode_configuration(configuration)), configuration)
 
-    @given(st.integers(0, 2**63 - 1), st.text(), st.lists(st.text()), st.booleans())
-    def test_what_a_disk_keeps_says_whether_its_log_is_complete(
-        self, epoch: int, leader: str, members: list[str], complete: bool
+    @given(st.integers(0, 2**63 - 1), st.text(), st.lists(st.text()), st.booleans(), st.text())
+    def test_what_a_disk_keeps_says_whether_its_log_is_complete_and_who_is_asked_for(
+        self, epoch: int, leader: str, members: list[str], complete: bool, required: str
     ) -> None:
         configuration = Configuration(epoch, leader, tuple(members))
-        self.assertEqual(kept(keep(configuration, complete=complete)), (configuration, complete))
-        self.assertEqual(kept(encode_configuration(configuration)), (configuration, True))
+        read = kept(keep(configuration, complete=complete, required=required))
+        self.assertEqual((read.configuration, read.complete, read.required), (configuration, complete, required))
+        usual = kept(keep(configuration))
+        self.assertEqual((usual.configuration, usual.complete, usual.required), (configuration, True, ""))
+        self.assertEqual(kept(encode_configuration(configuration)), usual)

@@ -10,6 +10,7 @@ from chatproto.pair.messages import (
     Appended,
     Begin,
     Commit,
+    Dismissed,
     Follow,
     Forward,
     Ids,
@@ -93,6 +94,32 @@ class TakingTests(FollowingTestCase):
         self.hear(Installed(2), Ids(2, [("x", 1, 0.0)]))
         self.assertEqual((self.west.role, self.west.disk.ids, self.end.calls), ("follower", ["zero"], []))
 
+    def test_only_a_dismissal_for_its_last_asking_counts(self) -> None:
+        self.hear(Dismissed(2, self.number - 1))
+        self.assertFalse(self.following.dismissed)
+        self.hear(Dismissed(2, self.number))
+        self.assertTrue(self.following.dismissed)
+        self.hear(Dismissed(2, self.number - 1))
+        self.assertFalse(self.following.dismissed)
+
+    def test_asking_again_it_is_not_dismissed(self) -> None:
+        self.hear(Dismissed(2, self.number))
+        for end in (self.end, self.end.peer):
+            end.lose(ConnectionResetError())
+        self.assertFalse(self.following.dismissed)
+        self.rig.wait(1)
+        self.assertFalse(self.following.dismissed)
+
+    def test_nobody_else_dismisses_it(self) -> None:
+        self.rig.east.dialled.link.say(Dismissed(2, self.number))
+        self.rig.settle()
+        self.assertFalse(self.following.dismissed)
+
+    def test_a_member_forgets_nothing_though_it_is_dismissed(self) -> None:
+        self.hear(Dismissed(2, self.number))
+        self.rig.wait(1)
+        self.assertEqual((self.west.role, self.west.disk.ids), ("follower", ["zero"]))
+
     def test_it_reads_no_further_while_its_disk_is_far_behind(self) -> None:
         self.patch(following, "UNDURABLE_BYTES_MAX", 1000)
         self.west.disk.held = True
@@ -139,6 +166,48 @@ class ForwardingTests(FollowingTestCase):
         self.assertEqual(self.rig.east.hearer.ids, ["zero", "x", "made-jokes-2"])
 
 
+class AskingOnceMoreTests(FollowingTestCase):
+    """Over the same link, because the follower wants something else."""
+
+    def ask_once_more(self) -> None:
+        self.following.ask_once_more()
+        self.west.log.follow()
+
+    def test_what_was_forwarded_before_and_not_numbered_is_brought_again(self) -> None:
+        replica = self.rig.east.log.replica
+        replica.busy = True
+        self.west.submit(message("jokes", "1", id="x"), act("a"))
+        self.rig.settle()
+        self.ask_once_more()
+        self.west.submit(message("jokes", "2"))
+        self.rig.settle()
+        replica.busy = False
+        self.rig.east.log.number_pending()
+        self.rig.settle()
+        for node in (self.rig.east, self.west):
+            self.assertEqual((node.hearer.ids, node.pending), (["zero", "x", "act-a", "made-jokes-2"], []))
+
+    def test_what_is_said_in_the_same_turn_as_that_is_there_once(self) -> None:
+        self.west.submit(act("a"))
+        self.ask_once_more()
+        self.rig.settle()
+        self.assertEqual((self.rig.east.hearer.ids, self.west.pending), (["zero", "act-a"], []))
+
+    def test_what_the_leader_had_sent_before_does_not_count(self) -> None:
+        """It is sent again: the leader knows of it as little as of anything else after the end that it is told."""
+        parts: list[int] = []
+        self.patch(self.west.log.journal, "part", parts.append)
+        self.end.peer.held = True
+        self.rig.east.submit(message("jokes", "1", id="x"))
+        self.rig.settle()
+        self.ask_once_more()
+        self.rig.settle()
+        self.end.peer.held = False
+        self.rig.settle()
+        self.assertEqual((parts, self.west.disk.ids, self.west.hearer.ids), ([], ["zero", "x"], ["zero", "x"]))
+        self.assertEqual((self.west.hearer.rewinds, self.west.disk.orphans), ([], []))
+
+
 class BusyTests(SynchronousTestCase):
     def test_what_arrives_meanwhile_and_makes_no_sense_ends_the_link_afterwards(self) -> None:
         rig = parted(1, 2)
@@ -178,7 +247,7 @@ class BusyTests(SynchronousTestCase):
                 rig.settle()
                 said = [each.index for each in rig.west.said(Appended) if each.epoch > 3]
                 self.assertLessEqual(max(said, default=0), rig.east.log.journal.tail.end)
-                self.assertLessEqual(rig.east.log.replica.match, rig.east.log.journal.tail.end)
+                self.assertLessEqual(rig.east.match("west"), rig.east.log.journal.tail.end)
 
 
 def fail_with(error: Exception) -> Any:

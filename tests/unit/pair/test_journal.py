@@ -1,12 +1,14 @@
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import StoreCorrupt, StoreError
-from chatproto.log.entry import Run
-from chatproto.pair.configuration import Configuration
+from chatproto.log.entry import Numbering, Run, Snapshot
+from chatproto.pair.configuration import Configuration, Kept, keep, kept
 from chatproto.pair.journal import Journal
+from chatproto.pair.messages import received_run, sent_run
 from chatproto.pair.replica import Replica, Rules
 from tests.unit.log.contract import act, message
 from tests.unit.pair.rig import Disk, Hearer, parted
@@ -17,14 +19,14 @@ class JournalTestCase(SynchronousTestCase):
         self.disk = Disk()
         self.begin()
 
-    def begin(self) -> tuple[Configuration | None, bool]:
+    def begin(self) -> Kept | None:
         self.replica = Replica(Rules("east", True, True))
         self.heard: list[tuple[int, list[int]]] = []
         self.journal = Journal(self.replica, self.durable)
         self.hearer = Hearer()
         return self.journal.open(self.disk.open(), self.hearer)
 
-    def restart(self) -> tuple[Configuration | None, bool]:
+    def restart(self) -> Kept | None:
         self.disk.crash()
         return self.begin()
 
@@ -87,7 +89,7 @@ class GrowingTests(JournalTestCase):
     def test_nobody_hears_of_what_becomes_durable_after_the_end(self) -> None:
         self.number("a")
         told: list[str] = []
-        self.journal.configure(Configuration(1, "east", ("east",)), True, lambda: told.append("configured"))
+        self.journal.configure(keep(Configuration(1, "east", ("east",))), lambda: told.append("configured"))
         closed = self.journal.close()
         self.disk.settle()
         self.successResultOf(closed)
@@ -96,12 +98,13 @@ class GrowingTests(JournalTestCase):
 
 class OpeningTests(JournalTestCase):
     def test_the_configuration_is_kept(self) -> None:
-        kept = Configuration(7, "west", ("east", "west"))
+        self.assertIsNone(self.restart())
         told: list[str] = []
-        self.journal.configure(kept, False, lambda: told.append("stored"))
+        data = keep(Configuration(7, "west", ("east", "west")), complete=False, required="north")
+        self.journal.configure(data, lambda: told.append("stored"))
         self.assertEqual(told, [])
         self.disk.settle()
-        self.assertEqual((told, self.restart()), (["stored"], (kept, False)))
+        self.assertEqual((told, self.restart()), (["stored"], kept(data)))
 
     def test_a_data_directory_of_something_else_is_refused(self) -> None:
         self.journal.store.configure(b"\x93\x01\x02\x03", lambda: None)
@@ -235,6 +238,165 @@ class PartingTests(JournalTestCase):
         self.disk.settle()
         self.successResultOf(done)
         self.assertEqual((self.hearer.ids, self.disk.orphans, self.journal.floor), (["a", "b"], ["c"], 2))
+
+
+class ForgettingTests(JournalTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.journal.configure(keep(Configuration(7, "west", ("east", "west"))), lambda: None)
+        for id in ("a", "b", "c"):
+            self.number(id)
+        self.disk.settle()
+        self.commit(2)
+        self.journal.snapshot()
+        self.journal.part(2)
+        self.journal.submissions.forward("west", message("jokes", "d", id="d"))
+        self.disk.settle()
+        self.heard.clear()
+
+    def forget(self) -> None:
+        """Forget, as a node does."""
+        forgotten = self.journal.forget()
+        self.assertNoResult(forgotten)
+        self.disk.settle()
+        self.successResultOf(forgotten)
+        self.replica.start(None, 0, 0.0)
+        self.replica.forgotten()
+
+    def test_nothing_is_left_anywhere(self) -> None:
+        self.journal.forget()
+        journal, submissions = self.journal, self.journal.submissions
+        self.assertEqual((self.hearer.ids, self.hearer.rewinds), ([], []))
+        self.assertEqual((journal.tail.end, journal.tail.applied, journal.tail.epochs), (0, 0, []))
+        self.assertEqual((journal.floor, journal.snapshot_index, journal.snapshot_due), (0, 0, False))
+        self.assertEqual((submissions.pending, submissions.forwarded, submissions.orphans), ({}, {}, set()))
+        self.assertFalse(journal.known(message("jokes", "c", id="c")), "as if it had never been said")
+        self.disk.settle()
+        self.assertEqual((self.disk.ids, self.disk.orphans), ([], []))
+        self.assertIsNone(self.restart())
+        self.assertEqual((self.hearer.ids, self.journal.tail.end, self.journal.submissions.pending), ([], 0, {}))
+
+    def test_what_was_under_way_to_the_disk_counts_no_more(self) -> None:
+        self.number("e")
+        self.journal.forget()
+        self.disk.settle()
+        self.assertEqual((self.heard, self.disk.ids), ([], []))
+
+    def test_orphans_found_at_the_start_are_not_waited_for(self) -> None:
+        self.journal.number(self.journal.submissions.take())
+        self.disk.settle()
+        self.restart()
+        self.forget()
+        self.number("x")
+        self.disk.settle()
+        self.commit(1)
+        self.disk.settle()
+        self.assertEqual((self.hearer.ids, self.disk.orphans), (["x"], []))
+
+    def test_another_log_can_begin(self) -> None:
+        self.forget()
+        self.number("c", "a")
+        self.number("b")
+        self.disk.settle()
+        self.assertEqual((self.heard, self.replica.end, self.replica.durable), ([(2, [1]), (3, [3])], 3, 3))
+        self.commit(3)
+        self.assertEqual([run.position for run in self.disk.runs], [1, 3])
+        self.assertEqual(self.hearer.ids, ["c", "a", "b"])
+        self.assertEqual(self.journal.store.find("c"), 1)
+
+    def test_nobody_hears_of_it_once_it_is_closed(self) -> None:
+        forgotten = self.journal.forget()
+        closed = self.journal.close()
+        self.disk.settle()
+        self.successResultOf(closed)
+        self.assertNoResult(forgotten)
+        self.assertEqual(self.disk.ids, [])
+
+
+class InstallingTests(JournalTestCase):
+    """The leader's log is taken in, with holes up to entry 5, for which a snapshot stands."""
+
+    SNAPSHOT = Snapshot(5, 1, {"jokes": 5}, msgspec.msgpack.encode(["a", "b", "c", "d", "e"]), {}, [(1, 1)])
+
+    def begin(self) -> Kept | None:
+        found = super().begin()
+        self.begun = self.journal.install(0, 0)
+        self.disk.settle()
+        self.successResultOf(self.begun)
+        return found
+
+    def repeat(self, id: str) -> bool:
+        entry = message("jokes", id, id=id)
+        entry.origin = "again"
+        return self.journal.known(entry)
+
+    def test_an_id_on_its_way_to_the_disk_is_known_and_answered_at_once(self) -> None:
+        """Numbered again later, it would be in the log twice."""
+        self.journal.take_in_ids([("a", 1, 5.0), ("b", 2, 5.0)])
+        self.assertIsNone(self.journal.store.find("a"), "the disk has it not yet")
+        self.assertTrue(self.repeat("a"))
+        self.disk.settle()
+        self.assertEqual(self.hearer.repetitions, [("again", 0, 0)])
+        self.journal.installed(self.SNAPSHOT)
+        self.disk.settle()
+        self.assertEqual((self.hearer.repetitions, self.journal.submissions.take()), ([("again", 0, 0)], []))
+
+    def test_so_is_one_that_the_disk_has_though_nothing_is_applied(self) -> None:
+        self.journal.take_in_ids([("a", 1, 5.0)])
+        self.disk.settle()
+        self.assertEqual((self.journal.store.find("a"), self.journal._learning), (1, {}))
+        self.assertTrue(self.repeat("a"))
+        self.disk.settle()
+        self.assertEqual(self.hearer.repetitions, [("again", 0, 0)])
+
+    def test_and_one_of_a_run_that_is_left(self) -> None:
+        (run,) = Numbering(3, {"jokes": 3}, 1).seal([message("jokes", "d", id="d"), message("jokes", "e", id="e")])
+        self.journal.take_in([received_run(sent_run(run))], lambda: None)
+        self.disk.settle()
+        self.assertTrue(self.repeat("e"))
+        self.disk.settle()
+        self.assertEqual(self.hearer.repetitions, [("again", 4, 1)])
+
+    def test_what_was_submitted_before_its_id_comes_is_answered_with_it(self) -> None:
+        entry = message("jokes", "a", id="a")
+        entry.origin = "first"
+        self.assertFalse(self.journal.known(entry))
+        self.journal.submissions.wait([entry])
+        self.assertTrue(self.repeat("a"))
+        self.journal.take_in_ids([("a", 1, 5.0)])
+        self.assertEqual(self.hearer.repetitions, [("first", 0, 0), ("again", 0, 0)])
+        self.assertEqual(self.journal.submissions.take(), [])
+
+    def test_an_id_that_does_not_come_is_new(self) -> None:
+        self.journal.take_in_ids([("a", 1, 5.0)])
+        self.assertFalse(self.repeat("x"))
+
+    def test_whoever_begins_anew_forgets_what_had_come(self) -> None:
+        self.journal.take_in_ids([("a", 1, 5.0)])
+        self.journal.install(0, 0)
+        self.assertFalse(self.repeat("a"), "the next leader may not have it")
+        self.disk.settle()
+        self.assertFalse(self.journal.submissions.orphans or self.journal._learning)
+
+    def test_so_does_whoever_parts_or_forgets(self) -> None:
+        for end in (lambda: self.journal.part(0), lambda: self.journal.forget()):
+            self.restart()
+            self.journal.take_in_ids([("a", 1, 5.0)])
+            end()
+            self.assertFalse(self.repeat("a"))
+            self.disk.settle()
+
+    def test_once_it_is_ended_what_is_beyond_waits_for_the_commit_again(self) -> None:
+        self.journal.take_in_ids([("a", 1, 5.0)])
+        self.journal.installed(self.SNAPSHOT)
+        self.disk.settle()
+        self.assertEqual((self.heard, self.hearer.ids), ([(5, [])], ["a", "b", "c", "d", "e"]))
+        self.number("f")
+        self.assertTrue(self.repeat("f"))
+        self.disk.settle()
+        self.assertEqual(self.hearer.repetitions, [])
+        self.commit(6)
+        self.assertEqual(self.hearer.repetitions, [("again", 6, 0)])
 
 
 class ClosingTests(SynchronousTestCase):

@@ -1,26 +1,34 @@
-import random
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRefusedError, TimeoutError
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from chatproto.errors import WireError
 from chatproto.link import Turn
 from chatproto.pair.configuration import Configuration
-from chatproto.pair.link import RETRY_S, RETRY_SOON_S, RETRY_STRANGER_S, PeerLink, PeerLinkFactory, peer_dialler
-from chatproto.pair.messages import FRAME_BYTES_MAX, VERSION, AnyMessage, Beat, Hello, PeerMessage, Tell, decode, encode
+from chatproto.pair.link import PeerLink, PeerLinkFactory
+from chatproto.pair.messages import (
+    FRAME_BYTES_MAX,
+    PRIMARY,
+    SECONDARY,
+    STANDBY,
+    VERSION,
+    AnyMessage,
+    Beat,
+    Hello,
+    PeerMessage,
+    Tell,
+    decode,
+    encode,
+)
 from chatproto.wire import FrameBuffer, framed
 from tests.unit.transports import Transport
 from tests.unit.turns import TurnClock
 
-OURS = Hello(VERSION, "chat", "east", True, None)
-THEIRS = Hello(VERSION, "chat", "west", False, Configuration(1, "east", ("east",)))
+OURS = Hello(VERSION, "chat", "east", PRIMARY, True, None)
+THEIRS = Hello(VERSION, "chat", "west", SECONDARY, True, Configuration(1, "east", ("east",)))
 BEAT_S, SUSPECT_S = 0.125, 0.5
 
 
@@ -47,9 +55,6 @@ class Heard:
 
     def link_down(self, link: PeerLink) -> None:
         self.heard.append("down")
-
-    def link_failed(self, reason: str, *, refused: bool) -> None:
-        self.heard.append("refused" if refused else "failed")
 
 
 class TCPTransport(Transport):
@@ -83,7 +88,7 @@ class PeerLinkTests(SynchronousTestCase):
 
     def test_it_begins_with_hello(self) -> None:
         self.assertEqual(self.sent(), [OURS])
-        self.assertEqual((self.link.hello, self.link.epoch, self.heard.heard), (None, 0, []))
+        self.assertEqual((self.link.hello, self.link.name, self.link.epoch, self.heard.heard), (None, "", 0, []))
 
     def test_small_messages_are_not_held_back_by_tcp(self) -> None:
         transport = TCPTransport()
@@ -93,6 +98,7 @@ class PeerLinkTests(SynchronousTestCase):
     def test_it_is_up_with_the_others_hello_and_then_speaks(self) -> None:
         self.say(THEIRS, Tell(b"a"), Tell(b"b"))
         self.assertEqual((self.heard.heard, self.link.hello), (["up", Tell(b"a"), Tell(b"b")], THEIRS))
+        self.assertEqual(self.link.name, "west")
         self.lose()
         self.assertEqual(self.heard.heard[-1], "down")
         self.link.say(Tell(b"late"))
@@ -119,18 +125,25 @@ class PeerLinkTests(SynchronousTestCase):
             ({"version": 2}, f"version 2 of the peer link, this is {VERSION}"),
             ({"service": "news"}, "it serves 'news', this is 'chat': look at --peer and --service"),
             ({"name": "east"}, "it is called 'east' too: give each node its own --name"),
-            ({"founder": True}, "both nodes are started with --role=primary"),
+            ({"role": PRIMARY}, "both nodes are started with --role=primary"),
         ):
             self.assertIn(reason, self.refusal(msgspec.structs.replace(THEIRS, **changes)))
         self.assertIn("does not begin with hello", self.refusal(Beat(5)))
 
     def test_two_secondaries_are_told_so(self) -> None:
-        self.heard.hello = lambda: msgspec.structs.replace(OURS, founder=False)  # type: ignore[method-assign]
+        self.heard.hello = lambda: msgspec.structs.replace(OURS, role=SECONDARY)  # type: ignore[method-assign]
         self.assertIn("--role=secondary", self.refusal(THEIRS))
+
+    def test_any_number_may_stand_by(self) -> None:
+        for ours, theirs in ((PRIMARY, STANDBY), (STANDBY, SECONDARY), (STANDBY, STANDBY)):
+            self.heard.hello = lambda ours=ours: msgspec.structs.replace(OURS, role=ours)  # type: ignore[method-assign]
+            self.connect()
+            self.say(msgspec.structs.replace(THEIRS, role=theirs))
+            self.assertEqual((self.transport.calls, self.heard.heard.pop()), ([], "up"))
 
     def test_the_first_reason_that_matters_is_told(self) -> None:
         """Another version may mean something else by all the rest."""
-        self.assertIn("version", self.refusal(Hello(VERSION + 1, "news", "east", True, None)))
+        self.assertIn("version", self.refusal(Hello(VERSION + 1, "news", "east", PRIMARY, True, None)))
 
     def test_garbage_ends_it(self) -> None:
         self.say(THEIRS)
@@ -193,132 +206,3 @@ class _Logged:
 
     def __exit__(self, *_: object) -> None:
         self._publisher.removeObserver(self._note)
-
-
-@implementer(IStreamClientEndpoint)
-class Endpoint:
-    """Remembers each try; the test says how it ends."""
-
-    def __init__(self, clock: TurnClock) -> None:
-        self.clock = clock
-        self.tries: list[tuple[Any, Deferred[Any]]] = []
-        self.times: list[float] = []
-        self.at_once: Exception | None = None
-
-    def connect(self, factory: Any) -> "Deferred[Any]":
-        trying: Deferred[Any] = Deferred()
-        self.tries.append((factory, trying))
-        self.times.append(self.clock.seconds())
-        if self.at_once is not None:
-            trying.errback(self.at_once)
-        return trying
-
-    def connected(self) -> Any:
-        factory, trying = self.tries[-1]
-        link = factory.buildProtocol(None)
-        link.makeConnection(Transport())
-        trying.callback(link)
-        return link
-
-    def failed(self, error: Exception) -> None:
-        self.tries[-1][1].errback(error)
-
-
-class DiallerTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.clock = TurnClock()
-        self.heard = Heard()
-        self.endpoint = Endpoint(self.clock)
-        self.dialler = peer_dialler(
-            self.endpoint, self.make, self.heard.link_failed, self.clock, random.Random(1), SUSPECT_S
-        )
-        self.dialler.start()
-
-    def make(self, dialled: bool) -> PeerLink:
-        self.assertTrue(dialled)
-        return PeerLink(self.heard, dialled, Turn(self.clock), self.clock, BEAT_S, SUSPECT_S)
-
-    def assertTriedAgain(self, within: tuple[float, float]) -> None:
-        before, now = len(self.endpoint.tries), self.clock.seconds()
-        while len(self.endpoint.tries) == before and self.clock.seconds() < now + 10:
-            self.clock.advance(0.001)
-        pause_s = self.endpoint.times[-1] - now
-        self.assertTrue(within[0] - 0.002 <= pause_s <= within[1] + 0.002, pause_s)
-
-    def test_it_dials_at_once_and_a_connection_is_kept(self) -> None:
-        self.assertEqual(self.endpoint.times, [0.0])
-        self.endpoint.connected()
-        self.clock.advance(BEAT_S)
-        self.assertEqual((len(self.endpoint.tries), self.heard.heard), (1, []))
-
-    def test_a_refused_try_is_news_and_tried_again_soon(self) -> None:
-        self.endpoint.failed(ConnectionRefusedError())
-        self.assertEqual(self.heard.heard, ["refused"])
-        self.assertTriedAgain(RETRY_S)
-        self.endpoint.failed(ConnectionRefusedError())
-        self.assertEqual(self.heard.heard, ["refused"] * 2)
-
-    def test_any_other_failure_says_nothing_of_the_other_node(self) -> None:
-        for error in (TimeoutError(), ConnectionLost(), CancelledError()):
-            self.endpoint.failed(error)
-            self.assertTriedAgain(RETRY_S)
-        self.assertEqual(self.heard.heard, ["failed"] * 3)
-
-    def test_an_endpoint_that_fails_in_the_call(self) -> None:
-        self.endpoint.at_once = ConnectionRefusedError()
-        self.endpoint.failed(ConnectionRefusedError())
-        for _ in range(3):
-            self.assertTriedAgain(RETRY_S)
-        self.assertEqual(self.heard.heard, ["refused"] * 4)
-
-    def test_a_try_that_hangs_is_given_up(self) -> None:
-        self.clock.advance(SUSPECT_S - 0.01)
-        self.assertFalse(self.endpoint.tries[0][1].called)
-        self.clock.advance(0.01)
-        self.assertTrue(self.endpoint.tries[0][1].called)
-        self.assertTriedAgain(RETRY_S)
-
-    def greeted(self, link: PeerLink) -> None:
-        link.dataReceived(framed(encode(THEIRS)))
-
-    def test_a_connection_that_is_lost_is_dialled_again(self) -> None:
-        link = self.endpoint.connected()
-        self.greeted(link)
-        link.connectionLost(Failure(ConnectionDone()))
-        self.assertTriedAgain(RETRY_SOON_S)
-
-    def test_somebody_who_never_greeted_is_dialled_again_at_leisure(self) -> None:
-        link = self.endpoint.connected()
-        link.connectionLost(Failure(ConnectionDone()))
-        self.assertTriedAgain(RETRY_STRANGER_S)
-
-    def ends(self, *prepare: Callable[[], Any]) -> None:
-        """Check that nothing is dialled after a stop."""
-        for each in prepare:
-            each()
-        tries = len(self.endpoint.tries)
-        self.dialler.stop()
-        self.clock.advance(60)
-        self.assertEqual((len(self.endpoint.tries), self.clock.getDelayedCalls()), (tries, []))
-
-    def test_stopped_while_it_tries(self) -> None:
-        self.ends()
-        self.assertTrue(self.endpoint.tries[0][1].called)
-        self.assertEqual(self.heard.heard, [])
-
-    def test_stopped_while_it_waits(self) -> None:
-        self.ends(lambda: self.endpoint.failed(ConnectionRefusedError()))
-
-    def test_stopped_while_it_is_connected(self) -> None:
-        link = self.endpoint.connected()
-        self.dialler.stop()
-        self.assertTrue(link.open)
-        link.connectionLost(Failure(ConnectionDone()))
-        self.clock.advance(60)
-        self.assertEqual((len(self.endpoint.tries), self.clock.getDelayedCalls()), (1, []))
-
-    def test_what_fails_in_hearing_of_a_refusal_is_logged_and_it_goes_on(self) -> None:
-        self.dialler._failed_with = lambda reason, *, refused: {}["missing"]
-        self.endpoint.failed(ConnectionRefusedError())
-        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
-        self.assertTriedAgain(RETRY_S)

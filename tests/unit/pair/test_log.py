@@ -7,7 +7,7 @@ from chatproto.log.interface import ILog, Peer
 from chatproto.pair import journal
 from chatproto.pair.configuration import Configuration
 from chatproto.pair.log import PairLog
-from chatproto.pair.messages import VERSION, Begin, Commit, Follow, Forward, Hello, Install, State, encode
+from chatproto.pair.messages import SECONDARY, VERSION, Begin, Commit, Follow, Forward, Hello, Install, State, encode
 from chatproto.wire import framed
 from tests.unit.log.contract import act, message
 from tests.unit.pair.bench import EAST, FOUNDING
@@ -454,8 +454,8 @@ class PartingTests(PairTestCase):
         self.assertTrue(west.log.replica.busy)
         west.disk.clock.advance(1)
         rig.settle()
-        self.assertLessEqual(rig.east.log.replica.match, rig.east.log.journal.tail.end)
-        self.assertEqual((rig.east.role, rig.east.log.replica.match), ("leader-solo", 0))
+        self.assertLessEqual(rig.east.match("west"), rig.east.log.journal.tail.end)
+        self.assertEqual((rig.east.role, rig.east.match("west")), ("leader-solo", 0))
         west.disk.held = False
         rig.wait(2)
         self.agree(rig, ["zero", "e0", "w0", "w1", "w2", "w3", "w4", "late"])
@@ -723,7 +723,7 @@ class ThirdNodeTests(PairTestCase):
         rig.wait(0.5)
         factory = rig.east.log.factory
         west = next(end for end in rig.ends if end.owner is rig.east and not end.link.dialled and not end.lost)
-        third = Hello(VERSION, "chat", "north", False, None)
+        third = Hello(VERSION, "chat", "north", SECONDARY, True, None)
         for _ in range(2):
             transport = Transport()
             transport.peerAddr = west.peerAddr

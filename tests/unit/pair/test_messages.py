@@ -11,18 +11,24 @@ from chatproto.log.entry import Entry, Numbering, Run, Snapshot
 from chatproto.pair import messages
 from chatproto.pair.configuration import Configuration
 from chatproto.pair.messages import (
+    PRIMARY,
+    SECONDARY,
+    STANDBY,
     AnyMessage,
     Append,
     Appended,
     Beat,
     Begin,
     Commit,
+    Dismissed,
     Follow,
     Forward,
     Hello,
     Ids,
     Install,
     Installed,
+    Invite,
+    Meet,
     SentEntry,
     SentRun,
     State,
@@ -43,15 +49,21 @@ RUN = SentRun(7, 3, "message", "jokes", 2, 1000.5, ["x", "y"], b"one\ntwo", [1])
 ENTRY = SentEntry("message", "jokes", "x", 1000.5, b"{", b"}", True)
 SNAPSHOT = Snapshot(9, 3, {"jokes": 4}, b"\x00state\xff", {"jokes": 2}, [(1, 1), (3, 5)])
 EVERY: tuple[AnyMessage, ...] = (
-    Hello(1, "chat", "east", True, None),
-    Hello(1, "chat", "west", False, BOTH),
+    Hello(1, "chat", "east", PRIMARY, True, None),
+    Hello(1, "chat", "west", SECONDARY, True, BOTH),
+    Hello(1, "chat", "north", STANDBY, False, None),
     State(BOTH),
     Beat(4),
+    Invite("east.example:4545", "west"),
+    Invite("[::1]:4545", ""),
+    Meet("north", "north.example:4545"),
     Follow(2, 7, 100, [(1, 1), (4, 50)], 20),
+    Follow(2, 7, 100, [(1, 1), (4, 50)], 20, False),
     Begin(2, 7, 90, 110, 120),
     Install(2, 7, 90, 0, 110, 120, SNAPSHOT),
     Ids(7, [("x", 9, 1000.5), ("y", 10, 0.0)]),
     Installed(7),
+    Dismissed(7, 2),
     Append(7, 99, [RUN]),
     Append(7, 99, []),
     Commit(7, 99),
@@ -154,7 +166,7 @@ class NonsenseTests(SynchronousTestCase):
         self.assertRaises(WireError, decode, b"\x91" * 100_000)
 
     def test_text_that_is_no_text(self) -> None:
-        frame = encode(Hello(1, "chat", "east", True, None)).replace(b"east", b"\xff\xfe\xfd\xfc")
+        frame = encode(Hello(1, "chat", "east", PRIMARY, True, None)).replace(b"east", b"\xff\xfe\xfd\xfc")
         self.assertRaises(WireError, decode, frame)
 
     def test_a_message_of_a_kind_that_is_unknown(self) -> None:
@@ -163,13 +175,26 @@ class NonsenseTests(SynchronousTestCase):
 
     def test_names_and_configurations_that_cannot_be(self) -> None:
         for foul in (
-            Hello(1, "chat", "", True, None),
-            Hello(1, "chat", "x" * 1000, True, None),
-            Hello(1, "a b", "east", True, None),
-            Hello(1, "chat", "east", True, Configuration(2**63, "", ())),
+            Hello(1, "chat", "", PRIMARY, True, None),
+            Hello(1, "chat", "x" * 1000, PRIMARY, True, None),
+            Hello(1, "a b", "east", PRIMARY, True, None),
+            Hello(1, "chat", "east", "registry", True, None),
+            Hello(1, "chat", "east", PRIMARY, True, Configuration(2**63, "", ())),
             State(Configuration(0, "east", ("east",))),
             State(Configuration(1, "north", ("east", "west"))),
             State(Configuration(1, "west", ("west", "east"))),
+            Invite("east.example:4545", "a b"),
+            Invite("", "west"),
+            Invite("east.example", "west"),
+            Invite(":4545", "west"),
+            Invite("east.example:", "west"),
+            Invite("east.example:454545", "west"),
+            Invite("east example:4545", "west"),
+            Invite("east.example:4545:timeout=1", "west"),
+            Invite("x" * 300 + ":4545", "west"),
+            Meet("", "north.example:4545"),
+            Meet("a b", "north.example:4545"),
+            Meet("north", "north.example"),
         ):
             self.assertRaises(WireError, decode, encode(foul))
 

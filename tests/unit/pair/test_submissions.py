@@ -63,7 +63,7 @@ class WaitTests(SubmissionsTestCase):
     def test_what_waits_is_taken_once_in_order_own_entries_first(self) -> None:
         own, foreign = [said("1", "x"), act("a"), said("2")], [said("3", "y"), said("4")]
         for entry in foreign:
-            self.submissions.forward(entry)
+            self.submissions.forward("west", entry)
         self.submissions.wait(own)
         self.assertEqual(self.submissions.take(), [*own, *foreign])
         self.assertEqual(self.submissions.take(), [])
@@ -75,15 +75,26 @@ class WaitTests(SubmissionsTestCase):
         self.assertEqual([entry.id for entry in self.submissions.take()], ["x"])
 
     def test_what_was_forwarded_is_forgotten(self) -> None:
-        self.submissions.forward(said("1", "x"))
-        self.submissions.forward(said("2"))
+        self.submissions.forward("west", said("1", "x"))
+        self.submissions.forward("west", said("2"))
+        self.submissions.forward("north", said("3", "z"))
         self.submissions.drop_forwarded()
-        self.assertEqual(self.submissions.take(), [])
+        self.assertEqual((self.submissions.take(), self.submissions.forwarded), ([], {}))
         self.assertFalse(self.submissions.on_its_way("x"), "so that it can be brought again")
+        self.assertFalse(self.submissions.on_its_way("z"))
+
+    def test_of_one_node_alone_where_that_is_named(self) -> None:
+        theirs = said("3", "z")
+        self.submissions.forward("west", said("1", "x"))
+        self.submissions.forward("north", theirs)
+        self.submissions.drop_forwarded("west")
+        self.submissions.drop_forwarded("south")
+        self.assertFalse(self.submissions.on_its_way("x"))
+        self.assertEqual(self.submissions.take(), [theirs])
 
     def test_what_was_forwarded_and_said_here_again_stays_for_those_who_said_it_here(self) -> None:
         here, once_more = said("1", "x"), said("1", "x")
-        self.submissions.forward(said("1", "x"))
+        self.submissions.forward("west", said("1", "x"))
         self.submissions.repeat(here)
         self.submissions.repeat(once_more)
         self.submissions.drop_forwarded()

@@ -463,6 +463,33 @@ class PairedDiskTests(SynchronousTestCase):
             work, self.BEFORE, (1, [2], [1, 2, None, None], [], b"one"), (8, [], [1, 2, None, 8], [], b"one")
         )
 
+    def test_crash_in_forgetting(self) -> None:
+        """It has happened wholly or not, and what follows is there only with it."""
+
+        def work() -> None:
+            self.cut(3, 9)
+            self.life.store.forget(lambda: None)
+            self.life.numbering = Numbering(0, {}, 2)
+            self.life.append(4)
+            self.life.store.configure(b"two", lambda: None)
+
+        self.check_outcomes(
+            work,
+            self.BEFORE,
+            (*self.BEFORE[:3], ["m9"], b"one"),
+            (None, [], [None] * 4, [], None),
+            (None, [1], [None, None, None, 1], [], b"two"),
+        )
+
+    def test_who_has_forgotten_all_holds_the_directory_still(self) -> None:
+        self.begin(0)
+        before = self.disk.changes
+        self.life.store.forget(lambda: None)
+        self.clock.run(1)
+        self.assertGreater(self.disk.changes, before)
+        self.assertEqual(self.disk.extent("data"), (None, 0, False))
+        self.assertRaises(StoreBusy, Life, self.disk)
+
     def find_all_along(self, *numbers: int) -> list[list[int | None]]:
         """Return what is found of these ids, step by step, until all is done; the same only once."""
         found: list[list[int | None]] = []
@@ -510,6 +537,7 @@ class PairedDiskTests(SynchronousTestCase):
         for work, done in (
             (lambda: self.cut(2, 3), (1, [2], [1, 2, None, None], ["m3"], b"one")),
             (lambda: self.install(0), (None, [], [None] * 4, [], b"one")),
+            (lambda: self.life.store.forget(lambda: self.life.done.append("")), (None, [], [None] * 4, [], None)),
             (lambda: self.life.store.configure(b"two", lambda: self.life.done.append("")), (*self.BEFORE[:4], b"two")),
             (lambda: self.life.store.adopted(["m9"]), self.BEFORE),
         ):
