@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import msgspec
 
@@ -44,6 +45,10 @@ class DemoOptions(msgspec.Struct, frozen=True):
     kill_primary_after_s: float | None
 
 
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end the deployment."""
+
+
 class Child:
     """One daemon of the deployment."""
 
@@ -58,6 +63,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             # An interrupt typed here is for this program alone, which then ends its children in order.
             start_new_session=True,
+            preexec_fn=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, ENDINGS),
         )
 
     def end(self) -> None:
@@ -96,7 +102,7 @@ def demo(options: DemoOptions, say: Callable[[str], None]) -> None:
             except OSError as error:
                 raise DemoFailed(f"{directory} cannot be used: {error.strerror}") from None
         # Its children outlive the terminal, so that one's end is to be theirs too.
-        for ending in (signal.SIGTERM, signal.SIGHUP):
+        for ending in ENDINGS:
             signal.signal(ending, signal.default_int_handler)
         try:
             _run(options, directory, stack, say)
@@ -141,8 +147,13 @@ def _run(options: DemoOptions, directory: str, stack: ExitStack, say: Callable[[
 
 
 def _start(stack: ExitStack, directory: str, name: str, *arguments: str) -> Child:
-    child = Child(name, [f"--role={name}", *arguments], directory)
-    stack.callback(child.end)
+    # An interrupt that comes before it is known whom to end waits until then.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    try:
+        child = Child(name, [f"--role={name}", *arguments], directory)
+        stack.callback(child.end)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
     return child
 
 
