@@ -206,12 +206,17 @@ class Hearing:
 
     def _feed(self, feed: Feed, slices: list[Slice], end: int) -> None:
         """Send what was read of the positions before `end`; where nothing was, nothing is there."""
-        seat = feed.seat
+        seat, begun = feed.seat, feed.next
         for piece in slices:
+            # Where something is missing, as many as were asked for go beyond the end, which is told as it is applied.
+            count = min(piece.count, end - piece.position)
+            if count <= 0:
+                break
+            lines = piece.lines if count == piece.count else b"\n".join(piece.lines.split(b"\n")[:count])
             self.tell_gap(seat, feed.room, feed.next, piece.position)
-            seat.send(piece.lines + b"\n" if seat.session.extended else base_lines(piece.lines))
-            feed.next = piece.position + piece.count
-        if not slices:
+            seat.send(lines + b"\n" if seat.session.extended else base_lines(lines))
+            feed.next = piece.position + count
+        if feed.next == begun:
             self.tell_gap(seat, feed.room, feed.next, end)
             feed.next = end
 

@@ -208,6 +208,8 @@ class Session:
                 or (kind in _ASIDE and self.member is not None)
             ):
                 _STEPS[kind](self, request, now, effects)
+                if kind is HangUp:
+                    break  # What came after it is not taken.
             else:
                 self.await_turn([request])
         return effects

@@ -355,6 +355,59 @@ class GapTests(FeedingTestCase):
         door, _ = self.hello(history="none", resume={"jokes": 19})
         self.assertEqual(door.brief()[-1], "gap jokes/19-20 retention")
 
+    def purge_and_seal(self, first: int) -> None:
+        """Drop what comes before `first` from the archive, and have 21 and 22 in it that are not applied yet."""
+        self.log.purge("jokes", first)
+        self.server.received(self.talker_seat, [Say("21")])
+        self.log.seal()
+        self.server.received(self.talker_seat, [Say("22")])
+        self.log.seal()
+
+    def test_where_something_is_missing_what_is_beyond_the_end_is_told_once_as_it_is_applied(self) -> None:
+        """As many are read as were asked for: a hole of two brings two that nobody may hear yet."""
+        for first, whole in ((19, False), (21, True)):
+            with self.subTest(first=first):
+                self.setUp()
+                self.patch(hearing, "FEED_BYTES", 100_000)
+                door, _ = self.join(stay=True)
+                got = self.numbers(door)[-1]
+                self.purge_and_seal(first)
+                self.log.answer()
+                heard = [] if whole else ["guest1: 19", "guest1: 20"]
+                self.assertEqual(door.brief(), [f"gap jokes/{got + 1}-{first - 1} retention", *heard])
+                door.clear()
+                self.log.commit()
+                self.log.commit()
+                self.feed_all(door)
+                self.assertEqual(self.numbers(door), [21, 22])
+
+    def test_so_is_it_where_a_short_archive_is_sent_at_once(self) -> None:
+        door, seat = self.hello(history="none")
+        self.server.received(seat, [JoinExtended("jokes", index=18)])
+        self.log.seal()
+        self.purge_and_seal(20)
+        self.log.commit()
+        self.assertEqual(door.brief()[-2:], ["gap jokes/18-19 retention", "guest1: 20"])
+        self.log.commit()
+        self.log.commit()
+        self.assertEqual(self.numbers(door), [21, 22])
+
+    def test_so_is_it_for_base_clients(self) -> None:
+        self.patch(hearing, "FEED_BYTES", 100_000)
+        door, seat = self.come()
+        self.server.received(seat, [Join("jokes")])
+        self.log.commit()
+        self.clock.turn()
+        got = self.numbers(door)[-1]
+        self.purge_and_seal(19)
+        self.log.answer()
+        door.clear()
+        self.log.commit()
+        self.log.commit()
+        self.feed_all(door)
+        self.assertLess(got, 18)
+        self.assertEqual(self.numbers(door), [19, 20, 21, 22])
+
     def test_a_room_made_again_where_nothing_was_said_yet(self) -> None:
         self.ask(self.talker_seat, Delete("jokes"), CreateRoom("jokes"))
         door, _ = self.hello(history="none", resume={"jokes": 3})

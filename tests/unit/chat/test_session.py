@@ -246,6 +246,19 @@ class BaseSessionTests(SessionTestCase):
     def test_hanging_up_with_nothing_under_way_is_heard_at_once(self) -> None:
         self.assertEqual(self.session.hang_up(NOW), [Ask(HangUp())])
 
+    def test_what_comes_after_that_is_not_taken(self) -> None:
+        """Nobody would confirm it: it counted as being under way for ever."""
+        self.assertEqual(self.ask(HangUp(), Say("late"), Who("MainHall"), HangUp()), [("ask", HangUp())])
+        self.assertEqual((self.session.unconfirmed, self.session.in_flight), (0, 0))
+
+    def test_nor_is_it_where_hanging_up_had_to_wait(self) -> None:
+        self.ask(Say("one"))
+        self.session.hang_up(NOW)
+        self.assertEqual(self.ask(Say("late"), List()), [])
+        self.session.unconfirmed -= 1
+        self.assertEqual(self.go_on(), [("ask", HangUp())])
+        self.assertEqual((self.session.unconfirmed, self.session.in_flight), (0, 0))
+
     def test_departing_drops_what_waits(self) -> None:
         self.ask(Say("one"), List())
         self.assertEqual(self.session.in_flight, 2)
