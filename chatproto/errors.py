@@ -33,6 +33,10 @@ class StoreCorrupt(StoreError):
     """The data directory does not pass its integrity check."""
 
 
+class MigrationFailed(ChatprotoError):
+    """The server's place was not taken by another; the text says why, and who leads."""
+
+
 class ClientError(ChatprotoError):
     """What the server, or the lack of one, made of a request of `ChatClient`."""
 

@@ -25,10 +25,11 @@ from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
 from chatproto.wire import address_of
 
-ROLES = ("primary", "secondary", "registry", "monitor")
+ROLES = ("primary", "secondary", "standby", "registry", "monitor")
 PEER_LISTEN = "tcp:4545"
 REGISTRY_LISTEN = "tcp:4646"
-FOR_PAIRS = ("peer-listen", "peer-advertise", "prefer-primary", "allow-data-loss")
+FOR_PAIRS = ("prefer-primary", "allow-data-loss")
+FOR_PEERS = ("peer-listen", "peer-advertise", "migrate-every")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -180,19 +181,23 @@ class Options(UsageOptions):
     longdesc = "Serves chat rooms over line JSON, durable and ordered. Run alone, it needs no option at all."
 
     optParameters: ClassVar[list[list[Any]]] = [
-        ["role", None, "primary", "what this is: primary, secondary, registry (the witness of their pair), or monitor "
-         "(stands in for a server that is dead)", _role],
+        ["role", None, "primary", "what this is: primary, secondary, standby (ready to take a server's place), "
+         "registry (the witness of their pair), or monitor (stands in for a server that is dead)", _role],
         ["name", None, None, "this node's name, unique in a deployment [default: the role]", _name],
         ["data", None, None, "data directory [default: chatproto/NAME under $XDG_STATE_HOME]"],
         ["advertise", None, None, "HOST:PORT told to clients [default: in a pair, from --listen, with the name of "
          "this machine]"],
         ["peer", None, None, "client endpoint of the other node's peer link, like tcp:HOST:4545; each node names the "
          "other [default: none, this node is alone]"],
-        ["peer-listen", None, None, "server endpoint of this node's peer link [default: tcp:4545, with --peer]"],
+        ["peer-listen", None, None, "server endpoint of this node's peer link; a server with --registry and without "
+         "--peer can be moved to a standby if it has one [default: tcp:4545, with --peer, --migrate-every, or for a "
+         "standby]"],
         ["peer-advertise", None, None, "HOST:PORT of this node's peer link, registered [default: from --peer-listen, "
          "with the name of this machine]"],
         ["registry", None, None, "client endpoint of the registry, like tcp:HOST:4646, where this node is registered: "
          "the witness that prevents split brain in a pair [default: none, each node goes on alone]"],
+        ["migrate-every", None, 0.0, "seconds from one move to a random standby to the next, on whichever server is "
+         "active; 0 for none", _seconds],
         ["registry-token", None, None, "what protects this node's name in the registry: whoever has it may register in "
          "its place [default: a secret that the data directory keeps]", _token],
         ["registry-listen", None, REGISTRY_LISTEN, "(registry) server endpoint where it serves"],
@@ -297,7 +302,7 @@ class Options(UsageOptions):
         if self["role"] == "registry" and self["suspect"] >= self["lease"]:
             raise UsageError("--suspect must be shorter than --lease; give the nodes the same --suspect")
         if self["role"] == "registry":
-            for name in (*FOR_PAIRS, "peer", "registry", "registry-token"):
+            for name in (*FOR_PAIRS, *FOR_PEERS, "peer", "registry", "registry-token"):
                 if self[name]:
                     raise UsageError(
                         f"--{name} is for a primary or a secondary; where a registry serves is in --registry-listen"
@@ -309,16 +314,26 @@ class Options(UsageOptions):
         elif self["peer"] is None:
             if self["role"] == "secondary":
                 raise UsageError("--role=secondary needs --peer: where the primary's peer link is, like tcp:HOST:4545")
-            for name in FOR_PAIRS:
-                if self[name]:
-                    raise UsageError(f"--{name} needs --peer: where the other node's peer link is")
+            if self["role"] == "standby" and self["registry"] is None:
+                raise UsageError("--role=standby needs --registry: there it is found by whoever wants to move")
+            if self["prefer-primary"]:
+                raise UsageError("--prefer-primary needs --peer: where the other node's peer link is")
+            if self["allow-data-loss"] and not self._has_peers:
+                raise UsageError("--allow-data-loss needs --peer: where the other node's peer link is")
+            for name in FOR_PEERS:
+                if self[name] and self["registry"] is None:
+                    raise UsageError(f"--{name} needs --peer, or --registry: nobody else would know of it")
             if self["min-clients"] > self["capacity"]:
                 raise UsageError("--min-clients must not be more than --capacity: the chat would never begin")
+        elif self["role"] == "standby":
+            raise UsageError("--peer is for a primary or a secondary: a standby is invited by whoever wants to move")
+        elif self["migrate-every"] and self["registry"] is None:
+            raise UsageError("--migrate-every needs --registry: it knows who stands by")
         if self["registry-token"] is not None and self["registry"] is None:
             raise UsageError("--registry-token needs --registry: where the registry is")
 
     def _check_monitor(self) -> None:
-        for name in (*FOR_PAIRS, "peer"):
+        for name in (*FOR_PAIRS, *FOR_PEERS, "peer"):
             if self[name]:
                 raise UsageError(f"--{name} is for a primary or a secondary: a stand-in is a server alone")
         for name in ("watch", "registry"):
@@ -360,17 +375,29 @@ class Options(UsageOptions):
         host, port = self["dns"]
         return DNSSettings(host, port, _reached_by(host), self["dns-zone"], self["service"])
 
+    @property
+    def _has_peers(self) -> bool:
+        """Whether there is another node, or may be one that this one's place is moved to."""
+        movable = self["peer-listen"] or self["peer-advertise"] or self["migrate-every"] or self["role"] == "standby"
+        return self["peer"] is not None or bool(movable)
+
+    @property
+    def _peer_address(self) -> str:
+        """The `HOST:PORT` of this node's peer link."""
+        return self["peer-advertise"] or advertised_from(self["peer-listen"] or PEER_LISTEN) or ""
+
     def _peer_settings(self) -> PeerSettings | None:
-        if self["peer"] is None:
+        if not self._has_peers:
             return None
         return PeerSettings(
-            dial=self["peer"],
+            dial=self["peer"] or "",
             listen=self["peer-listen"] or PEER_LISTEN,
             registry=self["registry"] or "",
             pair=PairSettings(
                 name=self["name"],
                 service=self["service"],
-                founder=self["role"] == "primary",
+                role=self["role"],
+                advertise=self._peer_address,
                 heartbeat_s=self["heartbeat"],
                 suspect_s=self["suspect"],
                 prefer_primary=bool(self["prefer-primary"]),
@@ -381,9 +408,7 @@ class Options(UsageOptions):
     def _registering_settings(self) -> RegisteringSettings | None:
         if self["registry"] is None:
             return None
-        peer = ""
-        if self["peer"] is not None:
-            peer = self["peer-advertise"] or advertised_from(self["peer-listen"] or PEER_LISTEN) or ""
+        peer = self._peer_address if self._has_peers else ""
         return RegisteringSettings(self["registry"], self["registry-token"] or "", self["service"], peer)
 
     def settings(self) -> NodeSettings:
@@ -401,6 +426,7 @@ class Options(UsageOptions):
             control=os.path.join(self["data"], "control"),
             registering=self._registering_settings(),
             drain_s_max=self["drain-max"],
+            migrate_every_s=self["migrate-every"],
             chat=ChatSettings(
                 name=self["name"],
                 servers=advertised,

@@ -333,9 +333,12 @@ class Arrivals:
         self._lose_patience()
 
     def _cut_off(self, link: Door, *, extended: bool) -> bool:
-        """Send a newcomer away from a node that served and cannot now, or stops."""
-        if self._partings.draining:
+        """Send a newcomer away from a node that served and cannot now, or stops, or stands by."""
+        if self._partings.leaving:
             link.close(self._partings.last_words(extended=extended))
+            return True
+        if self._log.role == "standby":
+            link.close(self._partings.farewell("migrating", extended=extended))
             return True
         if self._log.serving or not self._served:
             return False

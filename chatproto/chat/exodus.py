@@ -1,4 +1,4 @@
-"""How a node that is about to stop has its clients leave: told when to go where they can be, each answered first."""
+"""How a node has its clients leave, as it stops or another has its place: told when to go, each answered first."""
 
 from collections import deque
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class Exodus:
     @property
     def begun(self) -> bool:
         """Whether newcomers are turned away."""
-        return self._partings.draining
+        return bool(self._partings.leaving)
 
     @property
     def connected(self) -> int:
@@ -59,10 +59,23 @@ class Exodus:
         """Whether the other node serves."""
         return self._neighbour.serving
 
-    def begin(self) -> None:
-        """Turn newcomers away, and have the other node send nobody here."""
-        self._partings.draining = True
+    def begin(self, reason: str = "draining") -> None:
+        """Turn newcomers away, for a reason of `redirect`, and have the other node send nobody here."""
+        self.parted = 0
+        self._partings.leaving = reason
         self._neighbour.retire()
+
+    def end(self) -> None:
+        """Let newcomers in again."""
+        self._partings.leaving = ""
+        self._told.clear()
+        self._asked.clear()
+        self._base.clear()
+        self._neighbour.retire(retired=False)
+
+    def found(self, servers: list[str]) -> None:
+        """Hear where clients are served, if this node is not heard to know."""
+        self._neighbour.found(servers)
 
     def send_away(self, within_ms: int) -> None:
         """Tell extended clients to go, each at a moment of its own within a span; until then they are served."""

@@ -1,4 +1,7 @@
-"""The other node, as far as chat knows it: how it is, and what it is asked."""
+"""The other node, as far as chat knows it: how it is, and what it is asked.
+
+There are more than one while a node is about to take another's place.
+"""
 
 from collections.abc import Callable, Sized
 
@@ -45,7 +48,8 @@ class Neighbour:
         self._log = chat_log
         self._seats = seats
         self._clock = clock
-        self._here: Here | None = None
+        # How each other node said last that it is, by name; and where such a node was, or is said to be.
+        self._here: dict[str, Here] = {}
         self._referred: list[str] = []
         self._servers: list[str] = []
         self._sent = 0
@@ -60,30 +64,36 @@ class Neighbour:
 
     @property
     def servers(self) -> list[str]:
-        """Its `HOST:PORT`s, as it told last, or those that clients are referred to; it need not be there any more."""
-        return self._referred or self._servers
+        """Its `HOST:PORT`s, as it told last, or as `found`, or those referred to; it need not be there any more."""
+        serving = [server for here in self._here.values() if here.serving for server in here.servers]
+        return self._referred or serving or self._servers
 
     @property
     def serving(self) -> bool:
         """Whether it is heard, and serves."""
-        return bool(self._referred) or (self._here is not None and self._here.serving)
+        return bool(self._referred) or any(here.serving for here in self._here.values())
 
     def refer(self, servers: list[str]) -> None:
         """Have clients that leave go to these servers, which are no other node of this one's pair."""
         self._referred = servers
 
+    def found(self, servers: list[str]) -> None:
+        """Hear from elsewhere where clients are served, while this node knows of nobody who does."""
+        if not self.serving:
+            self._servers = servers
+
     def takes_one(self) -> bool:
         """Whether it has room for a client that is sent there; if so, that one is counted."""
-        here = self._here
-        if here is None or not here.serving or here.sessions + self._sent >= here.capacity:
+        if not any(here.serving and here.sessions + self._sent < here.capacity for here in self._here.values()):
             return False
         self._sent += 1
         return True
 
     def changed(self) -> None:
         """Hear that the log has changed: it may be away, or back, or has to know."""
-        if not any(peer.role for peer in self._log.peers):
-            self._here = None
+        there = {peer.name for peer in self._log.peers if peer.role}
+        self._here = {name: here for name, here in self._here.items() if name in there}
+        if not there:
             self._questions.closed()
         self._tell()
 
@@ -92,9 +102,9 @@ class Neighbour:
         if self._telling is None and len(self._seats) != self._told and self._log.peers:
             self._telling = self._clock.callLater(HERE_INTERVAL_S, self._tell)
 
-    def retire(self) -> None:
-        """Have it know that this node takes nobody any more."""
-        self._retired = True
+    def retire(self, *, retired: bool = True) -> None:
+        """Have it know that this node takes nobody any more, or does again."""
+        self._retired = retired
         self._tell()
 
     def stop(self) -> None:
@@ -111,7 +121,7 @@ class Neighbour:
         self._told = len(self._seats)
         settings = self._settings
         serving = self._log.serving and not self._retired
-        self._send(Here(settings.servers, self._told, settings.capacity, serving))
+        self._send(Here(settings.servers, self._told, settings.capacity, serving, settings.name))
 
     def _send(self, note: Note) -> bool:
         return self._log.tell(encode_note(note))
@@ -138,7 +148,7 @@ class Neighbour:
             log.warn("ignoring a note from the other node: {error}; do both run one version?", error=str(error))
             return
         if isinstance(said, Here):
-            self._here, self._servers, self._sent = said, said.servers, 0
+            self._here[said.name], self._servers, self._sent = said, said.servers, 0
         elif isinstance(said, Heard | Called):
             self._questions.answered(said.number, said)
         else:

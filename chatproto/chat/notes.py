@@ -20,12 +20,14 @@ class Here(Note, frozen=True, tag="here"):
         sessions: that it serves, those in their grace included.
         capacity: how many it takes before it turns newcomers away.
         serving: whether it can have anything agreed on.
+        name: of the node.
     """
 
     servers: list[str]
     sessions: int
     capacity: int
     serving: bool
+    name: str = ""
 
 
 class Whisper(Note, frozen=True, tag="whisper"):

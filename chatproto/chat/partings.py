@@ -21,6 +21,7 @@ _WHY = {
     "full": "is full: it takes {capacity} clients",
     "isolated": "is cut off and cannot serve now",
     "draining": "is shutting down",
+    "migrating": "does not serve: another server has its place",
 }
 
 
@@ -29,7 +30,8 @@ class Partings:
 
     Attributes:
         returning: says whether a member's client has come back already, as far as this node knows before the log does.
-        draining: whether the node is about to stop, so that nobody new is let in.
+        leaving: why the node lets nobody in, and has its clients leave: `draining`, as it is about to stop, or
+            `migrating`, as another node has taken its place; empty where it does not.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Partings:
         self._dice = dice
         self._time = time
         self.returning: Callable[[Member], bool] = lambda member: False
-        self.draining = False
+        self.leaving = ""
 
     # Sessions
 
@@ -128,12 +130,14 @@ class Partings:
                 seat.link.close(self.last_words(extended=seat.session.extended))
 
     def last_words(self, within_ms: int = AFTER_MS_MAX, *, extended: bool) -> bytes:
-        """Return what a client is told of a node that stops; one that can be told when to go goes within a span."""
-        elsewhere = self._neighbour.serving
+        """Return what a client is told of a node that it has to leave; if it can be told when, within a span."""
+        reason, elsewhere = self.leaving or "draining", self._neighbour.serving
         if not extended:
-            return self._said("draining", self._neighbour.servers if elsewhere else [])
+            return self._said(reason, self._neighbour.servers if elsewhere else [])
+        if reason == "migrating":
+            return self.farewell(reason, within_ms, extended=True)
         notice = encode(Notice("shutting-down", f"{self._settings.name} is shutting down"))
-        return notice + self.farewell("draining", within_ms, extended=True) if elsewhere else notice
+        return notice + self.farewell(reason, within_ms, extended=True) if elsewhere else notice
 
     def farewell(self, reason: str, within_ms: int = AFTER_MS_MAX, *, extended: bool) -> bytes:
         """Return the last line for a client that is sent to the other node, within a span."""

@@ -269,8 +269,8 @@ class ChatServer:
                 assert isinstance(doing, Ask)
                 if isinstance(doing.request, HangUp):
                     self._hang_up(seat)
-                    return  # What came after it is not taken.
-                self._answers.answer(seat, doing.request)
+                else:
+                    self._answers.answer(seat, doing.request)
 
     def _answered(self, seat: Seat) -> None:
         seat.session.acted()
@@ -321,7 +321,7 @@ class ChatServer:
             return  # The log is still being opened.
         self._begin_life()
         self._go_on_alone()
-        if self.log.redundancy != self._redundancy:
+        if self.log.redundancy != self._redundancy and self.log.role != "standby":
             self._redundancy = self.log.redundancy
             self._tell_redundancy()
         self._arrivals.changed()

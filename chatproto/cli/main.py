@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_status(subparsers)
     _add_switchover(subparsers)
     _add_drain(subparsers)
+    _add_migrate(subparsers)
     _add_archive(subparsers)
     _add_demo(subparsers)
     return parser
@@ -267,6 +268,36 @@ def _switchover(given: argparse.Namespace) -> str:
     from chatproto.cli.control import command
 
     print(command(given.directory, "switchover"))
+    return ""
+
+
+# migrate
+
+
+def _add_migrate(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    migrate = subparsers.add_parser(
+        "migrate",
+        help="move a running server to one that stands by",
+        description="Has a server that stands by take the place of a running one: it learns the archive while people "
+        "chat, leads, and clients go there by themselves; the old one forgets its archive and stands by in turn. Says "
+        "what clients saw of it.",
+    )
+    migrate.add_argument("directory", metavar="DIR", help="the active server's data directory")
+    migrate.add_argument("--to", metavar="NAME", default="", help="which one (default: a random one that stands by)")
+    migrate.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        default=600.0,
+        help="how long to wait for its end; it goes on in any case (default: %(default)g)",
+    )
+    migrate.set_defaults(run=_migrate)
+
+
+def _migrate(given: argparse.Namespace) -> str:
+    from chatproto.cli.control import command
+
+    print(command(given.directory, f"migrate {given.to}".strip(), given.timeout))
     return ""
 
 

@@ -17,6 +17,9 @@ from chatproto.services.registering import KIND, STATUS
 
 _status = msgspec.json.Decoder(Status)
 
+STANDBY = "standby"
+"""The role of a server that waits for another one's place."""
+
 
 class Unanswered(msgspec.Struct, frozen=True):
     """A server that did not say how it stands."""
@@ -83,12 +86,16 @@ def _call(client: RegistryClient, one: Registration, timeout_s: float) -> Genera
 
 def verdict(answers: Sequence[Answer]) -> tuple[bool, str]:
     """Return whether a server can be lost now without losing anything or waiting, and why, in one sentence."""
-    known = list({answer.server: answer for answer in answers if isinstance(answer, Status)}.values())
-    if not known:
+    said = {answer.server: answer for answer in answers if isinstance(answer, Status)}.values()
+    if not said:
         return False, "no server answers"
+    known = [status for status in said if status.role != STANDBY]
+    if not known:
+        return False, "all that answer stand by"
     states = {status.redundancy for status in known}
     if states == {"single"}:
-        return False, "there is one server only"
+        ready = len(said) - len(known)
+        return False, "there is one server only" + (f"; {ready} stand by, to move to while it lives" if ready else "")
     leaders = [status for status in known if status.role == "leader" and status.serving]
     if not leaders:
         return False, _why_nobody_leads(known)
@@ -128,8 +135,9 @@ def table(servers: Sequence[str], answers: Sequence[Answer]) -> str:
             continue
         behind = ", ".join(f"{peer.name} {peer.lag}" for peer in answer.peers if answer.role == "leader") or "-"
         clients = f"{answer.clients} of {answer.capacity}"
-        role = answer.role if answer.serving else f"{answer.role}, not serving"
-        rows.append((server, answer.server, role, str(answer.epoch), answer.redundancy, clients, behind))
+        role = answer.role if answer.serving or answer.role == STANDBY else f"{answer.role}, not serving"
+        state = "-" if answer.role == STANDBY else answer.redundancy
+        rows.append((server, answer.server, role, str(answer.epoch), state, clients, behind))
     whole = [row for row in rows if len(row) == len(heads)]
     widths = [max(len(row[column]) for row in whole) for column in range(len(heads))]
     widths[0] = max(len(row[0]) for row in rows)

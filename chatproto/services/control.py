@@ -21,22 +21,25 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from chatproto.chat.server import ChatServer
-from chatproto.errors import Rejected
+from chatproto.errors import MigrationFailed, Rejected
 from chatproto.messaging import SequentialServer
 from chatproto.messaging.servers import REFUSALS
 from chatproto.pair.log import PairLog
 from chatproto.pair.states import Role
 from chatproto.services.drain import Drain, Drained
+from chatproto.services.migration import MigrationService
 from chatproto.world import World
 
 LOOK_EVERY_S = 0.01
 SWITCHOVER_S_MAX = 5.0
 COMMANDS_WAITING_MAX = 16
+TAKES_A_NAME = ("migrate",)
+"""Commands that a name may follow."""
 
 log = Logger()
 
 Say = Callable[[str], None]
-Command = Callable[[Say], "Deferred[None] | None"]
+Command = Callable[..., "Deferred[None] | None"]
 """Says what comes of it to whoever asked; where that takes its time, returns what is called back then."""
 
 
@@ -49,12 +52,12 @@ class ControlLink(LineOnlyReceiver):
 
     def lineReceived(self, line: bytes) -> None:
         """Do what a line says."""
-        command = self.factory.commands.get(line.strip())
-        if command is None:
-            known = b", ".join(sorted(self.factory.commands))
-            self.sendLine(b"refused: the commands are " + known)
+        word, *words = line.decode("utf-8", "replace").split()[:3] or [""]
+        command = self.factory.commands.get(word)
+        if command is None or len(words) > (word in TAKES_A_NAME):
+            self.say(f"refused: the commands are {', '.join(sorted(self.factory.commands))}")
         else:
-            self.factory.serve(partial(command, self.say)).addErrback(self._refused)
+            self.factory.serve(partial(command, self.say, *words)).addErrback(self._refused)
 
     def _refused(self, failure: Failure) -> None:
         error = failure.value
@@ -73,7 +76,7 @@ class ControlFactory(Factory):
     noisy = False
 
     def __init__(
-        self, commands: dict[bytes, Command], serve: "Callable[[Callable[[], Deferred[None] | None]], Deferred[None]]"
+        self, commands: dict[str, Command], serve: "Callable[[Callable[[], Deferred[None] | None]], Deferred[None]]"
     ) -> None:
         """Offer commands; each that is asked for is handed to `serve`, which calls it in its turn."""
         self.commands = commands
@@ -96,6 +99,8 @@ class ControlService(Service):
         self._server = server
         self._pair = pair
         self._drain = drain
+        self.migration: MigrationService | None = None
+        """Moves the node's place; None for a node that cannot be moved."""
         self._port: IListeningPort | None = None
         self._operators: SequentialServer[Callable[[], Deferred[None] | None], None]
         self._operators = SequentialServer(lambda call: call(), waiting_max=COMMANDS_WAITING_MAX)
@@ -111,7 +116,7 @@ class ControlService(Service):
         except OSError as error:
             return self._failed(error.strerror or "")
         endpoint = self._world.server(f"unix:{quoteStringArgument(self._path)}:mode=600")
-        commands: dict[bytes, Command] = {b"switchover": self.switchover, b"drain": self.drain}
+        commands: dict[str, Command] = {"switchover": self.switchover, "drain": self.drain, "migrate": self.migrate}
         listening = endpoint.listen(ControlFactory(commands, self._operators.serve))
         listening.addCallbacks(self._listening, lambda failure: self._failed(failure.getErrorMessage()))
 
@@ -136,6 +141,19 @@ class ControlService(Service):
             self._world.stop()
 
         self._drain.run().addCallback(drained).addErrback(lambda failure: log.failure("ending", failure))
+
+    def migrate(self, say: Say, to: str = "") -> "Deferred[None] | None":
+        """Have a node that stands by take this one's place, and say what came of it."""
+        if self.migration is None:
+            say("refused: this server cannot be moved: that takes --registry, and --peer-listen or --peer")
+            return None
+        moving = self.migration.migrate(to)
+
+        def failed(failure: Failure) -> None:
+            failure.trap(MigrationFailed)
+            say(f"refused: {failure.getErrorMessage()}")
+
+        return moving.addCallbacks(lambda moved: say(f"done: {moved}"), failed)
 
     def switchover(self, say: Say) -> "Deferred[None] | None":
         """Hand leadership to the other node, and say what came of it."""

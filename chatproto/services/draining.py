@@ -22,6 +22,11 @@ FLUSH_S = 0.05
 """However little time there is, what clients are told at last has so long to leave this process."""
 
 
+def spread_s(clients: int) -> float:
+    """Return within how many seconds so many clients are told to go."""
+    return min(max(clients / MOVED_PER_S, SPREAD_S_MIN), SPREAD_S_MAX)
+
+
 class Phase(Enum):
     """How far a node is with its end; the value is the name in logs and pictures."""
 
@@ -147,8 +152,7 @@ class Draining:
         """Begin; nobody new is let in from here on."""
         self._begun = self._entered = now
         self.clients = sight.clients
-        wanted_s = min(max(sight.clients / MOVED_PER_S, SPREAD_S_MIN), SPREAD_S_MAX)
-        self._spread_s = min(wanted_s, SPREAD_SHARE * self._drain_s_max)
+        self._spread_s = min(spread_s(sight.clients), SPREAD_SHARE * self._drain_s_max)
         if not self._drain_s_max:
             return self._go(Cue.HURRIED, now)
         return self._go(Cue.ELSEWHERE if sight.elsewhere and sight.clients else Cue.NOWHERE, now)

@@ -6,6 +6,8 @@ from typing import Any
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.endpoints import quoteStringArgument
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
 from chatproto.chat.protocol import ClientLinkFactory
@@ -22,8 +24,10 @@ from chatproto.services.control import ControlService
 from chatproto.services.drain import Drain
 from chatproto.services.draining import Phase
 from chatproto.services.listener import Listener
+from chatproto.services.migration import MigrationService
 from chatproto.services.registering import RegisteringService, RegisteringSettings
 from chatproto.services.systemd import Health, Supervision
+from chatproto.services.whereabouts import Whereabouts
 from chatproto.world import World
 
 RETENTION_INTERVAL_S = 60.0
@@ -52,10 +56,10 @@ class Retention:
 
 @dataclass(frozen=True)
 class PeerSettings:
-    """What can be set of a node's place in a pair.
+    """What can be set of a node's place in a pair, or among servers of which one can take another's place.
 
     Attributes:
-        dial: client endpoint string of the other node's peer link.
+        dial: client endpoint string of the other node's peer link; empty for a node that is not one of a pair.
         listen: server endpoint string of this node's peer link.
         registry: client endpoint string of the registry, which is the witness; empty for a pair without one.
         pair: what can be set of the pair.
@@ -80,6 +84,7 @@ class NodeSettings:
         control: path of the socket for operators' commands; empty for none.
         registering: how it is registered; None for a node that nobody finds by name.
         drain_s_max: how long the end of the node may take, so that nobody loses anything; 0 for at once.
+        migrate_every_s: seconds between moves to another node that stands by; 0 for none.
     """
 
     data: str
@@ -90,6 +95,7 @@ class NodeSettings:
     control: str = ""
     registering: RegisteringSettings | None = None
     drain_s_max: float = 10.0
+    migrate_every_s: float = 0.0
 
 
 class ChatService(Service):
@@ -165,6 +171,7 @@ class NodeService(MultiService):
         listeners: one for each endpoint, in the order given; `ready` fires with the port.
         pair: its log, where it is one of two; None for a node alone.
         drain: the node's end: `stopService` begins with it, and it may be begun before.
+        migration: moves its place to another node; None for a node that cannot.
     """
 
     def __init__(
@@ -183,6 +190,7 @@ class NodeService(MultiService):
         self.listeners = listeners
         self.pair = pair
         self.drain = drain
+        self.migration: MigrationService | None = None
         drain.withdraw = self._withdraw
         self._chat = chat
         self._durable = -1
@@ -252,6 +260,7 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         peers = Listener(settings.peer.listen, world.server(settings.peer.listen), pair.factory, world.fatal)
         peers.setName("peer-listener")
         peers.setServiceParent(node)
+    control = None
     if settings.control:
         control = ControlService(world, settings.control, server, pair, drain)
         control.setName("control")
@@ -268,6 +277,17 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         registering = RegisteringService(world, settings.registering, settings.data, server, turn)
         registering.setName("registering")
         registering.setServiceParent(node)
+        if pair is not None:
+            whereabouts = Whereabouts(registering.client, pair, server)
+            whereabouts.setName("whereabouts")
+            whereabouts.setServiceParent(node)
+            node.migration = MigrationService(
+                world, pair, server, factory, registering.client, settings.migrate_every_s
+            )
+            if control is not None:
+                control.migration = node.migration
+            node.migration.setName("migration")
+            node.migration.setServiceParent(node)
     if world.supervisor is not None:
         supervision = Supervision(world.clock, turn, world.supervisor, node.health)
         drain.watch(supervision.look)
@@ -292,4 +312,15 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
             heartbeat_s=peer.pair.heartbeat_s,
             suspect_s=peer.pair.suspect_s,
         )
-    return PairLog(peer.pair, open_store, turn, world.clock, world.dice, world.client(peer.dial), witness, world.fatal)
+    dial = world.client(peer.dial) if peer.dial else None
+
+    def reach(address: str) -> IStreamClientEndpoint:
+        return world.client(tcp_client(address))
+
+    return PairLog(peer.pair, open_store, turn, world.clock, world.dice, dial, witness, world.fatal, reach)
+
+
+def tcp_client(address: str) -> str:
+    """Return the client endpoint string of a `HOST:PORT`."""
+    host, _, port = address.rpartition(":")
+    return f"tcp:{quoteStringArgument(host.strip('[]'))}:{port}"

@@ -148,7 +148,7 @@ class RegistryService(MultiService):
     def health(self) -> Health:
         """Return how it is, for a service manager."""
         listening = all(listener.port is not None for listener in self.listeners)
-        status = f"{len(self.factory.links)} nodes are connected"
+        status = f"{len(self.names.list())} names, {len(self.factory.links)} connections"
         return Health(self._witness.open and listening, lambda: True, not self.running, status)
 
 

@@ -118,7 +118,7 @@ def test_the_registry_and_a_node_that_waits_for_it(manager: Manager, make_node: 
     )
     registry.launch()
     wait_until(lambda: manager.hear().count("READY=1") == 2, "both are ready")
-    manager.wait_for("STATUS=1 nodes are connected")
+    manager.wait_for("STATUS=1 names, 2 connections")
     manager.wait_for("STATUS=leader, alone, 0 of 100 clients")
     registry.terminate()
     manager.wait_for("STOPPING=1")

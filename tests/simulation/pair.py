@@ -1,10 +1,11 @@
 """A simulated pair for stories told by hand, and clients that talk to it all the time."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.client import ChatClient
+from chatproto.client import ChatClient, Event, Redirected
 from chatproto.pair.states import Role
 from chatproto.testing import SimDeployment, SimPairNode, node_settings
 
@@ -19,10 +20,12 @@ class Talker:
         sent: how many it has said.
         kept: when each of them was acknowledged, and with which place, in order.
         refused: with what anything was refused.
-        others_left: how often it was told that somebody left.
+        redirects: how often a server asked it to go.
     """
 
-    def __init__(self, deployment: SimDeployment, name: str = "talker", every_s: float = 0.05) -> None:
+    def __init__(
+        self, deployment: SimDeployment, name: str = "talker", every_s: float = 0.05, servers: Sequence[str] = ()
+    ) -> None:
         self.deployment = deployment
         self.sent = 0
         self.kept: list[tuple[float, object]] = []
@@ -33,7 +36,7 @@ class Talker:
         self._clock = world.clock
         self.chat = ChatClient(
             world.clock,
-            [world.client(f"tcp:{server}:4444:timeout=1") for server in deployment.nodes],
+            [world.client(f"tcp:{server}:4444:timeout=1") for server in servers or deployment.nodes],
             identity=name,
             dice=world.dice,
             retry_min_s=0.05,
@@ -42,8 +45,13 @@ class Talker:
             heartbeat_s=0.3,
             silence_s_max=1.0,
         )
+        self.redirects = 0
+        self.chat.subscribe(self._heard)
         self.chat.startService()
         self._say()
+
+    def _heard(self, event: Event) -> None:
+        self.redirects += isinstance(event, Redirected)
 
     def _say(self) -> None:
         if self.talking:

@@ -226,9 +226,8 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(parsed("--listen=tcp:4444:interface=127.0.0.1").chat.servers, [])
 
     def test_a_peer_is_all_that_a_pair_needs(self) -> None:
-        self.assertEqual(
-            parsed(PEER).peer, PeerSettings("tcp:west:4545", PairSettings("primary"), "tcp:4545", registry="")
-        )
+        pair = PairSettings("primary", advertise=f"{socket.gethostname()}:4545")
+        self.assertEqual(parsed(PEER).peer, PeerSettings("tcp:west:4545", pair, "tcp:4545", registry=""))
 
     def test_everything(self) -> None:
         settings = parsed(
@@ -236,6 +235,7 @@ class PairTests(SynchronousTestCase):
             "--name=west",
             "--peer=tcp:east:1",
             "--peer-listen=tcp:2",
+            "--peer-advertise=west.example:2",
             "--registry=tcp:north:3",
             "--service=tea",
             "--heartbeat=0.25",
@@ -249,7 +249,8 @@ class PairTests(SynchronousTestCase):
         pair = PairSettings(
             name="west",
             service="tea",
-            founder=False,
+            role="secondary",
+            advertise="west.example:2",
             heartbeat_s=0.25,
             suspect_s=1.0,
             prefer_primary=True,
@@ -271,6 +272,33 @@ class PairTests(SynchronousTestCase):
             "--allow-data-loss",
         ):
             self.check_refused(argument, names="--peer")
+
+    def test_a_node_that_stands_by(self) -> None:
+        here = f"{socket.gethostname()}:4545"
+        settings = parsed("--role=standby", "--name=north", REGISTRY, "--service=tea")
+        pair = PairSettings("north", "tea", "standby", here)
+        self.assertEqual(settings.peer, PeerSettings("", pair, "tcp:4545", "tcp:north:4646"))
+        self.assertEqual(settings.registering, RegisteringSettings("tcp:north:4646", "", "tea", here))
+        self.check_refused("--role=standby", names="--role=standby needs --registry")
+        self.check_refused("--role=standby", REGISTRY, PEER, names="a standby is invited")
+
+    def test_a_node_alone_that_can_be_moved(self) -> None:
+        self.assertIsNone(parsed(REGISTRY).peer)
+        for argument in ("--peer-listen=tcp:5", "--peer-advertise=east:5", "--migrate-every=60"):
+            peer = parsed(REGISTRY, argument).peer
+            assert peer is not None
+            self.assertEqual((peer.dial, peer.pair.role), ("", "primary"))
+            self.check_refused(argument, names="needs --peer, or --registry")
+
+    def test_moves_every_so_often(self) -> None:
+        self.assertEqual(parsed(REGISTRY).migrate_every_s, 0)
+        for arguments in ((REGISTRY,), (REGISTRY, PEER), (REGISTRY, "--role=standby")):
+            self.assertEqual(parsed(*arguments, "--migrate-every=60").migrate_every_s, 60)
+        self.check_refused(PEER, "--migrate-every=60", names="--migrate-every needs --registry")
+        for value in ("-1", "soon", "nan", "inf"):
+            self.check_refused(REGISTRY, f"--migrate-every={value}", names="migrate-every")
+        for role in (("--role=registry",), ("--role=monitor", "--watch=chat", REGISTRY)):
+            self.check_refused(*role, "--migrate-every=60", names="--migrate-every is for a primary or a secondary")
 
     def test_a_registered_node(self) -> None:
         here = socket.gethostname()
@@ -572,7 +600,8 @@ class ConfigTests(SynchronousTestCase):
             'service = "tea"\nheartbeat = 0.25\nsuspect = 1\nlease = 2.0\nprefer-primary = true\n'
             "allow-data-loss = false\n"
         )
-        pair = PairSettings("secondary", "tea", False, 0.25, 1.0, prefer_primary=True)
+        here = f"{socket.gethostname()}:2"
+        pair = PairSettings("secondary", "tea", "secondary", here, heartbeat_s=0.25, suspect_s=1, prefer_primary=True)
         self.assertEqual(settings.peer, PeerSettings("tcp:east:1", pair, "tcp:2", "tcp:north:3"))
 
     def test_a_registry(self) -> None:

@@ -14,7 +14,7 @@ import tests.unit
 from chatproto.options import Options
 
 FOLDER = Path(tests.unit.__file__).parents[2] / "docs" / "systemd"
-ROLES = ("primary", "secondary", "registry")
+ROLES = ("primary", "secondary", "standby", "registry")
 STATE, CONFIGURATION = "/var/lib", str(FOLDER)
 HARDENED = {
     "NoNewPrivileges": "yes",

@@ -196,3 +196,62 @@ class PairTests(PairTestCase):
         self.settle()
         self.assertNotIn("guest1", self.west.hall.identities)
         self.assertEqual(self.west.hall.contents("Den").owner, "guest1")
+
+
+class MigratingTests(PairTestCase):
+    """Another server has this one's place."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.exodus = self.east.server.exodus
+        self.base, _ = self.east.come()
+        self.ext, self.seat = self.east.hello(identity="adel")
+        self.ext.lines()
+        self.exodus.begin("migrating")
+        self.settle()
+
+    def test_everybody_is_told_where_to_go_and_why(self) -> None:
+        self.exodus.send_away(3000)
+        (redirect,) = self.ext.lines()
+        self.assertEqual((redirect["type"], redirect["reason"]), ("redirect", "migrating"), "it does not shut down")
+        self.assertEqual(redirect["servers"], ["west:4444"])
+        self.assertTrue(0 <= redirect["after"] <= 3000)
+        self.exodus.part(1.0)
+        self.settle()
+        told = "server: east does not serve: another server has its place; go to west:4444"
+        self.assertEqual((self.base.brief()[-1], self.base.closed), (told, True))
+
+    def test_whoever_comes_is_told_too(self) -> None:
+        door, seat = self.east.hello(identity="beth")
+        self.assertEqual((seat, door.closed, door.lines()[-1]["reason"]), (None, True, "migrating"))
+
+    def test_where_nobody_else_is_heard_it_is_where_somebody_was_found(self) -> None:
+        self.west.change(serving=False)
+        self.settle()
+        self.assertFalse(self.exodus.elsewhere)
+        self.exodus.found(["north:4444"])
+        self.exodus.send_away(0)
+        self.assertEqual(self.ext.lines()[-1]["servers"], ["north:4444"])
+
+    def test_when_it_is_over_everybody_is_let_in_again(self) -> None:
+        self.exodus.send_away(0)
+        self.assertTrue(self.exodus.begun)
+        self.assertFalse(self.west.server.exodus.elsewhere)
+        self.exodus.end()
+        self.settle()
+        self.assertFalse(self.exodus.begun)
+        self.assertTrue(self.west.server.exodus.elsewhere)
+        door, _ = self.east.hello(identity="beth")
+        self.assertEqual(door.brief()[0], "welcome")
+        self.base.lines()
+        self.exodus.part(1.0)
+        self.settle()
+        self.assertEqual((self.base.closed, self.exodus.parted), (False, 0), "nobody is told to go any more")
+
+    def test_each_time_is_counted_anew(self) -> None:
+        self.exodus.part_from_all()
+        self.settle()
+        self.assertEqual((self.exodus.parted, self.exodus.connected), (2, 0))
+        self.exodus.end()
+        self.exodus.begin("migrating")
+        self.assertEqual(self.exodus.parted, 0)

@@ -685,7 +685,7 @@ class ServingTests(PairTestCase):
         self.assertIn("east:4444", base.lines()[0]["content"])
 
     def test_where_the_other_server_is_not_known_it_is_not_named(self) -> None:
-        self.west.server._neighbour._servers = []
+        self.west.server.told(notes.encode_note(notes.Here([], 0, 20, True, "east")))
         self.cut_off()
         self.assertEqual(self.door.lines()[-1]["servers"], [])
         self.assertIn("try again later", self.base.lines()[0]["content"])
@@ -955,7 +955,7 @@ class NoteTests(PairTestCase):
 
     def test_notes_are_there_and_back(self) -> None:
         for note in (
-            notes.Here(["east:4444"], 7, 100, True),
+            notes.Here(["east:4444"], 7, 100, True, "east"),
             notes.Whisper(1, "k.1", "adel", "psst", "p1", 1700000000.125),
             notes.Heard(1, 1),
             notes.Call(2, "k.1", "adel"),
@@ -972,7 +972,7 @@ class NoteTests(PairTestCase):
             self.east.hello()
         self.assertEqual(told, [])
         self.clock.advance(0.1)
-        self.assertEqual([notes.decode_note(note) for note in told], [notes.Here(["east:4444"], 6, 20, True)])
+        self.assertEqual([notes.decode_note(note) for note in told], [notes.Here(["east:4444"], 6, 20, True, "east")])
         self.clock.advance(1)
         self.assertEqual(len(told), 1)
 

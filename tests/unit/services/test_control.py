@@ -12,6 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from chatproto.errors import MigrationFailed
 from chatproto.pair.configuration import Configuration
 from chatproto.pair.states import LEADING, Role
 from chatproto.services.control import (
@@ -255,12 +256,59 @@ class DrainTests(ControlTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
 
+class FakeMigration:
+    """`moving` is how a migration goes; `asked` has whom it was asked for to."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.moving: Deferred[Any] = Deferred()
+
+    def migrate(self, to: str = "") -> "Deferred[Any]":
+        self.asked.append(to)
+        return self.moving
+
+
+class MigrateTests(ControlTestCase):
+    def ask(self, line: bytes) -> StringTransport:
+        link, transport = self.operator(FakePair())
+        migration: Any = FakeMigration()
+        self.control.migration = self.migration = migration
+        link.dataReceived(line + b"\n")
+        return transport
+
+    def test_what_came_of_it_is_said_when_it_has(self) -> None:
+        transport = self.ask(b"migrate")
+        self.assertEqual((self.migration.asked, transport.value()), ([""], b""))
+        self.migration.moving.callback("north leads")
+        self.assertEqual(transport.value(), b"done: north leads\n")
+
+    def test_to_a_node_that_is_named(self) -> None:
+        self.ask(b" migrate  north ")
+        self.assertEqual(self.migration.asked, ["north"])
+
+    def test_a_refusal_says_why(self) -> None:
+        transport = self.ask(b"migrate")
+        self.migration.moving.errback(MigrationFailed("nobody stands by"))
+        self.assertEqual(transport.value(), b"refused: nobody stands by\n")
+
+    def test_a_server_that_cannot_be_moved_says_what_it_takes(self) -> None:
+        link, transport = self.operator(None)
+        link.dataReceived(b"migrate north\n")
+        self.assertIn(b"refused: this server cannot be moved", transport.value())
+        self.assertIn(b"--registry", transport.value())
+
+    def test_a_mistake_of_ours_is_logged(self) -> None:
+        self.ask(b"migrate")
+        self.migration.moving.errback(ValueError("it broke"))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+
 class LinkTests(ControlTestCase):
     def test_what_is_no_command_is_refused_with_those_there_are(self) -> None:
-        for line in (b"", b"halt", b"SWITCHOVER", b"switchover now", b"\xff\x00"):
+        for line in (b"", b"halt", b"SWITCHOVER", b"switchover now", b"migrate to north", b"\xff\x00"):
             link, transport = self.operator(FakePair())
             link.dataReceived(line + b"\n")
-            self.assertEqual(transport.value(), b"refused: the commands are drain, switchover\n")
+            self.assertEqual(transport.value(), b"refused: the commands are drain, migrate, switchover\n")
 
     def test_spaces_do_not_matter(self) -> None:
         link, transport = self.operator(None)

@@ -129,7 +129,7 @@ class TreeTests(RegistryTestCase):
         self.supervisor = Supervisor(lambda notice: told.append(notice.decode()))
         self.start()
         self.clock.turn()
-        self.assertEqual(told, ["READY=1\nSTATUS=0 nodes are connected"])
+        self.assertEqual(told, ["READY=1\nSTATUS=0 names, 0 connections"])
         self.registry.stopService()
         self.assertEqual(told[1:], ["STOPPING=1"])
 

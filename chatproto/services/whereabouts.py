@@ -1,0 +1,58 @@
+"""What a node hears of the others from the registry: where their peer links are, and where clients are served."""
+
+from collections.abc import Callable
+
+from twisted.application.service import Service
+
+from chatproto.chat.server import ChatServer
+from chatproto.pair.log import PairLog
+from chatproto.registry import Registration, RegistryClient
+
+PEER = "peer"
+"""The attribute of a registration that has the `HOST:PORT` of a node's peer link."""
+
+
+class Whereabouts(Service):
+    """Has a node know the others of its service as the registry does."""
+
+    def __init__(self, client: RegistryClient, pair: PairLog, server: ChatServer) -> None:
+        """Tell a node's log and its chat what a client of the registry hears."""
+        self._client = client
+        self._pair = pair
+        self._server = server
+        self._found: dict[str, Registration] = {}
+        self._end: Callable[[], None] | None = None
+
+    def startService(self) -> None:
+        """Begin to listen."""
+        super().startService()
+        self._end = self._client.watch(self, self._pair.settings.service)
+
+    def stopService(self) -> None:
+        """Listen no more."""
+        super().stopService()
+        if self._end is not None:
+            self._end()
+
+    # `NamesHeard`
+
+    def names_listed(self, registrations: list[Registration]) -> None:
+        """See `NamesHeard.names_listed`."""
+        self._found = {registration.name: registration for registration in registrations}
+        self._tell()
+
+    def name_registered(self, registration: Registration) -> None:
+        """See `NamesHeard.name_registered`."""
+        self._found[registration.name] = registration
+        self._tell()
+
+    def name_gone(self, registration: Registration) -> None:
+        """See `NamesHeard.name_gone`. It is remembered: a node that is away comes back to where it was."""
+
+    def _tell(self) -> None:
+        mine = self._pair.settings.name
+        others = [registration for registration in self._found.values() if registration.name != mine]
+        self._pair.know({other.name: other.attributes[PEER] for other in others if PEER in other.attributes})
+        leaders = [other for other in others if other.role == "leader" and other.address]
+        if leaders:
+            self._server.exodus.found([max(leaders, key=lambda other: other.epoch).address])

@@ -1,0 +1,38 @@
+"""Storms on servers that take each other's place, a hundred seeds of each kind."""
+
+from collections import Counter
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.simulation.migration_storm import MigrationStorm
+
+SEEDS = range(100)
+REACHED = (
+    "migrated",
+    "standby → learner",
+    "learner → standby",
+    "handing → follower",
+    "follower → leader-pair",
+    "boot → standby",
+    "installed",
+    "parted",
+)
+"""What the storms are for: some of a hundred come to it."""
+
+
+class MigrationStormTests(SynchronousTestCase):
+    def storms(self, *, paired: bool) -> Counter[str]:
+        reached: Counter[str] = Counter()
+        for seed in SEEDS:
+            storm = MigrationStorm(seed, paired=paired)
+            storm.run()
+            reached += storm.reached
+        return reached
+
+    def test_a_server_alone(self) -> None:
+        reached = self.storms(paired=False)
+        self.assertEqual([what for what in REACHED if not reached[what]], [])
+
+    def test_a_pair(self) -> None:
+        reached = self.storms(paired=True)
+        self.assertEqual([what for what in REACHED if not reached[what]], [])
