@@ -128,7 +128,8 @@ class Leading:
         for link, feed in self.feeds.items():
             follower = self._replica.followers.get(link.name)
             if follower is not None:
-                follower.counts = feed.follow.counts and self._node.wants(link)
+                # Once dismissed it may have forgotten everything, until it asks again.
+                follower.counts = feed.follow.counts and not feed.dismissed and self._node.wants(link)
 
     def dismiss(self) -> None:
         """Let those forget the log who want to be no members, and are none for sure."""

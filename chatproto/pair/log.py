@@ -322,7 +322,8 @@ class PairLog:
         for link in [link for link in self._links if link.dialled and link.name == self._invites]:
             self._invite_from = self.now() + INVITE_AGAIN_S
             other = self.replica.other
-            link.say(wire.Invite(self.settings.advertise, other if other != self._invites else ""))
+            stays = other != self._invites and (self._paired or self._partnered)
+            link.say(wire.Invite(self.settings.advertise, other if stays else ""))
 
     def withdraw_invitation(self) -> None:
         """Have nobody take this node's place after all; whoever was invited stands by again."""

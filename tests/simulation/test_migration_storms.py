@@ -36,3 +36,15 @@ class MigrationStormTests(SynchronousTestCase):
     def test_a_pair(self) -> None:
         reached = self.storms(paired=True)
         self.assertEqual([what for what in REACHED if not reached[what]], [])
+
+
+class FoundTests(SynchronousTestCase):
+    """What longer storms have found."""
+
+    def test_dismissed_and_then_wanted_again(self) -> None:
+        """Isolated, a leader let its successor go; alone again, it took it in, which was forgetting everything."""
+        MigrationStorm(280, paired=True).run()
+
+    def test_left_over_and_named_to_the_next(self) -> None:
+        """What a broken move had left beside a server was taken for its partner by the next one."""
+        MigrationStorm(249).run()
