@@ -170,7 +170,7 @@ class AskingOnceMoreTests(FollowingTestCase):
     """Over the same link, because the follower wants something else."""
 
     def ask_once_more(self) -> None:
-        self.following.ask_once_more()
+        self.following.leave()
         self.west.log.follow()
 
     def test_what_was_forwarded_before_and_not_numbered_is_brought_again(self) -> None:
