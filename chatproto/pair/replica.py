@@ -410,7 +410,7 @@ class Replica:
         if configuration.epoch == 0:
             self._founding = True
             self._look(now)
-        elif configuration.epoch > self.epoch:
+        elif configuration.epoch > self.epoch and not self._outdated(configuration):
             # What was asked for in the epoch before has led to this, or never takes effect.
             self._unknown = False
             self._marked = ""
@@ -423,6 +423,11 @@ class Replica:
             self._need_less(now)
             self._look(now)
         return self._take()
+
+    def _outdated(self, configuration: Configuration) -> bool:
+        """Whether this node would lead by a configuration that it knows is followed by another already."""
+        newer = self._storing is not None and self._storing.epoch > configuration.epoch
+        return newer and configuration.leader == self._rules.name
 
     # Standing by
 

@@ -97,6 +97,22 @@ class FirstStartTests(SynchronousTestCase):
         bench.peer_says(None)
         self.assertEqual(bench.effects, [])
 
+    def test_whoever_hears_of_a_newer_leader_before_its_own_leading_is_stored_does_not_lead(self) -> None:
+        """It may follow that leader by then, and have entries of its epoch."""
+        bench = Bench("west", BOTH, 5, static=True)
+        bench.peer_says(BOTH)
+        bench.leader_reached()
+        bench.leader_lost()
+        bench.wait(2 * SUSPECT_S)
+        (own,) = bench.to_store
+        self.assertEqual(own.leader, "west")
+        newer = Configuration(own.epoch + 1, "east", ("east",))
+        bench.peer_says(newer)
+        self.assertEqual(bench.to_store, [own, newer])
+        bench.store()
+        self.assertEqual(bench.configured, [newer])
+        self.assertNotIn(Role.LEADER_SOLO, bench.roles)
+
     def test_the_newest_of_several_to_be_stored_is_what_holds_in_the_end(self) -> None:
         bench = Bench("west", EAST)
         bench.peer_says(BOTH)
