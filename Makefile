@@ -6,6 +6,8 @@
 
 PYTHON ?= python3
 JOBS ?= $(shell nproc)
+# Of the tests that start processes of their own, and mostly wait for them.
+PROCESSES ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 NEEDS := setup.py pyproject.toml constraints.txt
@@ -23,7 +25,7 @@ unit: $(VENV)/.for-development
 	$(BIN)/python -m twisted.trial --jobs $(JOBS) tests.unit tests.simulation
 
 integration: $(VENV)/.for-development
-	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile tests/integration
 
 check: $(VENV)/.for-development
 	$(BIN)/ruff format --check .

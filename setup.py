@@ -27,7 +27,7 @@ setup(
     install_requires=["Twisted[tls]>=24", "service-identity", "msgspec"],
     extras_require={
         "terminal": ["textual"],
-        "test": ["pytest", "pytest-twisted", "hypothesis", "coverage"],
+        "test": ["pytest", "pytest-twisted", "pytest-xdist", "hypothesis", "coverage"],
         "check": ["ruff", "mypy", "mypy-zope", "import-linter"],
         "bench": ["matplotlib"],
     },
