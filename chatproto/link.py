@@ -88,6 +88,9 @@ class Link(Protocol):
         """Start; a subclass calls up first."""
         self.open = True
         transport = self.transport
+        if hasattr(transport, "setTcpNoDelay"):
+            # All of a turn leaves in one write, so there is nothing to wait for.
+            transport.setTcpNoDelay(True)
         handle = transport.getHandle() if ISystemHandle.providedBy(transport) else None
         # A TLS transport's handle is not a socket: it must not be written to behind the transport's back.
         if isinstance(handle, socket.socket):

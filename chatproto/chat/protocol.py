@@ -73,8 +73,7 @@ class ClientLink(LineLink):
             self.close(encode(Said(SERVER_IDENTITY, refusal)))
             return
         transport = self.transport
-        if hasattr(transport, "setTcpNoDelay"):
-            transport.setTcpNoDelay(True)
+        if hasattr(transport, "setTcpKeepAlive"):
             # A base client is never asked whether it lives; the kernel finds out, in hours.
             transport.setTcpKeepAlive(True)
         settings = self._server.settings

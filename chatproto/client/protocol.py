@@ -55,9 +55,6 @@ class ServerLink(LineLink):
     def connectionMade(self) -> None:
         """Tell; hello is said by whoever hears it."""
         super().connectionMade()
-        transport = self.transport
-        if hasattr(transport, "setTcpNoDelay"):
-            transport.setTcpNoDelay(True)
         self._listens.link_made(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -72,8 +72,6 @@ class PeerLink(FrameLink):
     def connectionMade(self) -> None:
         """Say hello, and begin to beat."""
         super().connectionMade()
-        if hasattr(self.transport, "setTcpNoDelay"):
-            self.transport.setTcpNoDelay(True)
         hello = self._heard_by.hello()
         self.said_epoch = hello.configuration.epoch if hello.configuration is not None else 0
         self.say(hello)

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -21,8 +20,9 @@ from chatproto.errors import (
     Unreachable,
     WireError,
 )
-from chatproto.link import FrameLink, Turn
+from chatproto.link import Turn
 from chatproto.messaging import QueueLimits, Sender
+from chatproto.registry.link import DialledLink
 from chatproto.registry.messages import REFUSALS, VERSION, Beat, Refused, encode
 from chatproto.registry.names import REASONS, Registration
 from chatproto.registry.requests import (
@@ -49,16 +49,14 @@ PATIENCE_S = 1.0
 """A try to connect that takes so long is given up, and so is a registry that is silent for so long at first."""
 
 HEARTBEAT_S = 0.1
-"""How often to beat until the registry has said how often."""
-
 STOP_S_MAX = 1.0
 BACKLOG_BYTES_MAX = 8 * 1024 * 1024
 REQUESTS = QueueLimits(1024, BACKLOG_BYTES_MAX, 1024, BACKLOG_BYTES_MAX)
 """What may wait for its answer, all together; none waits for another."""
 
-log = Logger()
+VisitorLink = DialledLink[ToVisitor]
 
-_BEAT = encode(Beat())
+log = Logger()
 
 Heard = Found | Asked | Changed | Told
 """What the registry says that answers no single request."""
@@ -74,50 +72,18 @@ class VisitHeard(Protocol):
         """Take what answers no single request; `Found` is a page for a watch."""
 
 
-class VisitorLink(FrameLink):
-    """One connection to the registry.
-
-    Attributes:
-        number: of the try that made it.
-    """
-
-    def __init__(self, number: int, asking: "Asking", turn: Turn, clock: IReactorTime) -> None:
-        """Make a link that is not connected yet."""
-        super().__init__(turn, clock, BACKLOG_BYTES_MAX, VISITOR_FRAME_BYTES_MAX)
-        self.number = number
-        self._asking = asking
-
-    def connectionMade(self) -> None:
-        """Enter, and begin to watch over the registry."""
-        super().connectionMade()
-        transport = self.transport
-        if hasattr(transport, "setTcpNoDelay"):
-            transport.setTcpNoDelay(True)
-        self._asking.link_made(self)
-        if self.open:
-            self.start_heartbeat(HEARTBEAT_S, PATIENCE_S)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Tell."""
-        super().connectionLost(reason)
-        self._asking.link_lost(self, reason.getErrorMessage())
-
-    def frameReceived(self, frame: bytes) -> None:
-        """Hand a message on."""
-        self._asking.link_received(self, decode_to_visitor(frame))
-
-    def ping(self) -> None:
-        """Say that this visitor lives."""
-        self.send(_BEAT)
-
-
 class Asking:
     """Asks the registry over one link at a time, and matches answers by number.
 
     Attributes:
         up: whether the registry has let this visitor in, over the present link.
         running: whether it was started, and not stopped since.
+        heartbeat_s: how often to beat until the registry has said how often.
+        suspect_s: a registry that is silent for so long at first is given up.
     """
+
+    heartbeat_s = HEARTBEAT_S
+    suspect_s = PATIENCE_S
 
     def __init__(
         self,
@@ -223,7 +189,8 @@ class Asking:
     # From the link
 
     def _make_link(self, number: int) -> VisitorLink:
-        return VisitorLink(number, self, self._turn, self._clock)
+        limits = BACKLOG_BYTES_MAX, VISITOR_FRAME_BYTES_MAX
+        return DialledLink(number, self, decode_to_visitor, self._turn, self._clock, *limits)
 
     def _failed(self, reason: str, *, refused: bool = False) -> None:
         if self._backoff.failures == 1:

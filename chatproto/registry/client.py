@@ -3,15 +3,14 @@
 import random
 
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from chatproto.dialler import Backoff, Dialler
 from chatproto.errors import WireError
-from chatproto.link import FrameLink, Turn
+from chatproto.link import Turn
 from chatproto.pair.configuration import Configuration
 from chatproto.pair.witness import WitnessHeard
+from chatproto.registry.link import DialledLink
 from chatproto.registry.messages import (
     FRAME_BYTES_MAX,
     REFUSALS,
@@ -33,46 +32,9 @@ RETRY_S_MIN = 0.05
 RETRY_S_MAX = 1.0
 BACKLOG_BYTES_MAX = 64 * 1024
 
+WitnessLink = DialledLink[FromRegistry]
+
 log = Logger()
-
-_BEAT = encode(Beat())
-
-
-class WitnessLink(FrameLink):
-    """One connection to the registry.
-
-    Attributes:
-        number: of the try that made it.
-    """
-
-    def __init__(self, number: int, witness: "RegistryWitness", turn: Turn, clock: IReactorTime) -> None:
-        """Make a link that is not connected yet."""
-        super().__init__(turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX)
-        self.number = number
-        self._witness = witness
-
-    def connectionMade(self) -> None:
-        """Say hello, and begin to watch over the registry."""
-        super().connectionMade()
-        transport = self.transport
-        if hasattr(transport, "setTcpNoDelay"):
-            transport.setTcpNoDelay(True)
-        self._witness.link_made(self)
-        if self.open:
-            self.start_heartbeat(self._witness.heartbeat_s, self._witness.suspect_s)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Tell."""
-        super().connectionLost(reason)
-        self._witness.link_lost(self, reason.getErrorMessage())
-
-    def frameReceived(self, frame: bytes) -> None:
-        """Hand a message on."""
-        self._witness.link_received(self, decode_from_registry(frame))
-
-    def ping(self) -> None:
-        """Say that this node lives."""
-        self.send(_BEAT)
 
 
 class RegistryWitness:
@@ -159,7 +121,8 @@ class RegistryWitness:
     # Dialling
 
     def _make_link(self, number: int) -> WitnessLink:
-        return WitnessLink(number, self, self._turn, self._clock)
+        limits = BACKLOG_BYTES_MAX, FRAME_BYTES_MAX
+        return DialledLink(number, self, decode_from_registry, self._turn, self._clock, *limits)
 
     def _failed(self, reason: str, *, refused: bool = False) -> None:
         if self._backoff.failures == 1:

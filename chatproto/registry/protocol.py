@@ -70,9 +70,6 @@ class RegistryLink(FrameLink):
     def connectionMade(self) -> None:
         """Wait for a hello."""
         super().connectionMade()
-        transport = self.transport
-        if hasattr(transport, "setTcpNoDelay"):
-            transport.setTcpNoDelay(True)
         self._made = self.clock.seconds()
         self._registry.came(self)
         self.start_heartbeat(self._registry.heartbeat_s, self._registry.suspect_s)

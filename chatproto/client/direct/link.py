@@ -63,8 +63,6 @@ class DirectLink(LineLink):
         if not self._listens.link_made(self):
             self._end_at_once("too many direct connections")
             return
-        if hasattr(self.transport, "setTcpNoDelay"):
-            self.transport.setTcpNoDelay(True)
         self._timer = self.clock.callLater(self._settings.half_open_s_max, self._late)
         if self._token:
             self._do(self.side.call(self._token))
