@@ -126,6 +126,18 @@ def _hurry_when_told_again(hurry: Callable[[], None]) -> None:
     reactor.addSystemEventTrigger("before", "shutdown", take_signals)
 
 
+def _reload_when_told(reload: Callable[[], object]) -> None:
+    """Have SIGHUP, which would end the process, read again what can be changed while it runs."""
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+
+    def take_signal() -> None:
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))
+
+    reactor.callWhenRunning(take_signal)
+
+
 def _leave_out_what_was_said(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """Show no traceback for what the log has in one line."""
     if not isinstance(error, CannotStart):
@@ -153,25 +165,26 @@ def _raise_open_files(capacity: int) -> None:
 def makeService(options: Options) -> IService:
     """Build the service tree that the options ask for."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    world = real_world()
+    _reload_when_told(world.reloading.reload)
     if options["role"] == "registry":
-        return _make_registry(options.registry_settings())
+        return _make_registry(world, options.registry_settings())
     monitor = options.monitor_settings() if options["role"] == "monitor" else None
     settings = options.settings()
     _raise_open_files(settings.chat.capacity)
     try:
         if monitor is not None:
-            return build_monitor(real_world(), monitor)
-        node = build_node(real_world(), settings)
+            return build_monitor(world, monitor)
+        node = build_node(world, settings)
         _hurry_when_told_again(node.drain.hurry)
         return node
     except ENDPOINT_ERRORS as error:
-        _die(f"cannot use {_wrong_endpoint(settings)}: {error}")
+        _die(f"cannot use {_wrong_endpoint(world, settings)}: {error}")
         raise  # Never reached: the reactor does not run yet.
 
 
-def _wrong_endpoint(settings: NodeSettings) -> str:
+def _wrong_endpoint(world: World, settings: NodeSettings) -> str:
     """Return the option whose endpoint cannot be parsed."""
-    world = real_world()
     tried: list[tuple[str, str, Callable[[str], object]]] = [
         ("--listen", description, world.server) for description in settings.listen
     ]
@@ -190,9 +203,9 @@ def _wrong_endpoint(settings: NodeSettings) -> str:
     return "an endpoint"
 
 
-def _make_registry(settings: RegistrySettings) -> IService:
+def _make_registry(world: World, settings: RegistrySettings) -> IService:
     try:
-        registry = build_registry(real_world(), settings)
+        registry = build_registry(world, settings)
         _hurry_when_told_again(registry.hurry)
         return registry
     except ENDPOINT_ERRORS as error:

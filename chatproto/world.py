@@ -5,13 +5,15 @@ Only `chatproto.tap` makes a `World` of the real reactor, clock and dice; `chatp
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.protocol import DatagramProtocol
 
 from chatproto.log.interface import IStore
+from chatproto.reloading import Reloading
+from chatproto.tally import Tally
 
 
 def _no_datagrams(port: int, protocol: DatagramProtocol, host: str) -> IListeningPort:
@@ -54,6 +56,8 @@ class World:
         supervisor: the service manager that wants to be told how the process is; None where there is none.
         udp: listens for datagrams: on a port, with a protocol, at an address of this machine. Raises
             `CannotListenError`, always so in simulation, which has none.
+        reloading: what is read again when an operator says so.
+        tally: what is counted for whoever measures.
     """
 
     clock: IReactorTime
@@ -67,3 +71,5 @@ class World:
     stop: Callable[[], object] = _go_on
     supervisor: Supervisor | None = None
     udp: Callable[[int, DatagramProtocol, str], IListeningPort] = _no_datagrams
+    reloading: Reloading = field(default_factory=Reloading)
+    tally: Tally = field(default_factory=Tally)

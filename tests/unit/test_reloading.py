@@ -1,0 +1,38 @@
+from twisted.trial.unittest import SynchronousTestCase
+
+from chatproto.reloading import Reloading
+from chatproto.tally import Tally
+
+
+class ReloadingTests(SynchronousTestCase):
+    def test_every_part_is_told_whatever_becomes_of_the_others(self) -> None:
+        told: list[str] = []
+
+        def broken() -> list[str]:
+            told.append("broken")
+            raise OSError("no such file")
+
+        def stubborn() -> list[str]:
+            told.append("stubborn")
+            return ["--listen needs a restart"]
+
+        reloading = Reloading()
+        reloading.add("certificates", broken)
+        reloading.add("options", stubborn)
+        self.assertEqual(reloading.reload(), ["certificates: no such file", "options: --listen needs a restart"])
+        self.assertEqual(told, ["broken", "stubborn"])
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_a_part_is_replaced_by_name(self) -> None:
+        reloading = Reloading()
+        reloading.add("options", lambda: ["old"])
+        reloading.add("options", lambda: ())
+        self.assertEqual(reloading.reload(), [])
+
+
+class TallyTests(SynchronousTestCase):
+    def test_drops_are_counted_by_door_and_reason(self) -> None:
+        tally = Tally()
+        for reason in ("silent", "silent", "full"):
+            tally.drop("client", reason)
+        self.assertEqual(tally.dropped, {("client", "silent"): 2, ("client", "full"): 1})
