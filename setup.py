@@ -27,7 +27,10 @@ setup(
     install_requires=["Twisted[tls]>=24", "service-identity", "msgspec"],
     extras_require={
         "terminal": ["textual"],
-        "test": ["pytest", "pytest-twisted", "pytest-xdist", "hypothesis", "coverage"],
+        "web": ["autobahn"],
+        "metrics": ["prometheus_client"],
+        "docs": ["sphinx", "myst-parser"],
+        "test": ["pytest", "pytest-twisted", "pytest-xdist", "hypothesis", "coverage", "playwright", "trustme"],
         "check": ["ruff", "mypy", "mypy-zope", "import-linter"],
         "bench": ["matplotlib"],
     },
