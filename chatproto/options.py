@@ -23,6 +23,7 @@ from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
+from chatproto.trust.loopback import dials_beyond, listens_beyond
 from chatproto.wire import address_of
 
 ROLES = ("primary", "secondary", "standby", "registry", "monitor")
@@ -191,7 +192,7 @@ class Options(UsageOptions):
          "other [default: none, this node is alone]"],
         ["peer-listen", None, None, "server endpoint of this node's peer link; a server with --registry and without "
          "--peer can be moved to a standby if it has one [default: tcp:4545, with --peer, --migrate-every, or for a "
-         "standby]"],
+         "standby; for this machine alone without --tls, --secret-file or --insecure-links]"],
         ["peer-advertise", None, None, "HOST:PORT of this node's peer link, registered [default: from --peer-listen, "
          "with the name of this machine]"],
         ["registry", None, None, "client endpoint of the registry, like tcp:HOST:4646, where this node is registered: "
@@ -200,7 +201,14 @@ class Options(UsageOptions):
          "active; 0 for none", _seconds],
         ["registry-token", None, None, "what protects this node's name in the registry: whoever has it may register in "
          "its place [default: a secret that the data directory keeps]", _token],
-        ["registry-listen", None, REGISTRY_LISTEN, "(registry) server endpoint where it serves"],
+        ["registry-listen", None, None, "(registry) server endpoint where it serves [default: tcp:4646; for this "
+         "machine alone without --tls, --secret-file or --insecure-links]"],
+        ["tls", None, None, "directory with ca.pem, node.pem and node.key, as `chatproto certs` makes it: links among "
+         "nodes and to the registry are encrypted, and each side proves its name; `ssl:PORT` listens with that "
+         "certificate [default: none]"],
+        ["registry-name", None, "registry", "the name that the registry's certificate has to be for", _name],
+        ["secret-file", None, None, "file with a secret, the same on each node: links among nodes and to the registry "
+         "prove that they know it, and are not encrypted; instead of --tls [default: none]"],
         ["dns", None, None, "(registry) HOST:PORT where it answers the DNS, UDP and TCP: A, AAAA and SRV of what is "
          "registered [default: not at all]", _interface],
         ["dns-zone", None, "chat.example", "(registry) the zone that it answers for", _zone],
@@ -248,6 +256,8 @@ class Options(UsageOptions):
     ]  # fmt: skip
     optFlags: ClassVar[list[list[Any]]] = [
         ["same-host", None, "(monitor) stand in also for a server on this machine, with which both would be lost"],
+        ["insecure-links", None, "let anybody who reaches its port be a node, or change what is registered: for a "
+         "network where nobody else is"],
         ["prefer-primary", None, "a secondary that leads hands over when the primary is back and has caught up"],
         ["allow-data-loss", None, "lead although the other node may hold messages that this one has not: for when that "
          "one is lost for good; what only it held is lost"],
@@ -331,6 +341,32 @@ class Options(UsageOptions):
             raise UsageError("--migrate-every needs --registry: it knows who stands by")
         if self["registry-token"] is not None and self["registry"] is None:
             raise UsageError("--registry-token needs --registry: where the registry is")
+        if self["role"] == "registry":
+            self._guard("registry-listen", REGISTRY_LISTEN)
+        elif self._has_peers:
+            advertised = self["peer-advertise"] and f"tcp:{self['peer-advertise']}"
+            self._guard("peer-listen", PEER_LISTEN, self["peer"], self["registry"], advertised)
+
+    def _guard(self, option: str, usual: str, *dialled: str | None) -> None:
+        """See to it that only whoever proves who it is comes in from another machine, unless that is wanted.
+
+        Args:
+            option: has the endpoint that is listened on.
+            usual: where that is, unless told.
+            dialled: what is dialled at the same time: who is on other machines is dialled from there, too.
+        """
+        if self["tls"] and self["secret-file"]:
+            raise UsageError("--tls and --secret-file are two ways to one end: give one of them")
+        guarded = self["tls"] or self["secret-file"] or self["insecure-links"]
+        beyond = any(dials_beyond(endpoint) for endpoint in dialled if endpoint)
+        if self[option] is None:
+            self[option] = usual if guarded or beyond else f"{usual}:interface=127.0.0.1"
+        if not guarded and listens_beyond(self[option]):
+            raise UsageError(
+                f"--{option}={self[option]} may be reached from other machines, where anybody could be one of the nodes: "
+                "give --tls=DIR (`chatproto certs` makes one), --secret-file=FILE, or --insecure-links to have it so; "
+                f"or listen for this machine alone, with {usual}:interface=127.0.0.1"
+            )
 
     def _check_monitor(self) -> None:
         for name in (*FOR_PAIRS, *FOR_PEERS, "peer"):
@@ -384,14 +420,14 @@ class Options(UsageOptions):
     @property
     def _peer_address(self) -> str:
         """The `HOST:PORT` of this node's peer link."""
-        return self["peer-advertise"] or advertised_from(self["peer-listen"] or PEER_LISTEN) or ""
+        return self["peer-advertise"] or advertised_from(self["peer-listen"]) or ""
 
     def _peer_settings(self) -> PeerSettings | None:
         if not self._has_peers:
             return None
         return PeerSettings(
             dial=self["peer"] or "",
-            listen=self["peer-listen"] or PEER_LISTEN,
+            listen=self["peer-listen"],
             registry=self["registry"] or "",
             pair=PairSettings(
                 name=self["name"],

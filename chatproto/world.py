@@ -14,6 +14,7 @@ from twisted.internet.protocol import DatagramProtocol
 from chatproto.log.interface import IStore
 from chatproto.reloading import Reloading
 from chatproto.tally import Tally
+from chatproto.trust.interface import BELIEVING, Trust
 
 
 def _no_datagrams(port: int, protocol: DatagramProtocol, host: str) -> IListeningPort:
@@ -58,6 +59,7 @@ class World:
             `CannotListenError`, always so in simulation, which has none.
         reloading: what is read again when an operator says so.
         tally: what is counted for whoever measures.
+        trust: how links between nodes, and to the registry, know who is at their other end; by default they believe.
     """
 
     clock: IReactorTime
@@ -73,3 +75,12 @@ class World:
     udp: Callable[[int, DatagramProtocol, str], IListeningPort] = _no_datagrams
     reloading: Reloading = field(default_factory=Reloading)
     tally: Tally = field(default_factory=Tally)
+    trust: Trust = BELIEVING
+
+    def guarded_server(self, description: str, door: str) -> IStreamServerEndpoint:
+        """Make a listening endpoint for links at a door: `PEER` or `REGISTRY` of `chatproto.trust.proof`."""
+        return self.trust.server(self.server(description), door)
+
+    def guarded_client(self, description: str, door: str) -> IStreamClientEndpoint:
+        """Make a connecting endpoint to others' links at a door."""
+        return self.trust.client(self.client(description), door)

@@ -8,8 +8,11 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
 from chatproto.errors import WireError
-from chatproto.link import FrameLink, Turn
+from chatproto.link import Turn
 from chatproto.pair.messages import FRAME_BYTES_MAX, STANDBY, VERSION, AnyMessage, Hello, PeerMessage, decode, encode
+from chatproto.trust.interface import BELIEVING, Trust
+from chatproto.trust.link import GuardedLink
+from chatproto.trust.proof import PEER
 from chatproto.wire import framed
 
 BACKLOG_BYTES_MAX = 2 * FRAME_BYTES_MAX
@@ -39,7 +42,7 @@ class LinkHeard(Protocol):
         """Return what says that this node lives."""
 
 
-class PeerLink(FrameLink):
+class PeerLink(GuardedLink):
     """One connection to the other node.
 
     Attributes:
@@ -52,10 +55,17 @@ class PeerLink(FrameLink):
     """
 
     def __init__(
-        self, heard: LinkHeard, dialled: bool, turn: Turn, clock: IReactorTime, heartbeat_s: float, suspect_s: float
+        self,
+        heard: LinkHeard,
+        dialled: bool,
+        turn: Turn,
+        clock: IReactorTime,
+        heartbeat_s: float,
+        suspect_s: float,
+        trust: Trust = BELIEVING,
     ) -> None:
         """Make a link for `heard`, with a heartbeat, that is aborted after a silence of `suspect_s`."""
-        super().__init__(turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX)
+        super().__init__(PEER, dialled, trust, turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX)
         self.dialled = dialled
         self.address = ""
         self.hello: Hello | None = None
@@ -69,9 +79,8 @@ class PeerLink(FrameLink):
         """Who is at the other end; empty before it has said hello."""
         return self.hello.name if self.hello is not None else ""
 
-    def connectionMade(self) -> None:
+    def admitted(self) -> None:
         """Say hello, and begin to beat."""
-        super().connectionMade()
         hello = self._heard_by.hello()
         self.said_epoch = hello.configuration.epoch if hello.configuration is not None else 0
         self.say(hello)
@@ -94,8 +103,8 @@ class PeerLink(FrameLink):
         """Beat."""
         self.say(self._heard_by.beat())
 
-    def frameReceived(self, frame: bytes) -> None:
-        """Take a message; the first is a hello that fits."""
+    def messageReceived(self, frame: bytes) -> None:
+        """Take a message; the first is a hello that fits, of whoever may say it."""
         message = decode(frame)
         if self.hello is not None:
             if isinstance(message, Hello):
@@ -117,6 +126,7 @@ class PeerLink(FrameLink):
             raise WireError(f"it serves {hello.service!r}, this is {mine.service!r}: look at --peer and --service")
         if hello.name == mine.name:
             raise WireError(f"it is called {hello.name!r} too: give each node its own --name")
+        self.check_name(hello.name)
         if hello.role == mine.role != STANDBY:
             raise WireError(f"both nodes are started with --role={mine.role}: one has to be the other")
 

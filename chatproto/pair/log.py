@@ -33,6 +33,7 @@ from chatproto.pair.neighbours import PEER, Neighbours
 from chatproto.pair.replica import ASK_AGAIN_S, Became, Configured, Effect, Propose, Replica, Rules, Store
 from chatproto.pair.states import LEADING, NUMBERING, SERVING, Role
 from chatproto.pair.witness import AskedWitness
+from chatproto.trust.interface import BELIEVING, Trust
 
 LOOKS_IN_A_HEARTBEAT = 3
 INVITE_AGAIN_S = 0.5
@@ -89,6 +90,7 @@ class PairLog:
         witness: AskedWitness | None,
         fatal: Callable[[str], None],
         reach: Callable[[str], IStreamClientEndpoint],
+        trust: Trust = BELIEVING,
     ) -> None:
         """Make a node's log; nothing is opened or dialled yet.
 
@@ -102,8 +104,10 @@ class PairLog:
             witness: who holds the configuration; None for a pair without one.
             fatal: called with the reason when the disk cannot be read: the process has to end.
             reach: makes the endpoint of a `HOST:PORT`.
+            trust: how links know who is at their other end.
         """
         self.settings = settings
+        self._trust = trust
         self._paired = peer is not None
         self.factory = PeerLinkFactory(self._make_link)
         rules = Rules(
@@ -149,8 +153,8 @@ class PairLog:
         self._unreached: dict[str, str] = {}
 
     def _make_link(self, dialled: bool) -> PeerLink:
-        settings = self.settings
-        return PeerLink(self, dialled, self._turn, self._clock, settings.heartbeat_s, settings.suspect_s)
+        spans = self.settings.heartbeat_s, self.settings.suspect_s
+        return PeerLink(self, dialled, self._turn, self._clock, *spans, self._trust)
 
     # `ILog`: what is so
 

@@ -42,6 +42,7 @@ from chatproto.registry.requests import (
     ToVisitor,
     decode_to_visitor,
 )
+from chatproto.trust.interface import BELIEVING, Trust
 
 RETRY_S_MIN = 0.05
 RETRY_S_MAX = 1.0
@@ -93,6 +94,7 @@ class Asking:
         turn: Turn,
         who: str,
         heard: VisitHeard,
+        trust: Trust = BELIEVING,
     ) -> None:
         """Make one that is not started; see `RegistryClient`."""
         self.up = self.running = False
@@ -100,6 +102,7 @@ class Asking:
         self._turn = turn
         self._who = who
         self._heard = heard
+        self._trust = trust
         self._backoff = Backoff(RETRY_S_MIN, RETRY_S_MAX)
         self._dialler = Dialler(endpoint, self._make_link, self._failed, clock, dice, PATIENCE_S, self._backoff)
         self._link: VisitorLink | None = None
@@ -190,7 +193,7 @@ class Asking:
 
     def _make_link(self, number: int) -> VisitorLink:
         limits = BACKLOG_BYTES_MAX, VISITOR_FRAME_BYTES_MAX
-        return DialledLink(number, self, decode_to_visitor, self._turn, self._clock, *limits)
+        return DialledLink(number, self, decode_to_visitor, self._turn, self._clock, *limits, self._trust)
 
     def _failed(self, reason: str, *, refused: bool = False) -> None:
         if self._backoff.failures == 1:
@@ -202,6 +205,9 @@ class Asking:
             link.abort()
             return
         self._link = link
+
+    def link_admitted(self, link: VisitorLink) -> None:
+        """Hear that a link may be spoken on."""
         link.send(encode(Enter(VERSION, self._who)))
 
     def link_lost(self, link: VisitorLink, reason: str) -> None:

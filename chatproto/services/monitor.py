@@ -22,6 +22,7 @@ from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services.node import NodeService, NodeSettings, build_node
 from chatproto.services.registering import KIND, WITHDRAW_S_MAX
+from chatproto.trust.proof import REGISTRY
 from chatproto.wire import host_and_port
 from chatproto.world import World
 
@@ -283,7 +284,14 @@ def build_monitor(world: World, settings: MonitorSettings) -> MonitorTree:
         world.server(description)
     tree = MonitorTree()
     who = f"{settings.watch}/{settings.node.chat.name}"
-    client = RegistryClient(world.client(settings.registry), world.clock, world.dice, Turn(world.clock), who=who)
+    client = RegistryClient(
+        world.guarded_client(settings.registry, REGISTRY),
+        world.clock,
+        world.dice,
+        Turn(world.clock),
+        who=who,
+        trust=world.trust,
+    )
     master = RegisteredMaster(world, settings)
     stand_in = ChatStandIn(world, settings, master, client, tree)
     client.watch(master, settings.watch)

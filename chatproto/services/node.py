@@ -28,6 +28,7 @@ from chatproto.services.migration import MigrationService
 from chatproto.services.registering import RegisteringService, RegisteringSettings
 from chatproto.services.systemd import Health, Supervision
 from chatproto.services.whereabouts import Whereabouts
+from chatproto.trust.proof import PEER, REGISTRY
 from chatproto.world import World
 
 RETENTION_INTERVAL_S = 60.0
@@ -257,7 +258,9 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     chat.setName("chat")
     chat.setServiceParent(node)
     if pair is not None and settings.peer is not None:
-        peers = Listener(settings.peer.listen, world.server(settings.peer.listen), pair.factory, world.fatal)
+        peers = Listener(
+            settings.peer.listen, world.guarded_server(settings.peer.listen, PEER), pair.factory, world.fatal
+        )
         peers.setName("peer-listener")
         peers.setServiceParent(node)
     control = None
@@ -303,7 +306,7 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
     witness = None
     if peer.registry:
         witness = RegistryWitness(
-            world.client(peer.registry),
+            world.guarded_client(peer.registry, REGISTRY),
             world.clock,
             world.dice,
             turn,
@@ -311,13 +314,14 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
             node=peer.pair.name,
             heartbeat_s=peer.pair.heartbeat_s,
             suspect_s=peer.pair.suspect_s,
+            trust=world.trust,
         )
-    dial = world.client(peer.dial) if peer.dial else None
+    dial = world.guarded_client(peer.dial, PEER) if peer.dial else None
 
     def reach(address: str) -> IStreamClientEndpoint:
-        return world.client(tcp_client(address))
+        return world.guarded_client(tcp_client(address), PEER)
 
-    return PairLog(peer.pair, open_store, turn, world.clock, world.dice, dial, witness, world.fatal, reach)
+    return PairLog(peer.pair, open_store, turn, world.clock, world.dice, dial, witness, world.fatal, reach, world.trust)
 
 
 def tcp_client(address: str) -> str:

@@ -21,6 +21,7 @@ from chatproto.registry.witness import Witness
 from chatproto.services.dns import DNSService, DNSSettings
 from chatproto.services.listener import Listener
 from chatproto.services.systemd import Health, Supervision
+from chatproto.trust.proof import REGISTRY
 from chatproto.world import World
 
 STOP_S_MAX = 1.0
@@ -161,9 +162,10 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
         settings: what can be set.
     """
     turn = Turn(world.clock)
-    factory = RegistryLinkFactory(turn, world.clock, settings.heartbeat_s, settings.suspect_s)
+    factory = RegistryLinkFactory(turn, world.clock, settings.heartbeat_s, settings.suspect_s, world.trust)
     listeners = [
-        Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
+        Listener(description, world.guarded_server(description, REGISTRY), factory, world.fatal)
+        for description in settings.listen
     ]
     names = Names()
     dns = DNSService(world, settings.dns, names.list) if settings.dns is not None else None
