@@ -117,7 +117,7 @@ class MigrationService(Service):
     # Every so often
 
     def _changed(self) -> None:
-        if self.running and not self.moving and self._pair.left_over:
+        if self.running and not self.moving and self._pair.moving.left_over:
             self._finish()
         counts = bool(self.running) and self._every_s > 0 and self._pair.replica.leads and not self.moving
         if counts and self._next is None:
@@ -185,13 +185,13 @@ class MigrationService(Service):
     def _migrate(self, to: str) -> Generator["Deferred[Any]", Any, Moved]:
         chosen, address = yield self._choose(to)
         begun = self._world.clock.seconds()
-        if not self._pair.invite(chosen.name, address):
+        if not self._pair.moving.invite(chosen.name, address):
             raise MigrationFailed("another change is under way, or this node does not lead: look at the log, try again")
         try:
             yield self._handed_over(chosen.name)
         finally:
             if self._pair.leader != chosen.name:
-                self._pair.withdraw_invitation()
+                self._pair.moving.withdraw()
         learned = self._world.clock.seconds()
         clients, epoch = self._server.exodus.connected, self._pair.epoch
         moving_s: float = yield self._leave()
@@ -262,7 +262,7 @@ class MigrationService(Service):
 
     @inlineCallbacks
     def _retired(self) -> Generator["Deferred[Any]", Any, None]:
-        self._pair.retire()
+        self._pair.moving.retire()
         yield self._until(lambda: self._pair.role == "standby" or self._pair.replica.leads, RETIRE_S_MAX)
         if self._pair.replica.leads:
             raise MigrationFailed("the new leader was lost again at once: this node leads")

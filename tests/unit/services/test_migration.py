@@ -49,13 +49,14 @@ class FakePair:
     def __init__(self, did: list[Any]) -> None:
         self.settings = PairSettings("east", "tea", advertise="east:4545")
         self.replica = FakeReplica()
+        self.moving = self
         self.did = did
 
     def invite(self, name: str, address: str) -> bool:
         self.did.append(("invite", name, address))
         return self.willing
 
-    def withdraw_invitation(self) -> None:
+    def withdraw(self) -> None:
         self.did.append("withdraw")
 
     def retire(self) -> None:
