@@ -23,7 +23,7 @@ from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
-from chatproto.trust.loopback import dials_beyond, listens_beyond
+from chatproto.trust.endpoints import dials_beyond, listens_beyond
 from chatproto.wire import address_allowed, address_of
 
 ROLES = ("primary", "secondary", "standby", "registry", "monitor")

@@ -9,18 +9,24 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService, Service
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
+from chatproto.errors import TrustError
 from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import Options
 from chatproto.services import NodeSettings, RegistrySettings, build_monitor, build_node, build_registry
 from chatproto.services.systemd import supervisor_of
+from chatproto.trust.endpoints import plain
+from chatproto.trust.refusals import Refusals
+from chatproto.trust.sharing import SharedSecret, read_secret
 from chatproto.world import World
 
 FILES_BESIDE_CLIENTS = 64
@@ -91,7 +97,7 @@ class CannotStart(Exception):
     """The node cannot start; `twistd` tells whoever started it, in the foreground or as a daemon, and ends."""
 
 
-def _die(reason: str) -> None:
+def _die(reason: str) -> NoReturn:
     """End as a crash would, which everything here is built to survive: no more is written, said or promised."""
     from twisted.internet import reactor
 
@@ -165,8 +171,48 @@ def _raise_open_files(capacity: int) -> None:
 def makeService(options: Options) -> IService:
     """Build the service tree that the options ask for."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    world = real_world()
+    try:
+        world, watches = guard(real_world(), options)
+    except TrustError as error:
+        _die(str(error))
     _reload_when_told(world.reloading.reload)
+    tree = _make_role(world, options)
+    for watch in watches:
+        watch.setServiceParent(tree)
+    return tree
+
+
+def guard(world: World, options: Options) -> tuple[World, list[Service]]:
+    """Return the world with links as the options want them guarded, and the services that keep that up to date.
+
+    Raises:
+        TrustError: certificates, or the secret, cannot be used.
+    """
+    refusals = Refusals(world.tally, world.clock.seconds)
+    if options["secret-file"]:
+        secret = read_secret(options["secret-file"])
+        return replace(world, trust=SharedSecret(secret, options["name"], refusals)), []
+    if not options["tls"]:
+        return world, []
+    # Not before it is asked for: OpenSSL takes memory that a node without it need not have.
+    from chatproto.trust.certificates import Certificates
+    from chatproto.trust.certified import Certified
+    from chatproto.trust.watch import CertificateWatch
+
+    certificates = Certificates(options["tls"], options["name"], world.now)
+    trust = Certified(certificates, refusals, options["registry-name"])
+    watch = CertificateWatch(certificates, world.clock)
+    watch.setName("certificates")
+    world.reloading.add("certificates", watch.read_again)
+
+    def server(description: str) -> IStreamServerEndpoint:
+        beneath = plain(description)
+        return world.server(description) if beneath is None else trust.for_clients(world.server(beneath))
+
+    return replace(world, trust=trust, server=server), [watch]
+
+
+def _make_role(world: World, options: Options) -> MultiService:
     if options["role"] == "registry":
         return _make_registry(world, options.registry_settings())
     monitor = options.monitor_settings() if options["role"] == "monitor" else None
@@ -180,7 +226,6 @@ def makeService(options: Options) -> IService:
         return node
     except ENDPOINT_ERRORS as error:
         _die(f"cannot use {_wrong_endpoint(world, settings)}: {error}")
-        raise  # Never reached: the reactor does not run yet.
 
 
 def _wrong_endpoint(world: World, settings: NodeSettings) -> str:
@@ -203,11 +248,10 @@ def _wrong_endpoint(world: World, settings: NodeSettings) -> str:
     return "an endpoint"
 
 
-def _make_registry(world: World, settings: RegistrySettings) -> IService:
+def _make_registry(world: World, settings: RegistrySettings) -> MultiService:
     try:
         registry = build_registry(world, settings)
         _hurry_when_told_again(registry.hurry)
         return registry
     except ENDPOINT_ERRORS as error:
         _die(f"cannot use --registry-listen {' '.join(settings.listen)}: {error}")
-        raise  # Never reached: the reactor does not run yet.

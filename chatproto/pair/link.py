@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
-from chatproto.errors import WireError
+from chatproto.errors import Unproven, WireError
 from chatproto.link import Turn
 from chatproto.pair.messages import FRAME_BYTES_MAX, STANDBY, VERSION, AnyMessage, Hello, PeerMessage, decode, encode
 from chatproto.trust.interface import BELIEVING, Trust
@@ -48,6 +48,8 @@ class PeerLink(GuardedLink):
     Attributes:
         dialled: whether this node has dialled it: then it may ask and follow over it, otherwise lead.
         address: where this node has dialled it; see `chatproto.pair.neighbours`.
+        expected: who may be there, as far as the registry said; empty for whoever it is. Others are refused if they
+            have to prove their names.
         hello: what the other node said first; None until it did.
         epoch: of the configuration that the other node has, as far as it said.
         said_epoch: of the one in this node's hello.
@@ -68,6 +70,7 @@ class PeerLink(GuardedLink):
         super().__init__(PEER, dialled, trust, turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX)
         self.dialled = dialled
         self.address = ""
+        self.expected: frozenset[str] = frozenset()
         self.hello: Hello | None = None
         self.epoch = self.said_epoch = 0
         self.when_lost: Callable[[bool], None] | None = None
@@ -127,6 +130,9 @@ class PeerLink(GuardedLink):
         if hello.name == mine.name:
             raise WireError(f"it is called {hello.name!r} too: give each node its own --name")
         self.check_name(hello.name)
+        if self.expected and hello.name not in self.expected and self.proof.names is not None:
+            expected = " or ".join(sorted(self.expected))
+            raise Unproven("wrong-name", f"{expected} is expected there, this is {hello.name}")
         if hello.role == mine.role != STANDBY:
             raise WireError(f"both nodes are started with --role={mine.role}: one has to be the other")
 

@@ -22,7 +22,6 @@ from chatproto.trust.certificates import AUTHORITY, CERTIFICATE, KEY, read_certi
 
 AUTHORITY_KEY = "ca.key"
 AUTHORITY_DAYS = 3650
-NODE_DAYS = 397
 EARLIER = timedelta(hours=1)
 """A certificate is good from a while ago: the clock of another machine may be behind."""
 
@@ -81,7 +80,7 @@ class Authority:
         _write(key_path, _pem(key), secret=True)
         _write(path, made.public_bytes(Encoding.PEM))
 
-    def sign(self, name: str, hosts: Sequence[str] = (), days: int = NODE_DAYS) -> str:
+    def sign(self, name: str, hosts: Sequence[str] = (), days: int = 397) -> str:
         """Make a certificate with a new key for a node; return the directory where they are, ready to be copied.
 
         Args:

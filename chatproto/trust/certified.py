@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
@@ -35,12 +36,6 @@ ALERTS = {
 log = Logger()
 
 
-class _Handshake:
-    """What is known of one connection: for what this side will end it, once it knows."""
-
-    refused: tuple[str, str] | None = None
-
-
 @implementer(IOpenSSLServerConnectionCreator, IOpenSSLClientConnectionCreator)
 class _Creator:
     """Makes connections of OpenSSL, each with the certificates in use at that moment."""
@@ -56,9 +51,7 @@ class _Creator:
             context = self._certificates.context(links=self._links)
             self._prepare(context)
             self._made = self._certificates.held, context
-        connection = SSL.Connection(self._made[1], None)
-        connection.set_app_data(_Handshake())
-        return connection
+        return SSL.Connection(self._made[1], None)
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See `IOpenSSLServerConnectionCreator`."""
@@ -92,6 +85,8 @@ class Certified:
         """Take this node's certificates, whom to tell, and the name that the registry's certificate has to have."""
         self._certificates = certificates
         self._registry = registry
+        # Why this side is about to end a connection.
+        self._refused: WeakKeyDictionary[SSL.Connection, tuple[str, str]] = WeakKeyDictionary()
         self.refuse = refusals.refuse
 
     # Endpoints
@@ -101,7 +96,7 @@ class Certified:
         must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if door == PEER else 0
 
         def prepare(context: SSL.Context) -> None:
-            context.set_verify(SSL.VERIFY_PEER | must, _verify)
+            context.set_verify(SSL.VERIFY_PEER | must, self._verify)
 
         return _Server(_Creator(self._certificates, prepare, links=True), endpoint)
 
@@ -110,13 +105,13 @@ class Certified:
         expected = self._registry if door == REGISTRY else ""
 
         def verify(connection: SSL.Connection, certificate: X509, error: int, depth: int, good: int) -> bool:
-            proven = _verify(connection, certificate, error, depth, good)
+            proven = self._verify(connection, certificate, error, depth, good)
             if not proven or depth or not expected:
                 return proven
             proof = proof_of(certificate.to_cryptography())
             if not proof.covers(expected):
                 names = ", ".join(proof.names or ()) or "nobody"
-                connection.get_app_data().refused = "wrong-name", f"{expected} is expected there, this is {names}"
+                self._refused[connection] = "wrong-name", f"{expected} is expected there, this is {names}"
                 return False
             return True
 
@@ -144,7 +139,7 @@ class Certified:
         """Tell of a connection that TLS has ended."""
         if not reason.check(SSL.Error):
             return
-        refused = transport.getHandle().get_app_data().refused
+        refused = self._refused.pop(transport.getHandle(), None)
         if refused is not None:
             self.refuse(door, transport, *refused)
             return
@@ -159,9 +154,8 @@ class Certified:
         else:
             self.refuse(door, transport, "no-tls", f"{REASONS['no-tls']} ({said})")
 
-
-def _verify(connection: SSL.Connection, certificate: X509, error: int, depth: int, good: int) -> bool:
-    if not good:
-        reason = reason_of(error)
-        connection.get_app_data().refused = reason, REASONS[reason]
-    return bool(good)
+    def _verify(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, good: int) -> bool:
+        if not good:
+            reason = reason_of(error)
+            self._refused[connection] = reason, REASONS[reason]
+        return bool(good)

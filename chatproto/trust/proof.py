@@ -43,8 +43,8 @@ class Proof(msgspec.Struct, frozen=True):
     def covers(self, name: str) -> bool:
         """Whether it may call itself so.
 
-        Names are compared as those of the DNS are (RFC 6125, by service-identity): case does not count, and a
-        certificate for `*.example` is good for every name with one label more.
+        Names are compared as those of the DNS are (RFC 6125, by service-identity): case does not count. One that
+        stands for many, like `*.example`, is nobody's.
         """
         if self.names is None or name in self.names:
             return True
@@ -58,9 +58,10 @@ class Proof(msgspec.Struct, frozen=True):
 
 def _patterns(names: tuple[str, ...]) -> Iterator[DNSPattern]:
     for name in names:
-        # A certificate may name what means nobody, such as `*`.
+        # A certificate may name what means nobody, such as a number.
         with suppress(CertificateError):
-            yield DNSPattern.from_bytes(name.encode())
+            if "*" not in name:
+                yield DNSPattern.from_bytes(name.encode())
 
 
 BELIEVED = Proof(None)

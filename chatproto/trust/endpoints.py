@@ -1,4 +1,4 @@
-"""Which endpoints are of this machine alone, as far as their descriptions say. Pure."""
+"""What descriptions of endpoints say: which are of this machine alone, which want this node's certificate. Pure."""
 
 import ipaddress
 
@@ -25,6 +25,14 @@ def dials_beyond(description: str) -> bool:
     """Whether a client endpoint may lead to another machine than this; so it is of one whose kind is not known here."""
     kind, bare, named = _parts(description)
     return kind != "unix" and not (kind in _NETWORKS and of_this_machine(named.get("host", bare[0] if bare else "")))
+
+
+def plain(description: str) -> str | None:
+    """Return what a server endpoint is without its TLS, if it is `ssl:` and names no key: else None."""
+    kind, _, named = _parts(description)
+    if kind != "ssl" or "privateKey" in named or "certKey" in named:
+        return None
+    return "tcp" + description.removeprefix("ssl")
 
 
 def _parts(description: str) -> tuple[str, list[str], dict[str, str]]:
