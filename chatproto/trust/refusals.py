@@ -20,14 +20,14 @@ class Refusals:
         """Count in a tally, and measure with a clock that only goes forward."""
         self._tally = tally
         self._seconds = seconds
-        self._said: dict[tuple[str, str, str], float] = {}
+        self._said: dict[tuple[str, str, str, bool], float] = {}
 
     def refuse(self, door: str, transport: Any, reason: str, why: str, *, told: bool = False) -> None:
         """See `Trust.refuse`."""
         if not told:
             self._tally.drop(door, reason)
         peer = transport.getPeer()
-        key = door, str(getattr(peer, "host", peer)), reason
+        key = door, str(getattr(peer, "host", peer)), reason, told
         now = self._seconds()
         if now - self._said.get(key, -SAID_AGAIN_S) < SAID_AGAIN_S:
             return
