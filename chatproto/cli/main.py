@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import socket
 import sys
 import textwrap
@@ -16,7 +17,6 @@ from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, TLS, Misuse
 from chatproto.client.direct.settings import DirectSettings
 from chatproto.errors import ChatprotoError
 from chatproto.pair.configuration import name_allowed
-from chatproto.registry.zone import name_allowed as zone_allowed
 from chatproto.wire import host_and_port, identity_allowed, room_allowed
 
 DONE, FAILED, MISUSED = 0, 1, 2
@@ -491,7 +491,11 @@ def _days(value: str) -> int:
 
 
 def _host(value: str) -> str:
-    if isIPAddress(value) or isIPv6Address(value) or zone_allowed(value):
+    if (
+        isIPAddress(value)
+        or isIPv6Address(value)
+        or re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", value)
+    ):
         return value
     raise argparse.ArgumentTypeError(f"{value!r} is neither a name of the DNS nor an address")
 

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.errors import Unproven, WireError
 from chatproto.link import Turn
 from chatproto.tally import Tally
-from chatproto.trust.interface import BELIEVING, Believing, Trust
+from chatproto.trust.interface import BELIEVING, Trust
 from chatproto.trust.link import PROOF_S_MAX, GuardedLink
 from chatproto.trust.proof import NOTHING, PEER, REGISTRY, Proof
 from chatproto.trust.refusals import REMEMBERED_MAX, SAID_AGAIN_S, Refusals
@@ -18,29 +18,10 @@ from chatproto.trust.sharing import SharedSecret
 from chatproto.wire import framed
 from tests.unit.registry.rig import Events
 from tests.unit.transports import Transport
+from tests.unit.trust.fakes import Certified
 from tests.unit.turns import TurnClock
 
 SECRET = b"correct horse battery staple"
-
-
-class Certified(Believing):
-    """Trust in what the test says that certificates prove."""
-
-    missing = "no-certificate"
-
-    def __init__(self, proof: Proof) -> None:
-        self.shown = proof
-        self.refused: list[tuple[str, str]] = []
-        self.over: list[Failure] = []
-
-    def proof(self, transport: Any) -> Proof:
-        return self.shown
-
-    def refuse(self, door: str, transport: Any, reason: str, why: str, *, told: bool = False) -> None:
-        self.refused.append((door, reason))
-
-    def ended(self, door: str, transport: Any, reason: Failure) -> None:
-        self.over.append(reason)
 
 
 class NotingLink(GuardedLink):
