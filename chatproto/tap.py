@@ -24,9 +24,12 @@ from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import Options
 from chatproto.services import NodeSettings, RegistrySettings, build_monitor, build_node, build_registry
 from chatproto.services.systemd import supervisor_of
+from chatproto.trust.certificates import Certificates
+from chatproto.trust.certified import Certified
 from chatproto.trust.endpoints import plain
 from chatproto.trust.refusals import Refusals
 from chatproto.trust.sharing import SharedSecret, read_secret
+from chatproto.trust.watch import CertificateWatch
 from chatproto.world import World
 
 FILES_BESIDE_CLIENTS = 64
@@ -194,11 +197,6 @@ def guard(world: World, options: Options) -> tuple[World, list[Service]]:
         return replace(world, trust=SharedSecret(secret, options["name"], refusals)), []
     if not options["tls"]:
         return world, []
-    # Not before it is asked for: OpenSSL takes memory that a node without it need not have.
-    from chatproto.trust.certificates import Certificates
-    from chatproto.trust.certified import Certified
-    from chatproto.trust.watch import CertificateWatch
-
     certificates = Certificates(options["tls"], options["name"], world.now)
     trust = Certified(certificates, refusals, options["registry-name"])
     watch = CertificateWatch(certificates, world.clock)
