@@ -106,6 +106,8 @@ class Asking:
         self._backoff = Backoff(RETRY_S_MIN, RETRY_S_MAX)
         self._dialler = Dialler(endpoint, self._make_link, self._failed, clock, dice, PATIENCE_S, self._backoff)
         self._link: VisitorLink | None = None
+        # Why there is no link, as far as the last try tells.
+        self._trouble = ""
         self._up_since = 0.0
         self._numbers = 0
         self._requests: Sender[int, Any] = Sender(clock, REQUESTS)
@@ -173,7 +175,8 @@ class Asking:
         if isinstance(error, BacklogFull):
             return Failure(RegistryRefused("busy", "too many requests wait for their answer"))
         if isinstance(error, TimedOut):
-            return Failure(RegistryUnanswered(f"the registry has not answered within {timeout_s:g} s"))
+            why = "" if self.up or not self._trouble else f": {self._trouble}"
+            return Failure(RegistryUnanswered(f"the registry has not answered within {timeout_s:g} s{why}"))
         if isinstance(error, Unreachable):
             return Failure(RegistryUnanswered("the link to the registry is lost"))
         return failure
@@ -196,6 +199,7 @@ class Asking:
         return DialledLink(number, self, decode_to_visitor, self._turn, self._clock, *limits, self._trust)
 
     def _failed(self, reason: str, *, refused: bool = False) -> None:
+        self._trouble = reason
         if self._backoff.failures == 1:
             log.warn("no link to the registry ({reason}): trying again and again", reason=reason)
 

@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 
 from chatproto.link import Turn
 from chatproto.registry.messages import Beat, encode
+from chatproto.trust.ending import tls_trouble
 from chatproto.trust.interface import Trust
 from chatproto.trust.link import GuardedLink
 from chatproto.trust.proof import REGISTRY
@@ -83,7 +84,7 @@ class DialledLink(GuardedLink, Generic[M]):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell."""
         super().connectionLost(reason)
-        self._heard_by.link_lost(self, reason.getErrorMessage())
+        self._heard_by.link_lost(self, tls_trouble(reason) or reason.getErrorMessage())
 
     def messageReceived(self, frame: bytes) -> None:
         """Hand a message on."""

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatproto.trust.certificates import Certificates, Held, proof_of, reason_of
+from chatproto.trust.ending import said_by_tls
 from chatproto.trust.interface import Exchange
 from chatproto.trust.proof import NOTHING, PEER, REASONS, REGISTRY, Proof
 from chatproto.trust.refusals import Refusals
@@ -137,14 +138,13 @@ class Certified:
 
     def ended(self, door: str, transport: Any, reason: Failure) -> None:
         """Tell of a connection that TLS has ended."""
-        if not reason.check(SSL.Error):
+        said = said_by_tls(reason)
+        if said is None:
             return
         refused = self._refused.pop(transport.getHandle(), None)
         if refused is not None:
             self.refuse(door, transport, *refused)
             return
-        assert isinstance(reason.value, SSL.Error)
-        said = "; ".join(each[-1] for each in reason.value.args[0]) if reason.value.args else "nothing"
         for words, code in ALERTS.items():
             if f"alert {words}" in said:
                 self.refuse(door, transport, code, REASONS[code], told=True)
