@@ -247,7 +247,7 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     pair = _build_pair(world, settings, settings.peer, turn) if settings.peer is not None else None
     node_log: ILog = pair or SingleLog(lambda: world.store(settings.data, world.fatal), turn)
     server = ChatServer(settings.chat, node_log, turn, world.clock, world.now, world.dice)
-    factory = ClientLinkFactory(server, turn, world.clock)
+    factory = ClientLinkFactory(server, turn, world.clock, world.tally)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
@@ -311,13 +311,15 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
             node=peer.pair.name,
             heartbeat_s=peer.pair.heartbeat_s,
             suspect_s=peer.pair.suspect_s,
+            tally=world.tally,
         )
     dial = world.client(peer.dial) if peer.dial else None
 
     def reach(address: str) -> IStreamClientEndpoint:
         return world.client(tcp_client(address))
 
-    return PairLog(peer.pair, open_store, turn, world.clock, world.dice, dial, witness, world.fatal, reach)
+    outside = turn, world.clock, world.dice, dial, witness, world.fatal, reach, world.tally
+    return PairLog(peer.pair, open_store, *outside)
 
 
 def tcp_client(address: str) -> str:

@@ -161,7 +161,7 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
         settings: what can be set.
     """
     turn = Turn(world.clock)
-    factory = RegistryLinkFactory(turn, world.clock, settings.heartbeat_s, settings.suspect_s)
+    factory = RegistryLinkFactory(turn, world.clock, settings.heartbeat_s, settings.suspect_s, world.tally)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
