@@ -6,7 +6,7 @@ one that came first goes, because whoever belongs here says so at once.
 
 from collections import Counter
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from chatproto.tally import Tally
@@ -15,8 +15,8 @@ from chatproto.wire.bucket import TokenBucket
 
 L = TypeVar("L", bound=Hashable)
 
-TOLD_BURST = 20
-TOLD_A_SECOND = 0.2
+TOLD_BURST = 100
+TOLD_A_SECOND = 1.0
 """Drops for one reason that are logged one by one; of a flood it is enough to have the first, and the count."""
 
 
@@ -33,6 +33,12 @@ class Limits:
     connections_max: int = 0
     per_address_max: int = 0
     strangers_max: int | None = None
+
+    def within(self, connections_max: int) -> "Limits":
+        """Return these, where there are to be no more than so many connections; 0 is any number."""
+        if not connections_max or 0 < self.connections_max <= connections_max:
+            return self
+        return replace(self, connections_max=connections_max)
 
 
 UNLIMITED = Limits()

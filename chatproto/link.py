@@ -290,7 +290,7 @@ class Link(Protocol):
         if self.open and self.gate.drop(reason, self.clock.seconds()):
             tell, text = (log.warn, ": {why}") if why else (log.info, "")
             peer = str(self.transport.getPeer())
-            tell("dropping {peer} at {door}, {reason}" + text, peer=peer, door=self.gate.door, reason=reason, why=why)
+            tell("dropped at {door}: {reason}, {peer}" + text, door=self.gate.door, reason=reason, peer=peer, why=why)
         if last is None:
             self.abort()
         else:

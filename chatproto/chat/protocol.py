@@ -288,9 +288,10 @@ class ClientLinkFactory(Factory):
 
     noisy = False
 
-    def __init__(self, server: ChatServer, turn: Turn, clock: Any, tally: Tally) -> None:
-        """Serve a node's chat, and have the connections counted that it drops."""
+    def __init__(self, server: ChatServer, turn: Turn, clock: Any, tally: Tally, connections_max: int = 0) -> None:
+        """Serve a node's chat over so many connections at once, 0 for any; those that it drops are counted."""
         self.server = server
+        self._connections_max = connections_max
         self.gate: Gate[Link] = Gate("client", tally, self._limits)
         self._turn = turn
         self._clock = clock
@@ -308,4 +309,4 @@ class ClientLinkFactory(Factory):
 
     def _limits(self) -> Limits:
         settings = self.server.settings
-        return Limits(per_address_max=settings.connections_per_address_max, strangers_max=settings.handshakes_max)
+        return Limits(self._connections_max, settings.connections_per_address_max, settings.handshakes_max)

@@ -17,7 +17,7 @@ BACKLOG_BYTES_MAX = 2 * FRAME_BYTES_MAX
 """A feed waits for its link to be clear, so only one snapshot and what was forwarded can pile up."""
 HELLO_BYTES_MAX = 4096
 """Before a stranger has said who it is, not even a node's longest name needs more."""
-LIMITS = Limits(connections_max=512, strangers_max=256)
+LIMITS = Limits(connections_max=288, strangers_max=256)
 """More strangers than the reactor takes in at once, as a flood is: the other node, among them, has said who it is
 before it would have to go."""
 

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from chatproto.gate import Gate
+from chatproto.gate import Gate, Limits
 from chatproto.link import Link, Turn
 from chatproto.log.entry import Entry, Run, Slice
 from chatproto.log.gathering import Gathering
@@ -92,6 +92,7 @@ class PairLog:
         fatal: Callable[[str], None],
         reach: Callable[[str], IStreamClientEndpoint],
         tally: Tally,
+        limits: Limits = LIMITS,
     ) -> None:
         """Make a node's log; nothing is opened or dialled yet.
 
@@ -106,9 +107,10 @@ class PairLog:
             fatal: called with the reason when the disk cannot be read: the process has to end.
             reach: makes the endpoint of a `HOST:PORT`.
             tally: counts the links that are dropped.
+            limits: of the links that others dial.
         """
         self.settings = settings
-        self._gates: dict[bool, Gate[Link]] = {True: Gate("peer", tally), False: Gate("peer", tally, lambda: LIMITS)}
+        self._gates: dict[bool, Gate[Link]] = {True: Gate("peer", tally), False: Gate("peer", tally, lambda: limits)}
         self._paired = peer is not None
         self.factory = PeerLinkFactory(self._make_link)
         rules = Rules(

@@ -125,10 +125,18 @@ class RegistryLinkFactory(Factory):
 
     noisy = False
 
-    def __init__(self, turn: Turn, clock: IReactorTime, heartbeat_s: float, suspect_s: float, tally: Tally) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        clock: IReactorTime,
+        heartbeat_s: float,
+        suspect_s: float,
+        tally: Tally,
+        limits: Limits = LIMITS,
+    ) -> None:
         """Make a factory that turns everybody away until it may `serve`, and has what it drops counted."""
         self.links: dict[int, RegistryLink] = {}
-        self.gate: Gate[Link] = Gate("registry", tally, lambda: LIMITS)
+        self.gate: Gate[Link] = Gate("registry", tally, lambda: limits)
         self.heartbeat_s = heartbeat_s
         self.suspect_s = suspect_s
         self._turn = turn

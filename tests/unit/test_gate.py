@@ -67,6 +67,11 @@ class GateTests(SynchronousTestCase):
         self.gate.went("nobody")
         self.assertEqual((self.gate.links, self.gate._origins, self.gate._strangers), ({}, {}, {}))
 
+    def test_limits_within_others(self) -> None:
+        for most, within, found in ((10, 0, 10), (10, 20, 10), (10, 10, 10), (10, 5, 5), (0, 5, 5), (0, 0, 0)):
+            limits = Limits(most, 7).within(within)
+            self.assertEqual((limits.connections_max, limits.per_address_max), (found, 7))
+
     def test_limits_may_change(self) -> None:
         self.gate.came("a", "10.0.0.1")
         self.limits = Limits(per_address_max=1)

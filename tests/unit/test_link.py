@@ -691,9 +691,13 @@ class GateTests(SynchronousTestCase):
         self.connect().drop("rude")
         self.connect().drop("stranger", "look at --peer")
         told = [(event["log_level"], formatEvent(event)) for event in events]
-        where = "dropping IPv4Address(type='TCP', host='10.0.0.1', port=5) at door"
+        peer = "IPv4Address(type='TCP', host='10.0.0.1', port=5)"
         self.assertEqual(
-            told, [(LogLevel.info, f"{where}, rude"), (LogLevel.warn, f"{where}, stranger: look at --peer")]
+            told,
+            [
+                (LogLevel.info, f"dropped at door: rude, {peer}"),
+                (LogLevel.warn, f"dropped at door: stranger, {peer}: look at --peer"),
+            ],
         )
 
     def test_frames_that_are_not_of_the_protocol_are_counted_by_whose_they_are(self) -> None:
