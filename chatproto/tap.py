@@ -21,6 +21,7 @@ from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import Options
 from chatproto.services import NodeSettings, RegistrySettings, build_monitor, build_node, build_registry
 from chatproto.services.systemd import supervisor_of
+from chatproto.tally import Tally
 from chatproto.world import FILES_BESIDE_CONNECTIONS, World
 
 BACKLOG = 1024
@@ -141,6 +142,19 @@ def _reload_when_told(reload: Callable[[], object]) -> None:
     reactor.callWhenRunning(take_signal)
 
 
+def _tell_at_the_end(tally: Tally) -> None:
+    """Log, when all is over, which connections were dropped."""
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+
+    def tell() -> None:
+        if dropped := tally.summary():
+            log.info("dropped since the start: {dropped}", dropped=dropped)
+
+    reactor.addSystemEventTrigger("after", "shutdown", tell)
+
+
 def _leave_out_what_was_said(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """Show no traceback for what the log has in one line."""
     if not isinstance(error, CannotStart):
@@ -172,6 +186,7 @@ def makeService(options: Options) -> IService:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     world = real_world(_raise_open_files())
     _reload_when_told(world.reloading.reload)
+    _tell_at_the_end(world.tally)
     if options["role"] == "registry":
         return _make_registry(world, options.registry_settings())
     monitor = options.monitor_settings() if options["role"] == "monitor" else None
