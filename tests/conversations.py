@@ -9,6 +9,7 @@ What stands behind `conversation` are options of the node, after a word of `KIND
 with an ellipsis in it stands for one that differs each time, but is the same wherever it stands in one conversation.
 """
 
+import ast
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import Any
 import msgspec
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("pair", "standby", "direct")
-"""Two nodes, `primary` and `secondary`; one, and `north` that stands by; a client that takes direct connections."""
+REGISTRY = "registry"
+KINDS = ("pair", "standby", "direct", REGISTRY)
+"""Two nodes, `primary` and `secondary`; one, and `north` that stands by; a client that takes direct connections; a
+registry, whose messages are arrays, written as Python writes them."""
 BEYOND_STRINGS = ("time", "after")
 """Fields whose numbers differ each time."""
 
@@ -59,6 +62,10 @@ class Conversation:
     kind: str
     options: tuple[str, ...]
     steps: tuple[Step, ...]
+
+    def read(self, line: str) -> Any:
+        """Return what a line says, as plain values."""
+        return ast.literal_eval(line) if self.kind == REGISTRY else msgspec.json.decode(line)
 
     def sent(self, act: str) -> list[tuple[bool, str]]:
         """Return the lines that go one way, each with whether its client has said `hello` by then."""
@@ -125,7 +132,3 @@ class Placeholders:
         if field in BEYOND_STRINGS:
             return isinstance(real, int | float)
         return type(shown) is type(real) and bool(shown == real)
-
-    def fit(self, shown: str, real: bytes) -> bool:
-        """Whether a line is the one shown."""
-        return self.fits(msgspec.json.decode(shown), msgspec.json.decode(real))

@@ -1,9 +1,11 @@
 """The conversations in the documents are what is really said: each is replayed in simulation, word for word."""
 
+import ast
 from collections import deque
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -12,9 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.chat.messages import Contact, ContactAsked
 from chatproto.client import ChatClient
 from chatproto.options import Options
-from chatproto.services import NodeSettings
+from chatproto.registry.requests import VISITOR_FRAME_BYTES_MAX
+from chatproto.services import NodeSettings, RegistrySettings
 from chatproto.testing import SimDeployment, SimHost
-from tests.conversations import Conversation, Placeholders, Step, all_conversations
+from chatproto.wire import FrameBuffer, framed
+from tests.conversations import REGISTRY, Conversation, Placeholders, Step, all_conversations
 from tests.simulation.hand import Hand
 
 MOMENT_S = 0.3
@@ -24,27 +28,60 @@ RECEIVED = ("←", DISCONNECTED)
 
 
 class Mouth(Protocol):
-    """A client's connection."""
+    """A client's connection.
+
+    Attributes:
+        heard: what came and was not looked at yet, as plain values.
+        open: whether the server has not closed it.
+    """
 
     transport: Any
 
     def __init__(self) -> None:
-        self.heard: deque[bytes] = deque()
+        self.heard: deque[Any] = deque()
         self.open = True
         self._rest = b""
 
+    def say(self, line: str) -> None:
+        self.transport.write(line.encode() + b"\n")
+
     def dataReceived(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
-        self.heard.extend(lines)
+        self.heard.extend(map(msgspec.json.decode, lines))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.open = False
+
+
+class FrameMouth(Mouth):
+    """A connection to a registry; beats, by which both sides live, go without saying."""
+
+    BEAT = ["beat"]  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frames = FrameBuffer(VISITOR_FRAME_BYTES_MAX)
+
+    def say(self, line: str) -> None:
+        self._send(ast.literal_eval(line))
+
+    def _send(self, message: list[Any]) -> None:
+        self.transport.write(framed(msgspec.msgpack.encode(message)))
+
+    def dataReceived(self, data: bytes) -> None:
+        for frame in self._frames.feed(data):
+            message = msgspec.msgpack.decode(frame)
+            if message == self.BEAT:
+                self._send(message)
+            else:
+                self.heard.append(message)
 
 
 class Play:
     """One conversation, played with servers of its own."""
 
     def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
         self.steps = deque(conversation.steps)
         self.placeholders = Placeholders()
         self.mouths: dict[str, Mouth] = {}
@@ -57,12 +94,16 @@ class Play:
             return replace(options.settings(), data=name, control="")
 
         self.where = "tcp:{}:4444"
+        self.mouth = Mouth
         if conversation.kind == "pair":
             self.deployment = SimDeployment.pair(1, settings=settings)
             self.deployment.run_until_paired()
         elif conversation.kind == "standby":
             self.deployment = SimDeployment.movable(1, standbys=("north",), settings=settings)
             self.deployment.settle(lambda: self.deployment.unplaced(1), 10)
+        elif conversation.kind == REGISTRY:
+            self.deployment = SimDeployment(1, {}, RegistrySettings("registry", ("tcp:4646",)))
+            self.where, self.mouth = "tcp:registry:4646", FrameMouth
         else:
             self.deployment = SimDeployment(1, {"primary": settings("primary")})
         if conversation.kind == "direct":
@@ -104,7 +145,7 @@ class Play:
     def says(self, step: Step) -> None:
         if step.who not in self.mouths:
             self.connect(step.who)
-        self.mouths[step.who].transport.write(self.placeholders.filled(step.line).encode() + b"\n")
+        self.mouths[step.who].say(self.placeholders.filled(step.line))
 
     def hears(self, step: Step) -> None:
         mouth = self.mouths[step.who]
@@ -114,10 +155,10 @@ class Play:
         elif step.line == "…":
             self.skipping.add(step.who)
         else:
-            passed = []
+            passed, shown = [], self.conversation.read(step.line)
             while mouth.heard and (step.who in self.skipping or not passed):
                 passed.append(mouth.heard.popleft())
-                if self.placeholders.fit(step.line, passed[-1]):
+                if self.placeholders.fits(shown, passed[-1]):
                     self.skipping.discard(step.who)
                     return
             raise AssertionError(f"{step.text}\nis not among {passed}, and then {list(mouth.heard)}")
@@ -151,7 +192,7 @@ class Play:
 
     def connect(self, who: str, node: str = "primary") -> None:
         host = self.hosts.setdefault(who, self.deployment.network.host(who))
-        factory = Factory.forProtocol(Mouth)
+        factory = Factory.forProtocol(self.mouth)
         factory.noisy = False
         dialing: Any = host.world().client(self.where.format(node)).connect(factory)
         self.deployment.run_until(lambda: dialing.called, 5)

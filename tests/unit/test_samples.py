@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,7 +19,9 @@ from chatproto.chat.messages import (
     encode,
 )
 from chatproto.client.direct import messages as direct
-from tests.conversations import ROOT, all_conversations
+from chatproto.registry.messages import Beat, FromNode, FromRegistry
+from chatproto.registry.requests import FromVisitor, ToVisitor
+from tests.conversations import REGISTRY, ROOT, all_conversations
 
 _first = msgspec.json.Decoder(FirstRequest)
 _extended = msgspec.json.Decoder(ExtendedRequest)
@@ -35,7 +37,7 @@ class SampleTests(SynchronousTestCase):
     def test_every_message_of_clients_has_a_sample(self) -> None:
         samples = []
         for sample in self.conversations:
-            if sample.kind != "direct":
+            if sample.kind not in ("direct", REGISTRY):
                 for extended, line in sample.sent("→"):
                     with contextlib.suppress(msgspec.ValidationError):  # What is refused is shown, too.
                         message = (_extended if extended else _first).decode(line)
@@ -45,7 +47,7 @@ class SampleTests(SynchronousTestCase):
     def test_every_message_of_servers_has_a_sample(self) -> None:
         samples = []
         for sample in self.conversations:
-            if sample.kind != "direct":
+            if sample.kind not in ("direct", REGISTRY):
                 for extended, line in sample.sent("←"):
                     base = not extended and '"type":"message"' in line
                     message = _said.decode(line) if base else decode_server_line(line.encode())
@@ -63,6 +65,23 @@ class SampleTests(SynchronousTestCase):
                     self.assertEqual(encode(message).decode(), f"{line}\n")
                     samples.append((type(message), line))
         self.assert_all_shown(samples, get_args(direct.DirectMessage))
+
+    def test_every_message_of_the_registry_has_a_sample(self) -> None:
+        sent = self.shown_frames("→", FromNode | FromVisitor)
+        self.assertEqual(set(get_args(FromNode | FromVisitor)) - sent, {Beat})
+        told = self.shown_frames("←", FromRegistry | ToVisitor)
+        self.assertEqual(set(get_args(FromRegistry | ToVisitor)) - told, {Beat})
+
+    def shown_frames(self, way: str, kinds: Any) -> set[type]:
+        """Return the kinds that the samples of the registry's link have; each sample shows all fields."""
+        found = set()
+        for sample in self.conversations:
+            if sample.kind == REGISTRY:
+                for _, line in sample.sent(way):
+                    message = msgspec.msgpack.decode(msgspec.msgpack.encode(sample.read(line)), type=kinds)
+                    self.assertEqual(msgspec.msgpack.decode(msgspec.msgpack.encode(message)), sample.read(line))
+                    found.add(type(message))
+        return found
 
     def assert_all_shown(self, samples: list[tuple[type, str]], kinds: tuple[type, ...]) -> None:
         """Check that there is a sample of each kind, and that together they show each of its fields."""
