@@ -1,6 +1,7 @@
 """How `make docs` builds these pages: nothing is fetched, and every warning is an error."""
 
 import sys
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ napoleon_use_ivar = True
 napoleon_attr_annotations = False
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+autoclass_content = "both"
 autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True
 add_module_names = False
@@ -44,7 +46,13 @@ nitpicky = True
 nitpick_ignore_regex = [("py:(obj|class)", ".*"), ("py:.*", r"(?!chatproto\.).*")]
 
 
+def keep_enumerated(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Show the values of an enumeration, whose names say what they are."""
+    return False if isinstance(obj, Enum) else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Show conversations, which the tests replay, as they are."""
     app.add_lexer("conversation", TextLexer)
+    app.connect("autodoc-skip-member", keep_enumerated)
     return {"parallel_read_safe": True}
