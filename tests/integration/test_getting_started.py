@@ -68,7 +68,7 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=WAIT_S_MAX,
+            timeout=2 * WAIT_S_MAX,
         )
         if shown and not pattern(self.ours(shown)).fullmatch(done.stdout):
             raise AssertionError(f"$ {command}\n{done.stdout}\nis not\n{self.ours(shown)}")
@@ -84,6 +84,8 @@ class Reader:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # As a terminal starts it: whoever runs tests in the background has its children ignore interrupts.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         wait_until(lambda: shown.match(log.read_text()), f"{command} says what is shown")
 

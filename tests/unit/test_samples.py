@@ -96,7 +96,7 @@ class SampleTests(SynchronousTestCase):
             rest = re.sub(
                 rf"^```(?:{tried}).*?^```|`[^`\n]*`", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE
             )
-            self.assertNotIn('{"type":', rest, page.name)
+            self.assertNotIn('{"type":', rest, f"{page.name}: show it in a `conversation`")
 
     def test_every_code_is_explained_and_none_else(self) -> None:
         sources = "".join(path.read_text("utf-8") for path in (ROOT / "chatproto" / "chat").glob("*.py"))
