@@ -9,7 +9,7 @@ from typing import Any
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `interfaces`
+sys.path.insert(0, str(Path(__file__).parent))  # for the two of ours
 
 PUBLIC = ("chatproto", "chatproto.messaging", "chatproto.monitor", "chatproto.testing")
 """What imports all that is documented."""
@@ -24,7 +24,7 @@ html_theme = "alabaster"
 html_theme_options = {"description": "Chat that survives the loss of a server", "page_width": "1100px"}
 html_show_copyright = False
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "interfaces"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "commandlines", "interfaces"]
 exclude_patterns = ["_build"]
 
 # Plain Markdown, as a forge shows it: links to headings, and to files of the project.

@@ -67,6 +67,10 @@ class Conversation:
         """Return what a line says, as plain values."""
         return ast.literal_eval(line) if self.kind == REGISTRY else msgspec.json.decode(line)
 
+    def written(self, message: Any) -> str:
+        """Return the line of plain values, as `read` reads it."""
+        return repr(message) if self.kind == REGISTRY else msgspec.json.encode(message).decode()
+
     def sent(self, act: str) -> list[tuple[bool, str]]:
         """Return the lines that go one way, each with whether its client has said `hello` by then."""
         extended: set[str] = set()

@@ -2,6 +2,7 @@
 
 import ast
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -161,7 +162,9 @@ class Play:
                 if self.placeholders.fits(shown, passed[-1]):
                     self.skipping.discard(step.who)
                     return
-            raise AssertionError(f"{step.text}\nis not among {passed}, and then {list(mouth.heard)}")
+            raise AssertionError(
+                f"{step.text}\nis not what comes:\n{self.as_written(step.who, [*passed, *mouth.heard])}"
+            )
 
     def nothing_else(self) -> None:
         for who in self.mouths:
@@ -172,8 +175,12 @@ class Play:
         heard = self.mouths[who].heard
         if who in self.skipping:
             heard.clear()
-        assert not heard, f"{who} is also sent {list(heard)}"
+        assert not heard, f"this comes, and is not there:\n{self.as_written(who, heard)}"
         self.skipping.discard(who)
+
+    def as_written(self, who: str, heard: Iterable[Any]) -> str:
+        """Return what somebody was sent as a document would have it, to be copied from there."""
+        return "\n".join(f"{who} ← {self.conversation.written(message)}" for message in heard)
 
     def happens(self, step: Step) -> None:
         match step.act.split():

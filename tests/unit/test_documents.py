@@ -1,5 +1,6 @@
 """What the documents print from the code, and name of the tests, is so."""
 
+import argparse
 import re
 import shlex
 from pathlib import Path
@@ -130,6 +131,18 @@ class CommandTests(SynchronousTestCase):
                 command_line().parse_args(typed)
             except SystemExit:
                 self.fail(place)
+
+    def test_options_that_are_named_are_there(self) -> None:
+        known = {"--listen", *(f"--{row[0]}" for row in (*Options.optParameters, *Options.optFlags))}
+        parsers = [command_line()]
+        for parser in parsers:
+            for action in parser._actions:
+                known.update(action.option_strings)
+                parsers += action.choices.values() if isinstance(action, argparse._SubParsersAction) else ()
+        for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+            named = re.findall(r"`(--[a-z-]+)", re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.S | re.M))
+            # Those of the benchmarks are of other programs.
+            self.assertTrue(page.name in ("performance.md", "testing.md") or known.issuperset(named), page.name)
 
 
 class TwoMachinesTests(SynchronousTestCase):
