@@ -180,7 +180,7 @@ class Play:
 
     def as_written(self, who: str, heard: Iterable[Any]) -> str:
         """Return what somebody was sent as a document would have it, to be copied from there."""
-        return "\n".join(f"{who} ← {self.conversation.written(message)}" for message in heard)
+        return "\n".join(f"{who} ← {self.conversation.written(message)}" for message in heard) or "(nothing)"
 
     def happens(self, step: Step) -> None:
         match step.act.split():
