@@ -16,6 +16,9 @@ from chatproto.reloading import Reloading
 from chatproto.tally import Tally
 from chatproto.trust.interface import BELIEVING, Trust
 
+FILES_BESIDE_CONNECTIONS = 64
+"""A process needs them itself: the store, the log, connections that it dials."""
+
 
 def _no_datagrams(port: int, protocol: DatagramProtocol, host: str) -> IListeningPort:
     raise CannotListenError(host, port, OSError("this world has no datagrams"))
@@ -60,6 +63,7 @@ class World:
         reloading: what is read again when an operator says so.
         tally: what is counted for whoever measures.
         trust: how links between nodes, and to the registry, know who is at their other end; by default they believe.
+        files_max: how many files, connections among them, the process may have open; 0 for any number.
     """
 
     clock: IReactorTime
@@ -75,6 +79,7 @@ class World:
     udp: Callable[[int, DatagramProtocol, str], IListeningPort] = _no_datagrams
     reloading: Reloading = field(default_factory=Reloading)
     tally: Tally = field(default_factory=Tally)
+    files_max: int = 0
     trust: Trust = BELIEVING
 
     def guarded_server(self, description: str, door: str) -> IStreamServerEndpoint:
@@ -84,3 +89,14 @@ class World:
     def guarded_client(self, description: str, door: str) -> IStreamClientEndpoint:
         """Make a connecting endpoint to others' links at a door."""
         return self.trust.client(self.client(description), door)
+
+    def connections_max(self, elsewhere: int = 0) -> int:
+        """Return how many connections one door may have, so that those of other doors, and files, still can be had.
+
+        Args:
+            elsewhere: how many connections the other doors may have together.
+
+        Returns:
+            At least half of what the process may have; 0 where that is any number.
+        """
+        return max(self.files_max - elsewhere - FILES_BESIDE_CONNECTIONS, self.files_max // 2)

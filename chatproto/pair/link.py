@@ -8,7 +8,8 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
 from chatproto.errors import Unproven, WireError
-from chatproto.link import Turn
+from chatproto.gate import Gate, Limits
+from chatproto.link import Link, Turn
 from chatproto.pair.messages import FRAME_BYTES_MAX, STANDBY, VERSION, AnyMessage, Hello, PeerMessage, decode, encode
 from chatproto.trust.interface import BELIEVING, Trust
 from chatproto.trust.link import GuardedLink
@@ -17,6 +18,11 @@ from chatproto.wire import framed
 
 BACKLOG_BYTES_MAX = 2 * FRAME_BYTES_MAX
 """A feed waits for its link to be clear, so only one snapshot and what was forwarded can pile up."""
+HELLO_BYTES_MAX = 4096
+"""Before a stranger has said who it is, not even a node's longest name needs more."""
+LIMITS = Limits(connections_max=288, strangers_max=256)
+"""More strangers than the reactor takes in at once, as a flood is: the other node, among them, has said who it is
+before it would have to go."""
 
 
 class LinkHeard(Protocol):
@@ -64,10 +70,11 @@ class PeerLink(GuardedLink):
         clock: IReactorTime,
         heartbeat_s: float,
         suspect_s: float,
+        gate: Gate[Link] | None = None,
         trust: Trust = BELIEVING,
     ) -> None:
-        """Make a link for `heard`, with a heartbeat, that is aborted after a silence of `suspect_s`."""
-        super().__init__(PEER, dialled, trust, turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX)
+        """Make a link for `heard`, with a heartbeat, that is dropped after a silence of `suspect_s`."""
+        super().__init__(PEER, dialled, trust, turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX, gate, HELLO_BYTES_MAX)
         self.dialled = dialled
         self.address = ""
         self.expected: frozenset[str] = frozenset()
@@ -117,6 +124,7 @@ class PeerLink(GuardedLink):
         self._check(message)
         assert isinstance(message, Hello)
         self.hello = message
+        self.introduced()
         self._heard_by.link_up(self)
 
     def _check(self, hello: AnyMessage) -> None:

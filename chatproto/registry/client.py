@@ -7,7 +7,8 @@ from twisted.logger import Logger
 
 from chatproto.dialler import Backoff, Dialler
 from chatproto.errors import WireError
-from chatproto.link import Turn
+from chatproto.gate import Gate
+from chatproto.link import Link, Turn
 from chatproto.pair.configuration import Configuration
 from chatproto.pair.witness import WitnessHeard
 from chatproto.registry.link import DialledLink
@@ -27,6 +28,7 @@ from chatproto.registry.messages import (
     decode_from_registry,
     encode,
 )
+from chatproto.tally import Tally
 from chatproto.trust.interface import BELIEVING, Trust
 
 RETRY_S_MIN = 0.05
@@ -61,6 +63,7 @@ class RegistryWitness:
         heartbeat_s: float = 0.15,
         suspect_s: float = 0.6,
         trust: Trust = BELIEVING,
+        tally: Tally | None = None,
     ) -> None:
         """Make a link that is not dialled before `open`.
 
@@ -74,6 +77,7 @@ class RegistryWitness:
             heartbeat_s: as the registry has it.
             suspect_s: as the registry has it.
             trust: what proves to the registry who this is.
+            tally: counts the links that this side drops.
         """
         self.up = False
         self.heartbeat_s = heartbeat_s
@@ -83,6 +87,7 @@ class RegistryWitness:
         self._service = service
         self._node = node
         self._trust = trust
+        self._gate: Gate[Link] = Gate("registry", tally if tally is not None else Tally())
         self._life = dice.getrandbits(63)
         self._heard: WitnessHeard | None = None
         self._claim: Configuration | None = None
@@ -127,7 +132,8 @@ class RegistryWitness:
 
     def _make_link(self, number: int) -> WitnessLink:
         limits = BACKLOG_BYTES_MAX, FRAME_BYTES_MAX
-        return DialledLink(number, self, decode_from_registry, self._turn, self._clock, *limits, self._trust)
+        guarded = self._gate, self._trust
+        return DialledLink(number, self, decode_from_registry, self._turn, self._clock, *limits, *guarded)
 
     def _failed(self, reason: str, *, refused: bool = False) -> None:
         if self._backoff.failures == 1:

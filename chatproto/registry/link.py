@@ -7,7 +7,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from chatproto.link import Turn
+from chatproto.gate import Gate
+from chatproto.link import Link, Turn
 from chatproto.registry.messages import Beat, encode
 from chatproto.trust.ending import tls_trouble
 from chatproto.trust.interface import Trust
@@ -64,16 +65,19 @@ class DialledLink(GuardedLink, Generic[M]):
         clock: IReactorTime,
         backlog_bytes_max: int,
         frame_bytes_max: int,
+        gate: Gate[Link],
         trust: Trust,
     ) -> None:
         """Make a link that is not connected yet; what comes is handed on as `decode` reads it."""
-        super().__init__(REGISTRY, True, trust, turn, clock, backlog_bytes_max, frame_bytes_max)
+        super().__init__(REGISTRY, True, trust, turn, clock, backlog_bytes_max, frame_bytes_max, gate)
         self.number = number
         self._heard_by = heard
         self._decode = decode
 
     def linked(self) -> None:
         """Tell."""
+        # Whoever dials knows whom it has reached.
+        self.introduced()
         self._heard_by.link_made(self)
 
     def admitted(self) -> None:

@@ -10,7 +10,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.errors import Unproven, WireError
-from chatproto.link import Turn
+from chatproto.gate import Gate, Limits
+from chatproto.link import Link, Turn
 from chatproto.registry.desk import Desk, DeskEffect, KeepNames
 from chatproto.registry.messages import (
     FRAME_BYTES_MAX,
@@ -39,11 +40,15 @@ from chatproto.registry.requests import (
 from chatproto.registry.rules import ALARMS, DENIALS
 from chatproto.registry.shelf import Shelf
 from chatproto.registry.witness import Abort, Effect, End, Keep, Send, Witness
+from chatproto.tally import Tally
 from chatproto.trust.interface import BELIEVING, Trust
 from chatproto.trust.link import GuardedLink
 from chatproto.trust.proof import REGISTRY, Proof
 
-LINKS_MAX = 256
+LIMITS = Limits(connections_max=512, per_address_max=128, strangers_max=256)
+"""More strangers than the reactor takes in at once; with as many visitors as the desk serves, there is still room for
+nodes."""
+
 BACKLOG_BYTES_MAX = 64 * 1024
 VISITOR_BACKLOG_BYTES_MAX = 1024 * 1024
 """All that may be registered fits in it."""
@@ -72,7 +77,7 @@ class RegistryLink(GuardedLink):
         self, factory: "RegistryLinkFactory", number: int, turn: Turn, clock: IReactorTime, trust: Trust
     ) -> None:
         """Make a link that is not connected yet; `RegistryLinkFactory` does."""
-        super().__init__(REGISTRY, False, trust, turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX)
+        super().__init__(REGISTRY, False, trust, turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX, factory.gate)
         self.number = number
         self.who = ""
         self.visits = False
@@ -80,15 +85,14 @@ class RegistryLink(GuardedLink):
         self.denied: Denied | None = None
         self.failed: set[str] = set()
         self._registry = factory
-        self._made = 0.0
 
-    def linked(self) -> None:
+    def connectionMade(self) -> None:
         """Be counted."""
         self._registry.came(self)
+        super().connectionMade()
 
     def admitted(self) -> None:
         """Wait for a hello."""
-        self._made = self.clock.seconds()
         self.start_heartbeat(self._registry.heartbeat_s, self._registry.suspect_s)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -97,10 +101,7 @@ class RegistryLink(GuardedLink):
         self._registry.went(self)
 
     def ping(self) -> None:
-        """Say that the registry lives; to a node that has not said hello by now, no more."""
-        if not self.who and self.clock.seconds() - self._made >= self._registry.suspect_s:
-            log.info("aborting a link to {peer}, which has not said hello", peer=str(self.transport.getPeer()))
-            self.abort()
+        """Say that the registry lives."""
         self.send(_BEAT)
 
     def messageReceived(self, frame: bytes) -> None:
@@ -122,6 +123,7 @@ class RegistryLink(GuardedLink):
             self.visits = True
             self._frames.frame_bytes_max = VISITOR_FRAME_BYTES_MAX
             self.backlog_bytes_max = VISITOR_BACKLOG_BYTES_MAX
+        self.introduced()
         self._registry.received(self, message)
 
     def close(self, last: bytes = b"") -> None:
@@ -140,6 +142,7 @@ class RegistryLinkFactory(Factory):
 
     Attributes:
         links: every connection, by number.
+        gate: bounds how many there are.
         heartbeat_s: after so long each side says that it lives.
         suspect_s: a link that is silent for so long is aborted.
     """
@@ -147,13 +150,21 @@ class RegistryLinkFactory(Factory):
     noisy = False
 
     def __init__(
-        self, turn: Turn, clock: IReactorTime, heartbeat_s: float, suspect_s: float, trust: Trust = BELIEVING
+        self,
+        turn: Turn,
+        clock: IReactorTime,
+        heartbeat_s: float,
+        suspect_s: float,
+        tally: Tally,
+        limits: Limits = LIMITS,
+        trust: Trust = BELIEVING,
     ) -> None:
-        """Make a factory that turns everybody away until it may `serve`.
+        """Make a factory that turns everybody away until it may `serve`, and has what it drops counted.
 
         Whoever proves nothing, as far as `trust` asks for it, may look, and change nothing.
         """
         self.links: dict[int, RegistryLink] = {}
+        self.gate: Gate[Link] = Gate("registry", tally, lambda: limits)
         self.heartbeat_s = heartbeat_s
         self.suspect_s = suspect_s
         self._turn = turn
@@ -189,11 +200,8 @@ class RegistryLinkFactory(Factory):
             link.close()
 
     def buildProtocol(self, addr: IAddress | None) -> RegistryLink | None:
-        """Make the link of a connection; none if there are too many."""
+        """Make the link of a connection; none where nobody is served."""
         if self._witness is None:
-            return None
-        if len(self.links) >= LINKS_MAX:
-            log.warn("refusing a connection: there are {count}; who else connects to the registry?", count=LINKS_MAX)
             return None
         self._numbers += 1
         return RegistryLink(self, self._numbers, self._turn, self._clock, self._trust)
@@ -276,7 +284,7 @@ class RegistryLinkFactory(Factory):
                 case Abort():
                     self._abort(effect.to)
                 case End():
-                    self.links[effect.to].close()
+                    self.links[effect.to].drop("refused", last=b"")
                 case _:
                     assert_never(effect)
 
@@ -298,7 +306,7 @@ class RegistryLinkFactory(Factory):
     def _abort(self, number: int) -> None:
         link = self.links[number]
         log.info("{who} has connected again; if it always does, two processes have its name", who=link.who)
-        link.abort()
+        link.drop("replaced")
 
     def _kept(self, service: str) -> None:
         witness = self._witness

@@ -288,6 +288,7 @@ def build_monitor(world: World, settings: MonitorSettings) -> MonitorTree:
         world.dice,
         Turn(world.clock),
         who=who,
+        tally=world.tally,
         trust=world.trust,
     )
     master = RegisteredMaster(world, settings)

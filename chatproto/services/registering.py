@@ -63,6 +63,7 @@ class RegisteringService(Service):
             turn,
             who=f"{settings.service}/{name}",
             trust=world.trust,
+            tally=world.tally,
         )
         self._world = world
         self._settings = settings

@@ -5,7 +5,8 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from chatproto.errors import Unproven
-from chatproto.link import FrameLink, Turn
+from chatproto.gate import Gate
+from chatproto.link import FrameLink, Link, Turn
 from chatproto.trust.interface import Exchange, Trust
 from chatproto.trust.proof import REASONS, Proof
 from chatproto.trust.secret import FRAME_BYTES_MAX, Step
@@ -31,9 +32,11 @@ class GuardedLink(FrameLink):
         clock: IReactorTime,
         backlog_bytes_max: int,
         frame_bytes_max: int,
+        gate: Gate[Link] | None = None,
+        hello_bytes_max: int | None = None,
     ) -> None:
         """Make a link at a door, that this side has dialled or not, and that is guarded as `trust` says."""
-        super().__init__(turn, clock, backlog_bytes_max, frame_bytes_max)
+        super().__init__(turn, clock, backlog_bytes_max, frame_bytes_max, gate, hello_bytes_max)
         self._door = door
         self._trust = trust
         self._exchange: Exchange | None = trust.exchange(door, dialled=dialled)

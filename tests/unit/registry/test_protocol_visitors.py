@@ -39,6 +39,7 @@ from chatproto.registry.requests import (
     decode_to_visitor,
 )
 from chatproto.registry.shelf import split_state
+from chatproto.tally import Tally
 from chatproto.trust.proof import NOTHING, Proof
 from tests.unit.registry.rig import End
 from tests.unit.registry.test_protocol import HEARTBEAT, PAIR, SUSPECT, RegistryLinkTestCase
@@ -226,7 +227,7 @@ class GuardedTests(VisitorLinkTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.trust = Certified(NOTHING)
-        self.factory = RegistryLinkFactory(Turn(self.clock), self.clock, HEARTBEAT, SUSPECT, self.trust)
+        self.factory = RegistryLinkFactory(Turn(self.clock), self.clock, HEARTBEAT, SUSPECT, Tally(), trust=self.trust)
         self.begin()
 
     def enter_as(self, *names: str) -> End:
