@@ -17,9 +17,12 @@ from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
+from chatproto.errors import MissingExtra
+from chatproto.jsonlog import logged_as_json
+from chatproto.live import LiveOptions
 from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import Options
-from chatproto.services import NodeSettings, RegistrySettings, build_monitor, build_node, build_registry
+from chatproto.services import build_monitor, build_node, build_registry
 from chatproto.services.systemd import supervisor_of
 from chatproto.world import World
 
@@ -167,47 +170,42 @@ def makeService(options: Options) -> IService:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     world = real_world()
     _reload_when_told(world.reloading.reload)
-    if options["role"] == "registry":
-        return _make_registry(world, options.registry_settings())
-    monitor = options.monitor_settings() if options["role"] == "monitor" else None
-    settings = options.settings()
-    _raise_open_files(settings.chat.capacity)
+    if options["role"] != "registry":
+        _raise_open_files(options["capacity"])
     try:
-        if monitor is not None:
-            return build_monitor(world, monitor)
-        node = build_node(world, settings)
-        _hurry_when_told_again(node.drain.hurry)
-        return node
-    except ENDPOINT_ERRORS as error:
-        _die(f"cannot use {_wrong_endpoint(world, settings)}: {error}")
+        service = _build(world, options)
+    except MissingExtra as error:
+        _die(str(error))
         raise  # Never reached: the reactor does not run yet.
+    except ENDPOINT_ERRORS as error:
+        _die(f"cannot use {_wrong_endpoint(world, options)}: {error}")
+        raise
+    return logged_as_json(service, options.parent) if options["log-format"] == "json" else service
 
 
-def _wrong_endpoint(world: World, settings: NodeSettings) -> str:
+def _build(world: World, options: Options) -> IService:
+    if options["role"] == "registry":
+        registry = build_registry(world, options.registry_settings())
+        hurry, change = registry.hurry, None
+        service: IService = registry
+    elif options["role"] == "monitor":
+        monitor = build_monitor(world, options.monitor_settings())
+        hurry, change = monitor.hurry, lambda fresh: monitor.change(fresh.monitor_settings())
+        service = monitor
+    else:
+        node = build_node(world, options.settings())
+        hurry, change = node.drain.hurry, lambda fresh: node.change(fresh.settings())
+        service = node
+    _hurry_when_told_again(hurry)
+    world.reloading.add("options", LiveOptions(options, change).read_again)
+    return service
+
+
+def _wrong_endpoint(world: World, options: Options) -> str:
     """Return the option whose endpoint cannot be parsed."""
-    tried: list[tuple[str, str, Callable[[str], object]]] = [
-        ("--listen", description, world.server) for description in settings.listen
-    ]
-    if settings.peer is not None:
-        tried += [
-            ("--peer-listen", settings.peer.listen, world.server),
-            ("--peer", settings.peer.dial, world.client),
-        ]
-    if settings.registering is not None:
-        tried.append(("--registry", settings.registering.registry, world.client))
-    for option, description, make in tried:
+    for option, description, serves in options.endpoints():
         try:
-            make(description)
+            (world.server if serves else world.client)(description)
         except ENDPOINT_ERRORS:
             return f"{option} {description}"
     return "an endpoint"
-
-
-def _make_registry(world: World, settings: RegistrySettings) -> IService:
-    try:
-        registry = build_registry(world, settings)
-        _hurry_when_told_again(registry.hurry)
-        return registry
-    except ENDPOINT_ERRORS as error:
-        _die(f"cannot use --registry-listen {' '.join(settings.listen)}: {error}")
-        raise  # Never reached: the reactor does not run yet.
