@@ -28,6 +28,8 @@ from chatproto.wire import address_of
 ROLES = ("primary", "secondary", "standby", "registry", "monitor")
 PEER_LISTEN = "tcp:4545"
 REGISTRY_LISTEN = "tcp:4646"
+ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
+"""In these, Twisted's parsers of endpoints say what they do not understand."""
 LOG_FORMATS = ("text", "json")
 FOR_PAIRS = ("prefer-primary", "allow-data-loss")
 FOR_PEERS = ("peer-listen", "peer-advertise", "migrate-every")

@@ -21,7 +21,7 @@ from chatproto.errors import MissingExtra
 from chatproto.jsonlog import logged_as_json
 from chatproto.live import LiveOptions
 from chatproto.log.sqlite import SQLiteStore
-from chatproto.options import Options
+from chatproto.options import ENDPOINT_ERRORS, Options
 from chatproto.services import build_monitor, build_node, build_registry
 from chatproto.services.systemd import supervisor_of
 from chatproto.world import World
@@ -33,9 +33,6 @@ SWITCH_INTERVAL_S = 0.0005
 
 SECRET_FILE = "secret"
 SECRET_CHARS_MAX = 256
-
-ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
-"""In these, Twisted's parsers of endpoints say what they do not understand."""
 
 log = Logger()
 

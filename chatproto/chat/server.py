@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -41,6 +42,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
 from chatproto.log.interface import ILog
+from chatproto.release import release
 from chatproto.tally import Tally
 from chatproto.wire.fields import SERVER_IDENTITY
 
@@ -89,6 +91,8 @@ class ChatServer:
         self.log = chat_log
         self.hall = Hall()
         self._now = now
+        self._clock = clock
+        self._began = clock.seconds()
         self._turn = turn
         self.tally = tally
         # A node makes ids that no client can guess and no other start of a node has.
@@ -234,7 +238,15 @@ class ChatServer:
 
     def status_line(self) -> bytes:
         """Return how this node is, as the line that a client without a session is told."""
-        return encode(self._answers.status([]))
+        status = msgspec.structs.replace(
+            self._answers.status([]),
+            version=release(),
+            up_s=round(self._clock.seconds() - self._began, 1),
+            room_count=len(self.hall.rooms),
+            entries=self.log.position,
+            dropped=self.tally.dropped.total(),
+        )
+        return encode(status)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Have something called, from the start on, whenever role, epoch or redundancy may be another."""

@@ -6,7 +6,6 @@ no room and no address is one.
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
@@ -18,6 +17,7 @@ from chatproto.pair.log import PairLog
 from chatproto.registry import RegistryClient
 from chatproto.registry.names import Names
 from chatproto.registry.protocol import RegistryLinkFactory
+from chatproto.release import release
 from chatproto.services.systemd import Health
 from chatproto.tally import Histogram, Tally
 
@@ -48,14 +48,6 @@ class Measure(msgspec.Struct, frozen=True):
 
 Measures = Callable[[], Iterable[Measure]]
 """Measures when it is called."""
-
-
-def release() -> str:
-    """Return the version of chatproto that runs; empty where it is not installed."""
-    try:
-        return version("chatproto")
-    except PackageNotFoundError:
-        return ""
 
 
 def together(*parts: Measures) -> Measures:
