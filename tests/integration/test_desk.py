@@ -17,8 +17,7 @@ from chatproto.cli.check import check
 from chatproto.cli.control import command
 from tests.exposition import check_exposition
 from tests.integration.nodes import WAIT_S_MAX, Node, environment, free_port, twistd, wait_until
-
-HOST = "127.0.0.1"
+from tests.integration.pairs import HOST, lasting_ports
 
 
 class Desk:
@@ -82,7 +81,7 @@ def test_a_node_is_measured(start_node: Callable[..., Node]) -> None:
 @pytest.fixture
 def pair(make_node: Callable[..., Node]) -> dict[str, tuple[Node, Desk]]:
     """A registry, a pair and a monitor, which are not started."""
-    registry, one, two = (free_port() for _ in range(3))
+    registry, one, two, *clients = lasting_ports(6)
     desks = {name: Desk() for name in ("registry", "primary", "secondary", "monitor")}
     at = f"--registry=tcp:{HOST}:{registry}"
     options = {
@@ -91,7 +90,7 @@ def pair(make_node: Callable[..., Node]) -> dict[str, tuple[Node, Desk]]:
         "secondary": [at, f"--peer-listen=tcp:{two}:interface={HOST}", f"--peer=tcp:{HOST}:{one}"],
         "monitor": [at, "--watch=chat", "--name=standin", "--same-host"],
     }
-    listens = {"primary", "secondary"}
+    listens = dict(zip(("primary", "secondary", "monitor"), clients, strict=True))
     return {
         name: (
             make_node(
@@ -99,7 +98,7 @@ def pair(make_node: Callable[..., Node]) -> dict[str, tuple[Node, Desk]]:
                 desk.option,
                 *options[name],
                 name=name,
-                listen=f"tcp:0:interface={HOST}" if name in listens else None,
+                listen=f"tcp:{listens[name]}:interface={HOST}" if name in listens else None,
             ),
             desk,
         )
@@ -116,9 +115,9 @@ def test_every_role_is_measured_and_says_whether_it_serves(pair: dict[str, tuple
     for name in ("registry", "primary", "monitor"):
         pair[name][0].launch()
     _, of_leader = pair["primary"]
-    for _, desk in pair.values():
+    for name, (_, desk) in pair.items():
         wait_until(desk.answers, "it answers")
-        wait_until(lambda desk=desk: desk.ask("/readyz")[0] == 200, "it serves")
+        wait_until(lambda desk=desk: desk.ask("/readyz")[0] == 200, f"{name} serves", 8)
     of_leader.until("chatproto_redundancy", "paired", is_=1)
     of_follower.until("chatproto_role", "follower", is_=1)
     of_leader.until("chatproto_lag_entries", "secondary", is_=0)
