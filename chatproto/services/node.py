@@ -1,6 +1,6 @@
 """A node that serves chat: the log on its store, the chat on the log, the links on the chat."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twisted.application.internet import TimerService
@@ -280,7 +280,9 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     turn = Turn(world.clock)
     pair = _build_pair(world, settings, settings.peer, turn) if settings.peer is not None else None
     node_log: ILog = pair or SingleLog(lambda: world.store(settings.data, world.fatal), turn)
-    server = ChatServer(settings.chat, node_log, turn, world.clock, world.now, world.dice, world.tally)
+    # A copy: what is changed while it runs is not changed for whoever made the settings.
+    chat_settings = replace(settings.chat)
+    server = ChatServer(chat_settings, node_log, turn, world.clock, world.now, world.dice, world.tally)
     factory = ClientLinkFactory(server, turn, world.clock)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
