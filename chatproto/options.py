@@ -295,10 +295,10 @@ class Options(UsageOptions):
         served += [("listen", each) for each in self.listen if not of_registry]
         if self._has_peers:
             served.append(("peer-listen", self["peer-listen"] or PEER_LISTEN))
-        served.append(("metrics", self["metrics"]))
+        served.append(("metrics", self["metrics"] or None))
         dialled = [(name, self[name]) for name in ("peer", "registry")]
         found = [(name, each, True) for name, each in served] + [(name, each, False) for name, each in dialled]
-        return [(f"--{name}", description, serves) for name, description, serves in found if description]
+        return [(f"--{name}", description, serves) for name, description, serves in found if description is not None]
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse; the file first, so that the command line wins."""

@@ -46,6 +46,9 @@ class CheckTests(SynchronousTestCase):
         )
         self.assertFalse(os.path.exists(self.data), "nothing is changed")
 
+    def test_an_endpoint_that_is_empty(self) -> None:
+        self.assertIn("cannot use --listen=: Unknown endpoint type", self.check("--listen=")[1][0])
+
     def test_a_pair_and_a_registry(self) -> None:
         found, _ = self.check("--peer=tcp:two:4545", "--registry=tcp:third:4646")
         self.assertEqual(
