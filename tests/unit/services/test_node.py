@@ -329,6 +329,21 @@ class SupervisionTests(NodeTestCase):
         self.clock.advance(STUCK_S_MAX)
         self.assertEqual([self.node.health().sane() for _ in range(2)], [False, False])
 
+    def test_a_disk_that_always_has_more_to_take_gets_on(self) -> None:
+        self.node.startService()
+        link, _ = self.come(self.node)
+        done: list[Any] = []
+        self.store.append = lambda runs, then: done.append(then)  # type: ignore[method-assign]
+        link.dataReceived(b'{"type":"message","content":"first"}\n')
+        self.settle()
+        for _ in range(5):
+            self.assertTrue(self.node.health().sane())
+            self.clock.advance(STUCK_S_MAX)
+            link.dataReceived(b'{"type":"message","content":"more"}\n')
+            self.settle()
+            done.pop(0)()
+        self.assertEqual(len(done), 1, "there was always one more")
+
     def test_what_is_new_is_not_stuck_however_long_nobody_asked(self) -> None:
         self.node.startService()
         link, _ = self.come(self.node)
