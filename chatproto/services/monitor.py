@@ -6,7 +6,6 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, TimeoutError, fail, gatherResults, inlineCallbacks, maybeDeferred, succeed
-from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
@@ -21,7 +20,7 @@ from chatproto.monitor import IAlive, IPlace, IStandIn, MonitorService
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services.measures import Measures, of_chat, of_monitor, of_process, together
-from chatproto.services.node import NodeService, NodeSettings, build_node
+from chatproto.services.node import NodeService, NodeSettings, build_node, tcp_client
 from chatproto.services.probes import build_probes
 from chatproto.services.registering import KIND, WITHDRAW_S_MAX
 from chatproto.services.systemd import Health, Supervision
@@ -138,8 +137,7 @@ class RegisteredMaster:
 
     def endpoint(self, registration: Registration) -> Any:
         """Return the endpoint of a server that is registered."""
-        host, port = host_and_port(registration.address) or ("", 0)
-        return self._world.client(f"tcp:{quoteStringArgument(host)}:{port}")
+        return self._world.client(tcp_client(registration.address))
 
     def _serves(self, status: Status) -> Status:
         if not status.serving:
