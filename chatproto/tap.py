@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
@@ -170,32 +170,37 @@ def makeService(options: Options) -> IService:
     if options["role"] != "registry":
         _raise_open_files(options["capacity"])
     try:
-        service = _build(world, options)
+        tree = _make_role(world, options)
     except MissingExtra as error:
         _die(str(error))
         raise  # Never reached: the reactor does not run yet.
     except ENDPOINT_ERRORS as error:
         _die(f"cannot use {_wrong_endpoint(world, options)}: {error}")
         raise
-    return logged_as_json(service, options.parent) if options["log-format"] == "json" else service
+    return logged_as_json(tree, options.parent) if options["log-format"] == "json" else tree
 
 
-def _build(world: World, options: Options) -> IService:
+def _make_role(world: World, options: Options) -> MultiService:
     if options["role"] == "registry":
         registry = build_registry(world, options.registry_settings())
-        hurry, change = registry.hurry, None
-        service: IService = registry
-    elif options["role"] == "monitor":
+        return _under_signals(world, registry, registry.hurry, LiveOptions(options, None))
+    if options["role"] == "monitor":
         monitor = build_monitor(world, options.monitor_settings())
-        hurry, change = monitor.hurry, lambda fresh: monitor.change(fresh.monitor_settings())
-        service = monitor
-    else:
-        node = build_node(world, options.settings())
-        hurry, change = node.drain.hurry, lambda fresh: node.change(fresh.settings())
-        service = node
+        live = LiveOptions(options, lambda fresh: monitor.change(fresh.monitor_settings()))
+        return _under_signals(world, monitor, monitor.hurry, live)
+    node = build_node(world, options.settings())
+
+    def change(fresh: Options) -> None:
+        _raise_open_files(fresh["capacity"])
+        node.change(fresh.settings())
+
+    return _under_signals(world, node, node.drain.hurry, LiveOptions(options, change))
+
+
+def _under_signals(world: World, tree: MultiService, hurry: Callable[[], None], live: LiveOptions) -> MultiService:
     _hurry_when_told_again(hurry)
-    world.reloading.add("options", LiveOptions(options, change).read_again)
-    return service
+    world.reloading.add("options", live.read_again)
+    return tree
 
 
 def _wrong_endpoint(world: World, options: Options) -> str:

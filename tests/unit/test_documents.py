@@ -7,6 +7,7 @@ from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests.unit
+from chatproto.live import LIVE
 from chatproto.monitor import watch
 from chatproto.pair.states import picture
 from chatproto.registry.names import REASONS
@@ -20,6 +21,12 @@ class OperatingTests(SynchronousTestCase):
     def test_the_picture_of_the_drain_is_printed_from_the_table(self) -> None:
         text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
         self.assertIn(f"```text\n{picture_of_draining()}```", text)
+
+    def test_what_can_change_while_it_runs_is_listed(self) -> None:
+        text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+        table = text.partition("## Changing options while it runs")[2].partition("Everything else")[0]
+        rows = [line for line in table.splitlines() if line.startswith("|")]
+        self.assertEqual(set(re.findall(r"`([a-z-]+)`", "".join(rows))), LIVE)
 
 
 class FailureModelTests(SynchronousTestCase):
