@@ -42,7 +42,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
 from chatproto.log.interface import ILog
-from chatproto.release import release
+from chatproto.release import RELEASE
 from chatproto.tally import Tally
 from chatproto.wire.fields import SERVER_IDENTITY
 
@@ -240,7 +240,7 @@ class ChatServer:
         """Return how this node is, as the line that a client without a session is told."""
         status = msgspec.structs.replace(
             self._answers.status([]),
-            version=release(),
+            version=RELEASE,
             up_s=round(self._clock.seconds() - self._began, 1),
             room_count=len(self.hall.rooms),
             entries=self.log.position,

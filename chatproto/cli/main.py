@@ -14,7 +14,7 @@ from chatproto.cli.commands import explanations
 from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, Misuse
 from chatproto.client.direct.settings import DirectSettings
 from chatproto.errors import ChatprotoError
-from chatproto.release import release
+from chatproto.release import RELEASE
 from chatproto.wire import host_and_port, identity_allowed, room_allowed
 
 DONE, FAILED, MISUSED = 0, 1, 2
@@ -27,7 +27,7 @@ HELP_CELLS = 78
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status: 0 done, 1 refused or failed, 2 wrong usage."""
-    parser = _parser()
+    parser = command_line()
     try:
         given = parser.parse_args(arguments)
     except SystemExit as end:
@@ -52,13 +52,14 @@ def _say(problem: str, status: int) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return what reads a command line; `run`, of what it gives, does what is said."""
     parser = argparse.ArgumentParser(
         prog="chatproto",
         description="Chat that survives its servers. The daemon is `twistd chatserver`.",
         epilog="Exit status: 0 done, 1 refused or failed, with one line on standard error, 2 wrong usage.",
     )
-    parser.add_argument("--version", action="version", version=f"chatproto {release() or '(not installed)'}")
+    parser.add_argument("--version", action="version", version=f"chatproto {RELEASE}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_chat(subparsers)
     _add_status(subparsers)

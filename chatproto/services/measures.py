@@ -17,7 +17,7 @@ from chatproto.pair.log import PairLog
 from chatproto.registry import RegistryClient
 from chatproto.registry.names import Names
 from chatproto.registry.protocol import RegistryLinkFactory
-from chatproto.release import release
+from chatproto.release import RELEASE
 from chatproto.services.systemd import Health
 from chatproto.tally import Histogram, Tally
 
@@ -60,7 +60,7 @@ def of_process(role: str, health: Callable[[], Health], tally: Tally) -> Measure
 
     def measure() -> Iterator[Measure]:
         now = health()
-        labels = {"version": release(), "role": role}
+        labels = {"version": RELEASE, "role": role}
         yield Measure(GAUGE, "chatproto_build_info", "Always 1; what runs is in the labels.", [(labels, 1)])
         yield _gauge("chatproto_healthy", "1 if the process gets on with what it does, as /healthz says.", now.sane())
         yield _gauge("chatproto_serving", "1 if it does now what it is there for, as /readyz says.", now.serving)

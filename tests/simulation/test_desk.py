@@ -126,7 +126,9 @@ class AlertPagesTests(SynchronousTestCase):
         self.assertEqual(len(set(named)), len(named))
         self.assertEqual(sorted(path.stem for path in (DOCS / "alerts").glob("*.md")), sorted(named))
         text = (DOCS / "alerts" / "chatproto.rules.yml").read_text("utf-8")
+        index = (DOCS / "alerts.md").read_text("utf-8")
         for name in named:
+            self.assertIn(f"| [{name}](alerts/{name}.md) |", index)
             self.assertIn(f"runbook: docs/alerts/{name}.md", text)
             page = (DOCS / "alerts" / f"{name}.md").read_text("utf-8")
             self.assertTrue(page.startswith(f"# {name}\n"))

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from chatproto.chat.protocol import ClientLink, ClientLinkFactory
 from chatproto.chat.settings import ChatSettings
-from chatproto.release import release
+from chatproto.release import RELEASE
 from tests.unit.chat.fakes import ChatTestCase, brief
 from tests.unit.transports import Transport
 
@@ -216,7 +216,7 @@ class AskingTests(ProtocolTestCase):
         self.greet()
         link = self.ask()
         (status,) = [json.loads(data) for data in b"".join(self.transport.writes).split(b"\n")[:-1]]
-        self.assertEqual(status.pop("version"), release())
+        self.assertEqual(status.pop("version"), RELEASE)
         self.assertAlmostEqual(status.pop("up_s"), self.clock.seconds(), 1)
         self.assertEqual(
             status,
