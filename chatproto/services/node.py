@@ -17,6 +17,7 @@ from chatproto.errors import StoreError
 from chatproto.link import Turn
 from chatproto.log.interface import ILog, IStore
 from chatproto.log.single import SingleLog
+from chatproto.pair.link import LIMITS as PEERS
 from chatproto.pair.log import PairLog, PairSettings
 from chatproto.pair.messages import PRIMARY
 from chatproto.pair.states import Role
@@ -27,6 +28,7 @@ from chatproto.services.draining import Phase
 from chatproto.services.listener import Listener
 from chatproto.services.measures import of_chat, of_process, together
 from chatproto.services.migration import MigrationService
+from chatproto.services.probes import CONNECTIONS_MAX as PROBES_MAX
 from chatproto.services.probes import build_probes
 from chatproto.services.registering import RegisteringService, RegisteringSettings
 from chatproto.services.systemd import Health, Supervision
@@ -284,7 +286,9 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     # A copy: what is changed while it runs is not changed for whoever made the settings.
     chat_settings = replace(settings.chat)
     server = ChatServer(chat_settings, node_log, turn, world.clock, world.now, world.dice, world.tally)
-    factory = ClientLinkFactory(server, turn, world.clock)
+    elsewhere = PEERS.connections_max if pair is not None else 0
+    room = world.connections_max(elsewhere + (PROBES_MAX if settings.metrics else 0))
+    factory = ClientLinkFactory(server, turn, world.clock, world.tally, room)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
@@ -352,13 +356,15 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
             node=peer.pair.name,
             heartbeat_s=peer.pair.heartbeat_s,
             suspect_s=peer.pair.suspect_s,
+            tally=world.tally,
         )
     dial = world.client(peer.dial) if peer.dial else None
 
     def reach(address: str) -> IStreamClientEndpoint:
         return world.client(tcp_client(address))
 
-    return PairLog(peer.pair, open_store, turn, world.clock, world.dice, dial, witness, world.fatal, reach)
+    outside = turn, world.clock, world.dice, dial, witness, world.fatal, reach, world.tally
+    return PairLog(peer.pair, open_store, *outside, PEERS.within(world.connections_max() // 2))
 
 
 def tcp_client(address: str) -> str:

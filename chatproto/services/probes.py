@@ -136,7 +136,7 @@ class _Channel(HTTPChannel):
         super().connectionMade()
         self.factory.channels.add(self)
         if len(self.factory.channels) > CONNECTIONS_MAX:
-            self._drop("crowded")
+            self._drop("full")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.channels.discard(self)

@@ -128,7 +128,7 @@ class BoundsTests(ProbesTestCase):
     def test_there_are_so_many_at_once(self) -> None:
         transports = [self.connect() for _ in range(CONNECTIONS_MAX + 1)]
         self.assertEqual([transport.disconnected for transport in transports].count(True), 1)
-        self.assertEqual(self.dropped(), {("metrics", "crowded"): 1})
+        self.assertEqual(self.dropped(), {("metrics", "full"): 1})
         transports[0].protocol.connectionLost()  # type: ignore[attr-defined]
         transports[-1].protocol.connectionLost()  # type: ignore[attr-defined]
         self.assertEqual(self.ask("/healthz")[0], 200)
