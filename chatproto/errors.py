@@ -4,6 +4,7 @@
 * `WireError`: bytes that are not what the protocol says.
 * `TrustError`: certificates, or a secret, that cannot be used.
 * `StoreError`: the durable log cannot be opened.
+* `MissingExtra`: an option needs a library that is not installed.
 * `ClientError`: what an embedding program hears from `ChatClient`.
 * `DeliveryError`: what became of a message, or of a request, that was not acknowledged.
 * `RegistryError`: what a program hears from `RegistryClient`.
@@ -48,6 +49,10 @@ class StoreVersion(StoreError):
 
 class StoreCorrupt(StoreError):
     """The data directory does not pass its integrity check."""
+
+
+class MissingExtra(ChatprotoError):
+    """What was asked for needs a library that is not installed; the text names the extra that brings it."""
 
 
 class MigrationFailed(ChatprotoError):

@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
@@ -28,7 +28,11 @@ from chatproto.wire import address_allowed, address_of
 
 ROLES = ("primary", "secondary", "standby", "registry", "monitor")
 PEER_LISTEN = "tcp:4545"
+HERE = ":interface=127.0.0.1"
 REGISTRY_LISTEN = "tcp:4646"
+ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
+"""In these, Twisted's parsers of endpoints say what they do not understand."""
+LOG_FORMATS = ("text", "json")
 FOR_PAIRS = ("prefer-primary", "allow-data-loss")
 FOR_PEERS = ("peer-listen", "peer-advertise", "migrate-every")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -136,6 +140,12 @@ def _role(value: str) -> str:
     return value
 
 
+def _log_format(value: str) -> str:
+    if value not in LOG_FORMATS:
+        raise ValueError(f"must be {' or '.join(LOG_FORMATS)}")
+    return value
+
+
 def parse_retention(value: str) -> Retention:
     """Read what `--retain` says: `30d` (an age), `100000` (messages a room), `2GB` (of disk), or several with commas.
 
@@ -182,7 +192,11 @@ def _named(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 class Options(UsageOptions):
-    """The options of a chat node. Each may stand in the TOML file that `--config` names; the command line wins."""
+    """The options of a chat node. Each may stand in the TOML file that `--config` names; the command line wins.
+
+    Attributes:
+        arguments: what was parsed.
+    """
 
     synopsis = "[options]"
     longdesc = "Serves chat rooms over line JSON, durable and ordered. Run alone, it needs no option at all."
@@ -256,6 +270,9 @@ class Options(UsageOptions):
         ["handshakes-max", None, 1000, "connections at once that are not greeted yet", _positive],
         ["rooms-per-owner-max", None, 100, "rooms that one client may own; 0 for any", _count],
         ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],
+        ["metrics", None, None, "server endpoint of /metrics (for Prometheus), /healthz and /readyz, like "
+         "tcp:9464:interface=127.0.0.1 [default: none]"],
+        ["log-format", None, "text", "text, or json: one object a line", _log_format],
         ["announcement", None, None, "what newcomers are told by the server itself [default: nothing; of a monitor, "
          "for whom it stands in]"],
         ["config", None, None, "TOML file with any of these options"],
@@ -274,6 +291,7 @@ class Options(UsageOptions):
 
     def __init__(self) -> None:
         """Start with the defaults."""
+        self.arguments: list[str] = []
         self._listen: list[str] = []
         self._listen_configured: list[str] = ["tcp:4444"]
         super().__init__()
@@ -282,9 +300,26 @@ class Options(UsageOptions):
         """Server endpoint of the client link; may be repeated [default: tcp:4444]."""
         self._listen.append(endpoint)
 
+    @property
+    def listen(self) -> tuple[str, ...]:
+        """The server endpoints of the client link."""
+        return tuple(self._listen or self._listen_configured)
+
+    def endpoints(self) -> list[tuple[str, str, bool]]:
+        """Return each endpoint: the option that names it, its description, and whether it is a server's."""
+        of_registry = self["role"] == "registry"
+        served: list[tuple[str, Any]] = [("registry-listen", self._registry_listen)] if of_registry else []
+        served += [("listen", each) for each in self.listen if not of_registry]
+        if self._has_peers:
+            served.append(("peer-listen", self._peer_listen))
+        served.append(("metrics", self["metrics"] or None))
+        dialled = [(name, self[name]) for name in ("peer", "registry")]
+        found = [(name, each, True) for name, each in served] + [(name, each, False) for name, each in dialled]
+        return [(f"--{name}", description, serves) for name, description, serves in found if description is not None]
+
     def parseOptions(self, options: Any = None) -> None:
         """Parse; the file first, so that the command line wins."""
-        arguments = sys.argv[1:] if options is None else list(options)
+        self.arguments = arguments = sys.argv[1:] if options is None else list(options)
         look = _Look()
         UsageOptions.parseOptions(look, arguments)
         path = look["config"]
@@ -311,6 +346,8 @@ class Options(UsageOptions):
             self["name"] = self["role"]
         if self["data"] is None:
             self["data"] = default_data_directory(self["name"])
+        if self["log-format"] == "json" and self.parent is not None and self.parent["syslog"]:
+            raise UsageError("--log-format=json is for a file or the standard output, not for --syslog")
         if self["silence-max"] < self["ping-every"]:
             raise UsageError("--silence-max must not be shorter than --ping-every")
         if self["heartbeat"] >= self["suspect"]:
@@ -347,32 +384,56 @@ class Options(UsageOptions):
             raise UsageError("--migrate-every needs --registry: it knows who stands by")
         if self["registry-token"] is not None and self["registry"] is None:
             raise UsageError("--registry-token needs --registry: where the registry is")
-        if self["role"] == "registry":
-            self._guard("registry-listen", REGISTRY_LISTEN)
-        elif self._has_peers:
-            advertised = self["peer-advertise"] and f"tcp:{self['peer-advertise']}"
-            self._guard("peer-listen", PEER_LISTEN, self["peer"], self["registry"], advertised)
-
-    def _guard(self, option: str, usual: str, *dialled: str | None) -> None:
-        """See to it that only whoever proves who it is comes in from another machine, unless that is wanted.
-
-        Args:
-            option: has the endpoint that is listened on.
-            usual: where that is, unless told.
-            dialled: what is dialled at the same time: who is on other machines is dialled from there, too.
-        """
         if self["tls"] and self["secret-file"]:
             raise UsageError("--tls and --secret-file are two ways to one end: give one of them")
-        guarded = self["tls"] or self["secret-file"] or self["insecure-links"]
-        beyond = any(dials_beyond(endpoint) for endpoint in dialled if endpoint)
-        if self[option] is None:
-            self[option] = usual if guarded or beyond else f"{usual}:interface=127.0.0.1"
-        if not guarded and listens_beyond(self[option]):
+        if self["role"] == "registry":
+            self._check_guarded("registry-listen", self._registry_listen)
+        elif self._has_peers:
+            self._check_guarded("peer-listen", self._peer_listen)
+
+    @property
+    def _guarded(self) -> bool:
+        """Whether it is said how nodes know each other, if only that they do not."""
+        return bool(self["tls"] or self["secret-file"] or self["insecure-links"])
+
+    @property
+    def _registry_listen(self) -> str:
+        """Where a registry serves: unless told or guarded, this machine alone."""
+        told: str | None = self["registry-listen"]
+        return told or (REGISTRY_LISTEN if self._guarded else f"{REGISTRY_LISTEN}{HERE}")
+
+    @property
+    def _peer_listen(self) -> str:
+        """Where nodes are listened for: unless told or guarded, on this machine alone, if all that are known are there.
+
+        Who is dialled on another machine would have to dial from there, too.
+        """
+        advertised = self["peer-advertise"] and f"tcp:{self['peer-advertise']}"
+        beyond = any(map(dials_beyond, filter(None, (self["peer"], self["registry"], advertised))))
+        told: str | None = self["peer-listen"]
+        return told or (PEER_LISTEN if self._guarded or beyond else f"{PEER_LISTEN}{HERE}")
+
+    def _check_guarded(self, option: str, listen: str) -> None:
+        """Check that only whoever proves who it is comes in from another machine, unless that is wanted."""
+        if not self._guarded and listens_beyond(listen):
             raise UsageError(
-                f"--{option}={self[option]} may be reached from other machines, and anybody could be a node: "
-                "give --tls=DIR (`chatproto certs` makes one), --secret-file=FILE, or --insecure-links to have it so; "
-                f"or listen for this machine alone, with {usual}:interface=127.0.0.1"
+                f"--{option}={listen} may be reached from other machines, and anybody could be a node: give --tls=DIR "
+                "(`chatproto certs` makes one), --secret-file=FILE, or --insecure-links to have it so; or listen for "
+                f"this machine alone, with {HERE[1:]}"
             )
+
+    def keep(self, other: "Options", names: Iterable[str]) -> None:
+        """Say of some options, by name, what others say.
+
+        Raises:
+            UsageError: what this says of the rest does not go with that.
+        """
+        for name in names:
+            if name == "listen":
+                self._listen, self._listen_configured = other._listen, other._listen_configured
+            else:
+                self[name] = other[name]
+        self.postOptions()
 
     def _check_monitor(self) -> None:
         for name in (*FOR_PAIRS, *FOR_PEERS, "peer"):
@@ -391,24 +452,26 @@ class Options(UsageOptions):
         return MonitorSettings(
             registry=self["registry"],
             watch=service,
-            node=replace(node, registering=None, chat=replace(node.chat, announcement=said)),
+            node=replace(node, registering=None, metrics="", chat=replace(node.chat, announcement=said)),
             master=name,
             standby_for=self["standby-for"] or "",
             token=self["registry-token"] or "",
             ask_every_s=self["ask-every"],
             dead_after_s=self["dead-after"],
             same_host=bool(self["same-host"]),
+            metrics=node.metrics,
         )
 
     def registry_settings(self) -> RegistrySettings:
         """Return what these options say of a registry."""
         return RegistrySettings(
             data=self["data"],
-            listen=(self["registry-listen"],),
+            listen=(self._registry_listen,),
             heartbeat_s=self["heartbeat"],
             suspect_s=self["suspect"],
             lease_s=self["lease"],
             dns=self._dns_settings(),
+            metrics=self["metrics"] or "",
         )
 
     def _dns_settings(self) -> DNSSettings | None:
@@ -426,14 +489,14 @@ class Options(UsageOptions):
     @property
     def _peer_address(self) -> str:
         """The `HOST:PORT` of this node's peer link."""
-        return self["peer-advertise"] or advertised_from(self["peer-listen"]) or ""
+        return self["peer-advertise"] or advertised_from(self._peer_listen) or ""
 
     def _peer_settings(self) -> PeerSettings | None:
         if not self._has_peers:
             return None
         return PeerSettings(
             dial=self["peer"] or "",
-            listen=self["peer-listen"],
+            listen=self._peer_listen,
             registry=self["registry"] or "",
             pair=PairSettings(
                 name=self["name"],
@@ -456,7 +519,7 @@ class Options(UsageOptions):
     def settings(self) -> NodeSettings:
         """Return what these options say of a node."""
         rate = self["rate-limit"]
-        listen = tuple(self._listen or self._listen_configured)
+        listen = self.listen
         advertised = [self["advertise"]] if self["advertise"] else []
         if (self["peer"] or self["registry"]) is not None and not advertised:
             advertised = [address for address in map(advertised_from, listen) if address is not None][:1]
@@ -469,6 +532,7 @@ class Options(UsageOptions):
             registering=self._registering_settings(),
             drain_s_max=self["drain-max"],
             migrate_every_s=self["migrate-every"],
+            metrics=self["metrics"] or "",
             chat=ChatSettings(
                 name=self["name"],
                 servers=advertised,
