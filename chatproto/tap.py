@@ -188,6 +188,8 @@ def _wrong_endpoint(world: World, settings: NodeSettings) -> str:
     tried: list[tuple[str, str, Callable[[str], object]]] = [
         ("--listen", description, world.server) for description in settings.listen
     ]
+    if settings.page is not None:
+        tried.append(("--web", settings.page.listen, world.server))
     if settings.peer is not None:
         tried += [
             ("--peer-listen", settings.peer.listen, world.server),

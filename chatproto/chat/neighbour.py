@@ -52,6 +52,7 @@ class Neighbour:
         self._here: dict[str, Here] = {}
         self._referred: list[str] = []
         self._servers: list[str] = []
+        self._pages: list[str] = []
         self._sent = 0
         self._told = 0
         self._telling: IDelayedCall | None = None
@@ -67,6 +68,17 @@ class Neighbour:
         """Its `HOST:PORT`s, as it told last, or as `found`, or those referred to; it need not be there any more."""
         serving = [server for here in self._here.values() if here.serving for server in here.servers]
         return self._referred or serving or self._servers
+
+    @property
+    def pages(self) -> list[str]:
+        """The addresses of its page, as it told last; not of servers referred to, which have told nothing."""
+        serving = [page for here in self._here.values() if here.serving for page in here.pages]
+        return [] if self._referred else serving or self._pages
+
+    @property
+    def all_pages(self) -> list[str]:
+        """The addresses of this node's page and its own."""
+        return list(dict.fromkeys([*self._settings.pages, *self.pages]))
 
     @property
     def serving(self) -> bool:
@@ -121,7 +133,7 @@ class Neighbour:
         self._told = len(self._seats)
         settings = self._settings
         serving = self._log.serving and not self._retired
-        self._send(Here(settings.servers, self._told, settings.capacity, serving, settings.name))
+        self._send(Here(settings.servers, self._told, settings.capacity, serving, settings.name, settings.pages))
 
     def _send(self, note: Note) -> bool:
         return self._log.tell(encode_note(note))
@@ -148,7 +160,7 @@ class Neighbour:
             log.warn("ignoring a note from the other node: {error}; do both run one version?", error=str(error))
             return
         if isinstance(said, Here):
-            self._here[said.name], self._servers, self._sent = said, said.servers, 0
+            self._here[said.name], self._servers, self._pages, self._sent = said, said.servers, said.pages, 0
         elif isinstance(said, Heard | Called):
             self._questions.answered(said.number, said)
         else:

@@ -64,6 +64,11 @@ class ClientLink(LineLink):
         self._bucket = TokenBucket(settings.rate_lines, settings.burst_lines)
         self._nonsense: TokenBucket | None = None
 
+    @property
+    def greet_after_s(self) -> float:
+        """How long a first line is waited for."""
+        return self._server.settings.greet_after_s
+
     def connectionMade(self) -> None:
         """Wait for a first line, or for a client that wants to be greeted."""
         super().connectionMade()
@@ -80,13 +85,13 @@ class ClientLink(LineLink):
         if ISSLTransport.providedBy(transport):
             self._timer = self.clock.callLater(settings.handshake_s_max, self.abort)
         else:
-            self._timer = self.clock.callLater(settings.greet_after_s, self._greet)
+            self._timer = self.clock.callLater(self.greet_after_s, self._greet)
 
     def handshakeCompleted(self) -> None:
         """TLS is up: from here on it is as with any other stream."""
         if self.open and not self._greeted:
             self._cancel_timer()
-            self._timer = self.clock.callLater(self._server.settings.greet_after_s, self._greet)
+            self._timer = self.clock.callLater(self.greet_after_s, self._greet)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the server, which knows whether the session ends with it."""

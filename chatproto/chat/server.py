@@ -219,6 +219,11 @@ class ChatServer:
         """Return how this node is, as the line that a client without a session is told."""
         return encode(self._answers.status([]))
 
+    @property
+    def pages(self) -> list[str]:
+        """The addresses of this node's page and the other's, as far as they are known."""
+        return self._neighbour.all_pages
+
     def watch(self, changed: Callable[[], None]) -> None:
         """Have something called, from the start on, whenever role, epoch or redundancy may be another."""
         self._watchers.append(changed)

@@ -14,6 +14,7 @@ from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.chat.server import ChatServer
 from chatproto.chat.settings import ChatSettings
 from chatproto.errors import StoreError
+from chatproto.gateway import PageFactory, PageSettings
 from chatproto.link import Turn
 from chatproto.log.interface import ILog, IStore
 from chatproto.log.single import SingleLog
@@ -85,6 +86,7 @@ class NodeSettings:
         registering: how it is registered; None for a node that nobody finds by name.
         drain_s_max: how long the end of the node may take, so that nobody loses anything; 0 for at once.
         migrate_every_s: seconds between moves to another node that stands by; 0 for none.
+        page: what can be set of the page; None for a node that has none.
     """
 
     data: str
@@ -96,6 +98,7 @@ class NodeSettings:
     registering: RegisteringSettings | None = None
     drain_s_max: float = 10.0
     migrate_every_s: float = 0.0
+    page: PageSettings | None = None
 
 
 class ChatService(Service):
@@ -169,6 +172,7 @@ class NodeService(MultiService):
         server: its chat.
         factory: makes the links of its clients, for front doors of your own.
         listeners: one for each endpoint, in the order given; `ready` fires with the port.
+        page: the listener of its page; None for a node that has none.
         pair: its log, where it is one of two; None for a node alone.
         drain: the node's end: `stopService` begins with it, and it may be begun before.
         migration: moves its place to another node; None for a node that cannot.
@@ -188,6 +192,7 @@ class NodeService(MultiService):
         self.server = server
         self.factory = factory
         self.listeners = listeners
+        self.page: Listener | None = None
         self.pair = pair
         self.drain = drain
         self.migration: MigrationService | None = None
@@ -251,8 +256,13 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
+    page = None
+    if settings.page is not None:
+        pages = PageFactory(settings.page, factory, lambda: server.pages, turn, world.clock, world.tally)
+        page = Listener(settings.page.listen, world.server(settings.page.listen), pages, world.fatal)
     chat = ChatService(world, server)
-    drain = Drain(world, server, factory, listeners, pair, settings.drain_s_max)
+    doors = [*listeners, *([page] if page is not None else [])]
+    drain = Drain(world, server, factory, doors, pair, settings.drain_s_max)
     node = NodeService(chat, server, factory, listeners, pair, drain)
     chat.setName("chat")
     chat.setServiceParent(node)
@@ -273,6 +283,10 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     for number, listener in enumerate(listeners, 1):
         listener.setName(f"client-listener-{number}")
         listener.setServiceParent(node)
+    if page is not None:
+        node.page = page
+        page.setName("page-listener")
+        page.setServiceParent(node)
     if settings.registering is not None:
         registering = RegisteringService(world, settings.registering, settings.data, server, turn)
         registering.setName("registering")
