@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -62,10 +62,10 @@ class WebSocketStream:
 
     def __init__(self, below: ILinkTransport) -> None:
         """Write to a transport below."""
-        self.close_code = frames.NORMAL
         self._below = below
         self._clear = True
-        self._said_end = self._heard_end = False
+        self._code = frames.NORMAL
+        self._failed = self._said_end = self._heard_end = False
 
     def getPeer(self) -> IAddress:
         """Return whom it is from."""
@@ -87,16 +87,25 @@ class WebSocketStream:
         """Say that this is the end, and wait until the other side says so too; the link waits for so long only."""
         if not self._said_end:
             self._said_end = True
-            self._below.write(frames.closing(self.close_code))
-        if self._heard_end:
+            self._below.write(frames.closing(self._code))
+        if self._heard_end or (self._failed and ISSLTransport.providedBy(self._below)):
             self._below.loseConnection()
+        elif self._failed:
+            # What it still sends is not read as frames any more, but has to be read: a connection closed with
+            # unread bytes is reset, and the other side may never see why.
+            self._below.loseWriteConnection()
 
     def heard_end(self, code: int | None) -> None:
         """Hear that the other side says that this is the end; it is answered by `loseConnection`."""
         self._heard_end = True
-        self.close_code = code or frames.NORMAL
+        self._code = code or frames.NORMAL
         if self._said_end:
             self._below.loseConnection()
+
+    def failed(self, code: int) -> None:
+        """Hear that the other side broke the protocol: `loseConnection` tells it this code, and waits for no answer."""
+        self._failed = True
+        self._code = code
 
     def abortConnection(self) -> None:
         """End at once."""
@@ -201,7 +210,7 @@ class WebSocket(Protocol):
         if isinstance(end, Closed):
             self._stream.heard_end(end.code)
         elif self._link.open:
-            self._stream.close_code = end.code
+            self._stream.failed(end.code)
             if end.code == frames.TOO_BIG:
                 self._link.lineTooLong()
             else:
