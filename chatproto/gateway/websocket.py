@@ -46,6 +46,11 @@ class PageLink(ClientLink):
         """Ask whether the client lives."""
         self.transport.control(frames.PING, b"")
 
+    def lineTooLong(self) -> None:
+        """Tell, and end, with the code that says so."""
+        self.transport.failed(frames.TOO_BIG)
+        super().lineTooLong()
+
     def _greet(self) -> None:
         super()._greet()
         if self.open:
@@ -210,10 +215,10 @@ class WebSocket(Protocol):
         if isinstance(end, Closed):
             self._stream.heard_end(end.code)
         elif self._link.open:
-            self._stream.failed(end.code)
             if end.code == frames.TOO_BIG:
                 self._link.lineTooLong()
             else:
+                self._stream.failed(end.code)
                 log.info("dropping a WebSocket: {reason}", reason=end.reason, peer=str(self._stream.getPeer()))
                 self._tally.drop(DOOR, "bad-frame")
         self._link.close()

@@ -179,7 +179,7 @@ class EndTests(WebSocketTestCase):
             self.come(data)
             (said, close) = self.frames()
             self.assertEqual(json.loads(said[1])["code"], "line-too-long")
-            self.assertEqual(close[0], CLOSE)
+            self.assertEqual(close, (CLOSE, b"\x03\xf1"))
         self.assertEqual(self.tally.dropped, {("page", "line-too-long"): 3})
 
     def test_what_was_said_before_the_end_is_heard(self) -> None:
