@@ -29,6 +29,7 @@ from chatproto.services.migration import MigrationService
 from chatproto.services.registering import RegisteringService, RegisteringSettings
 from chatproto.services.systemd import Health, Supervision
 from chatproto.services.whereabouts import Whereabouts
+from chatproto.wire import host_and_port
 from chatproto.world import World
 
 RETENTION_INTERVAL_S = 60.0
@@ -335,6 +336,6 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
 
 
 def tcp_client(address: str) -> str:
-    """Return the client endpoint string of a `HOST:PORT`."""
-    host, _, port = address.rpartition(":")
-    return f"tcp:{quoteStringArgument(host.strip('[]'))}:{port}"
+    """Return the client endpoint string of a `HOST:PORT`; of anything else, one that nobody can be reached by."""
+    host, port = host_and_port(address) or ("", 0)
+    return f"tcp:{quoteStringArgument(host)}:{port}"

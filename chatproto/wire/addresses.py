@@ -1,5 +1,9 @@
 """Where something listens, as text: `HOST:PORT`, an IPv6 address in brackets. Pure."""
 
+import re
+
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255}):[0-9]{1,5}")
+
 
 def host_and_port(address: str) -> tuple[str, int] | None:
     """Read `HOST:PORT`, an IPv6 address in brackets; None if it is not of that form."""
@@ -11,6 +15,11 @@ def host_and_port(address: str) -> tuple[str, int] | None:
     if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port[:6]) < 65536:
         return None
     return host, int(port)
+
+
+def address_allowed(address: str) -> bool:
+    """Whether somebody can be told to connect there: ASCII, and neither its host nor its port is out of bounds."""
+    return _ADDRESS.fullmatch(address) is not None and host_and_port(address) is not None
 
 
 def address_of(host: str, port: int) -> str:

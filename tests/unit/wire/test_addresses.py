@@ -1,6 +1,6 @@
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.wire import address_of, host_and_port
+from chatproto.wire import address_allowed, address_of, host_and_port
 
 
 class AddressTests(SynchronousTestCase):
@@ -13,6 +13,21 @@ class AddressTests(SynchronousTestCase):
         for address in ("", "host", ":4444", "host:", "host:0", "host:65536", "host:1234567", "host:x", "::1:4444"):
             self.assertIsNone(host_and_port(address), address)
         self.assertIsNone(host_and_port("host:٤"))
+
+    def test_what_others_may_be_told(self) -> None:
+        for address in ("chat.example:4444", "[::1]:1", "10.0.0.1:65535"):
+            self.assertTrue(address_allowed(address), address)
+        for address in (
+            "",
+            ":4545",
+            "host:0",
+            "host:65536",
+            "host name:1",
+            "bücher.example:1",
+            "tcp\\:host:1",
+            "[host]:1",
+        ):
+            self.assertFalse(address_allowed(address), address)
 
     def test_there_and_back(self) -> None:
         for host in ("chat.example", "10.0.0.1", "::1"):
