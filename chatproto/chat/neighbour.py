@@ -89,10 +89,10 @@ class Neighbour:
         """Have clients that leave go to these servers, which are no other node of this one's pair."""
         self._referred = servers
 
-    def found(self, servers: list[str]) -> None:
-        """Hear from elsewhere where clients are served, while this node knows of nobody who does."""
+    def found(self, servers: list[str], pages: list[str]) -> None:
+        """Hear from elsewhere where clients are served, and browsers, while this node knows of nobody who does."""
         if not self.serving:
-            self._servers = servers
+            self._servers, self._pages = servers, pages
 
     def takes_one(self) -> bool:
         """Whether it has room for a client that is sent there; if so, that one is counted."""

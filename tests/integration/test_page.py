@@ -78,6 +78,17 @@ def test_two_people_chat_on_when_the_primary_is_killed(make_node: Callable[..., 
     eve.picture("page-failover-dark.png")
     pages.primary.launch()
     ada.online("secondary: two servers hold every message")
+    wait_until(pages.primary.listens, "it listens again")
+    pages.paired()
+    # Sent away politely, they go as well, and nobody sees them go.
+    assert pages.secondary.terminate() in (0, -15)
+    for person in (ada, eve):
+        person.online("primary")
+        person.say(f"{person.page.inner_text('#me')} is back")
+    for person in (ada, eve):
+        person.sees("ada is back", "eve is back")
+        assert person.page.evaluate("window.notReloaded")
+        assert len(person.shown()) == 45
 
 
 def test_nothing_typed_is_lost_while_no_server_is_there(web: tuple[Node, int], meet: Meet) -> None:

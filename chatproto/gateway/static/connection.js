@@ -145,6 +145,7 @@ export class Connection {
   }
 
   #redirected(line) {
+    this.hooks.received(line);
     this.know(line.pages ?? []);
     const next = (line.pages ?? []).map(socketOf).find((address) => address !== this.address);
     const after = this.phase === "online" ? line.after : Math.max(line.after, WAIT_MS_MIN);

@@ -42,7 +42,7 @@ const connection = new Connection(world, here, {
   received: (line) => {
     const before = chat.current;
     chat.received(line).forEach((answer) => connection.send(answer));
-    if (line.type === "welcome") prepare(line.pages ?? []);
+    if (line.pages) prepare(line.pages);
     if (chat.current !== before) at("say").value = chat.current.draft;
     changed();
   },

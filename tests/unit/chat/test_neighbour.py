@@ -90,12 +90,13 @@ class NeighbourTests(SynchronousTestCase):
         self.assertFalse(self.neighbour.takes_one())
 
     def test_where_clients_are_served_may_be_heard_from_elsewhere(self) -> None:
-        self.neighbour.found(["north:4444"])
+        self.neighbour.found(["north:4444"], ["http://north"])
         self.assertEqual(self.sight, (False, ["north:4444"]))
+        self.assertEqual(self.neighbour.pages, ["http://north"])
         self.peers("west")
         self.hear("west")
         self.assertEqual(self.sight, (True, ["west:4444"]), "it says so itself")
-        self.neighbour.found(["north:4444"])
+        self.neighbour.found(["north:4444"], [])
         self.peers()
         self.assertEqual(self.sight, (False, ["west:4444"]), "nobody is asked while one that serves is heard")
 

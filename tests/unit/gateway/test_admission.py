@@ -77,6 +77,8 @@ class OriginTests(SynchronousTestCase):
             ("http://[::1]:8080/", "http://[::1]:8080"),
         ):
             self.assertEqual(origin_of(address), origin)
+        for nothing in ("http://x; script-src *", "http://x y", "http://ümlaut", "http://[::1;]", "http://x'y"):
+            self.assertEqual(origin_of(nothing), "", nothing)
         for nothing in ("", "null", "ftp://x", "http://", "chat.example:80", "http://x:99999"):
             self.assertEqual(origin_of(nothing), "", nothing)
 
