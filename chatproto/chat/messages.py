@@ -338,6 +338,7 @@ class Status(Message, frozen=True, tag="status"):
     serving: bool = True
     witness: str = ""
     waits_for: str = ""
+    pages: list[str] = []
 
 
 class Private(Message, frozen=True, tag="private"):

@@ -74,9 +74,9 @@ class Person:
 
 
 class Pages:
-    """A registry, a primary and a secondary, with a page each."""
+    """A registry, a primary and, at once or later, a secondary, with a page each."""
 
-    def __init__(self, make_node: Callable[..., Node]) -> None:
+    def __init__(self, make_node: Callable[..., Node], *, late: bool = False) -> None:
         one, two, peer, other, registry, *self.web = lasting_ports(7)
         self.registry = make_node(
             "--role=registry", f"--registry-listen=tcp:{registry}:interface={HOST}", name="registry", listen=None
@@ -96,11 +96,10 @@ class Pages:
                 ("secondary", two, other, peer, self.web[1]),
             )
         )
-        self.primary.launch()
-        self.secondary.launch()
-        for node in (self.primary, self.secondary):
-            wait_until(lambda node=node: node.listens(), "it listens")
-        self.paired()
+        self.primary.start()
+        if not late:
+            self.secondary.start()
+            self.paired()
 
     def paired(self) -> None:
         """Wait until both hold all."""

@@ -91,6 +91,26 @@ def test_two_people_chat_on_when_the_primary_is_killed(make_node: Callable[..., 
         assert len(person.shown()) == 45
 
 
+def test_a_server_that_comes_later_is_gone_on_with_as_well(make_node: Callable[..., Node], meet: Meet) -> None:
+    """The page's security policy did not name it when the page was loaded."""
+    pages = Pages(make_node, late=True)
+    ada = meet(pages.web[0], "ada")
+    ada.say("Is anybody there?")
+    ada.sees("Is anybody there?")
+    ada.page.fill("#say", "a draft")
+    pages.secondary.start()
+    pages.paired()
+    # As when the window is looked at again; it looks by itself, too, but not so soon.
+    with ada.page.expect_navigation():
+        ada.page.evaluate("dispatchEvent(new Event('focus'))")
+    ada.online("primary: two servers hold every message")
+    pages.primary.kill()
+    ada.online("secondary")
+    assert ada.page.input_value("#say") == "a draft"
+    ada.say("There is.")
+    ada.sees("Is anybody there?", "There is.")
+
+
 def test_nothing_typed_is_lost_while_no_server_is_there(web: tuple[Node, int], meet: Meet) -> None:
     node, port = web
     ada = meet(port, "ada")

@@ -184,6 +184,11 @@ export class Chat {
     if (this.looking) this.current.unread = 0;
   }
 
+  /** Ask for what nobody tells without being asked. */
+  refresh() {
+    return [{ type: "list" }, { type: "status" }];
+  }
+
   leave(name) {
     return [{ type: "leave", roomid: name }];
   }
@@ -218,7 +223,7 @@ export class Chat {
     this.redundancy = line.redundancy;
     this.#each((one) => (one.asking = false));
     const unsaid = this.outbox.filter((said) => said.state === "waiting" || said.state === "sent");
-    return [{ type: "list" }, ...unsaid.map(lineOf)];
+    return [...unsaid.map(lineOf), ...this.refresh()];
   }
 
   renamed({ former, identity }) {
@@ -376,6 +381,7 @@ const TAKES = {
   private: (chat, line) => chat.whispered(line),
   history: (chat, line) => chat.paged(line),
   error: (chat, line) => chat.refused(line),
+  status: (chat, line) => void (chat.redundancy = line.redundancy),
   rewind: (chat, line) => chat.rewound(line),
   gap: (chat, line) => chat.missing(line),
   notice: (chat, line) => chat.noticed(line),

@@ -130,7 +130,6 @@ export class Connection {
   #welcomed(line) {
     this.#cancel("attempt");
     this.attempts = 0;
-    this.know(line.pages ?? []);
     this.phase = "online";
     this.hooks.received(line);
     this.#enter("online");
@@ -146,7 +145,6 @@ export class Connection {
 
   #redirected(line) {
     this.hooks.received(line);
-    this.know(line.pages ?? []);
     const next = (line.pages ?? []).map(socketOf).find((address) => address !== this.address);
     const after = this.phase === "online" ? line.after : Math.max(line.after, WAIT_MS_MIN);
     this.#later("redirect", after, () => this.#lost(next));

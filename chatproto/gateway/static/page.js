@@ -5,7 +5,7 @@ import { Connection } from "./connection.js";
 import { View, ask, tell } from "./view.js";
 
 const KEPT = `chatproto ${location.pathname}`;
-const LIST_EVERY_MS = 15000;
+const REFRESH_EVERY_MS = 15000;
 const at = (id) => document.getElementById(id);
 
 function makeId() {
@@ -42,7 +42,10 @@ const connection = new Connection(world, here, {
   received: (line) => {
     const before = chat.current;
     chat.received(line).forEach((answer) => connection.send(answer));
-    if (line.pages) prepare(line.pages);
+    if (line.pages) {
+      connection.know(line.pages);
+      prepare(line.pages);
+    }
     if (chat.current !== before) at("say").value = chat.current.draft;
     changed();
   },
@@ -109,6 +112,7 @@ function prepare(pages) {
   const known = [...allowed, location.origin];
   const unknown = pages.map((page) => new URL(page).origin).filter((origin) => !known.includes(origin));
   const tried = sessionStorage.getItem("chatproto reloaded for") ?? "";
+  if (document.querySelector("dialog[open]")) return;
   if (!unknown.length || tried === unknown.join(" ") || !connection.address.includes(location.host)) return;
   sessionStorage.setItem("chatproto reloaded for", unknown.join(" "));
   keep();
@@ -254,16 +258,19 @@ function look() {
   chat.seen();
   changed();
 }
+function refresh() {
+  send(connection.phase === "online" ? chat.refresh() : []);
+}
 for (const event of ["focus", "blur"]) addEventListener(event, look);
+addEventListener("focus", refresh);
 document.addEventListener("visibilitychange", () => {
   look();
   if (document.visibilityState === "visible") connection.probe();
 });
 addEventListener("online", () => connection.probe());
 addEventListener("pagehide", keep);
-setInterval(() => {
-  if (document.visibilityState === "visible") connection.send({ type: "list" });
-}, LIST_EVERY_MS);
+// Also while nobody looks: a server that joined is to be known before this one is lost.
+setInterval(refresh, REFRESH_EVERY_MS);
 
 look();
 connection.start();

@@ -232,6 +232,7 @@ class AskingTests(ProtocolTestCase):
                 "serving": True,
                 "witness": "",
                 "waits_for": "",
+                "pages": [],
             },
         )
         self.heard()

@@ -149,6 +149,7 @@ class JsonTests(SynchronousTestCase):
                         "serving": True,
                         "witness": "reached",
                         "waits_for": "",
+                        "pages": [],
                     },
                     {"address": "b:2", "error": "refused"},
                 ],
