@@ -84,14 +84,14 @@ export class View {
     at("unread").textContent = chat.unread;
   }
 
-  #state(chat, { phase, attempts, reason }) {
+  #state(chat, { phase, reason }) {
     const line = at("state");
     line.dataset.phase = phase === "online" && chat.redundancy === "isolated" ? "waiting" : phase;
     const said = {
       online: `Connected to ${chat.server}: ${REDUNDANCY[chat.redundancy] ?? chat.redundancy}`,
       ended: reason === "session-moved" ? "Open in another tab or window" : `Not connected: ${reason}`,
     };
-    const text = said[phase] ?? (attempts > 1 ? "Reconnecting … What you say is kept and sent then." : "Connecting …");
+    const text = said[phase] ?? (chat.server ? "Reconnecting … What you say is kept and sent then." : "Connecting …");
     if (line.textContent !== text) line.textContent = text;
   }
 
