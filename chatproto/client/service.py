@@ -151,7 +151,7 @@ class ChatClient(Service):
 
     @property
     def room(self) -> str:
-        """Where `send` without a room goes: the room entered last; empty before the first welcome."""
+        """Where `send` without a room goes, the room entered last; empty before the first welcome."""
         return self.rooms[-1] if self.rooms else ""
 
     @property
