@@ -209,7 +209,7 @@ class Hearing:
     def _unreadable(self, failure: Failure, seat: Seat) -> None:
         log.failure("the archive cannot be read: look at the disk of this node", failure)
         if seat.link is not None:
-            seat.link.close()
+            seat.link.drop("unreadable", last=b"")
 
     def _fed(self, slices: list[Slice], feed: Feed, end: int) -> None:
         if not self._is_on(feed):

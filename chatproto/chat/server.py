@@ -309,7 +309,8 @@ class ChatServer:
         """See `Replayed.restore`."""
         if self._started:
             for seat in [*self.seats.values(), *self._arrivals.arriving]:
-                self._partings.drop(seat, self._partings.farewell("isolated", extended=seat.session.extended))
+                farewell = self._partings.farewell("isolated", extended=seat.session.extended)
+                self._partings.drop(seat, "isolated", farewell)
             self._arrivals.clear()
             self._impatient.clear()
             self._life_begins = True
@@ -498,7 +499,7 @@ class ChatServer:
             self._partings.expect(effect.member)
         elif effect.member.key in self.seats:
             farewell = self._partings.farewell("isolated", extended=True)
-            self._partings.drop(self.seats[effect.member.key], farewell)
+            self._partings.drop(self.seats[effect.member.key], "isolated", farewell)
 
     def _gone(self, effect: effects.Gone, asker: Seat | None) -> None:
         self._opening.counted()

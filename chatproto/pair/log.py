@@ -15,7 +15,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from chatproto.link import Turn
+from chatproto.gate import Gate, Limits
+from chatproto.link import Link, Turn
 from chatproto.log.entry import Entry, Run, Slice
 from chatproto.log.gathering import Gathering
 from chatproto.log.interface import ILog, IStore, Peer, Replayed
@@ -24,13 +25,14 @@ from chatproto.pair.configuration import Configuration, keep
 from chatproto.pair.following import Following
 from chatproto.pair.journal import Journal
 from chatproto.pair.leading import Leading
-from chatproto.pair.link import PeerLink, PeerLinkFactory
+from chatproto.pair.link import LIMITS, PeerLink, PeerLinkFactory
 from chatproto.pair.messages import PRIMARY, STANDBY
 from chatproto.pair.moving import Moving
 from chatproto.pair.neighbours import PEER, Neighbours
 from chatproto.pair.replica import ASK_AGAIN_S, Became, Configured, Effect, Propose, Replica, Rules, Store
 from chatproto.pair.states import NUMBERING, SERVING, Role
 from chatproto.pair.witness import AskedWitness
+from chatproto.tally import Tally
 
 LOOKS_IN_A_HEARTBEAT = 3
 WAIT_TOLD_AFTER_S = 3.0
@@ -86,6 +88,8 @@ class PairLog:
         witness: AskedWitness | None,
         fatal: Callable[[str], None],
         reach: Callable[[str], IStreamClientEndpoint],
+        tally: Tally,
+        limits: Limits = LIMITS,
     ) -> None:
         """Make a node's log; nothing is opened or dialled yet.
 
@@ -99,8 +103,11 @@ class PairLog:
             witness: who holds the configuration; None for a pair without one.
             fatal: called with the reason when the disk cannot be read: the process has to end.
             reach: makes the endpoint of a `HOST:PORT`.
+            tally: counts the links that are dropped.
+            limits: of the links that others dial.
         """
         self.settings = settings
+        self._gates: dict[bool, Gate[Link]] = {True: Gate("peer", tally), False: Gate("peer", tally, lambda: limits)}
         self._paired = peer is not None
         self.factory = PeerLinkFactory(self._make_link)
         rules = Rules(
@@ -148,7 +155,8 @@ class PairLog:
 
     def _make_link(self, dialled: bool) -> PeerLink:
         settings = self.settings
-        return PeerLink(self, dialled, self._turn, self._clock, settings.heartbeat_s, settings.suspect_s)
+        beats = settings.heartbeat_s, settings.suspect_s
+        return PeerLink(self, dialled, self._turn, self._clock, *beats, self._gates[dialled])
 
     # `ILog`: what is so
 
@@ -520,11 +528,11 @@ class PairLog:
         """See `LinkHeard.link_up`."""
         assert link.hello is not None
         if self._closed or self._is_third(link):
-            link.abort()
+            link.drop("third-node")
             return
         # A node has one process: what it dialled before is a remnant.
         for other in [each for each in self.links if each.dialled == link.dialled and each.name == link.name]:
-            other.abort()
+            other.drop("replaced")
             self.link_down(other)
         self.links[link] = None
         if link.dialled:

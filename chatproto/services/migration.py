@@ -245,7 +245,7 @@ class MigrationService(Service):
 
     @inlineCallbacks
     def _have_clients_go(self) -> Generator["Deferred[Any]", Any, None]:
-        exodus, links = self._server.exodus, self._factory.links
+        exodus = self._server.exodus
         exodus.begin("migrating")
         yield self._until(lambda: exodus.elsewhere, SERVE_S_MAX)
         count = exodus.connected
@@ -256,9 +256,9 @@ class MigrationService(Service):
             exodus.part(min(1.0, passed_s / span_s))
             yield self._a_moment()
         exodus.part_from_all()
-        yield self._until(lambda: not exodus.connected and not links, LEAVE_S_MAX)
-        for link in list(links):
-            link.abort()
+        yield self._until(lambda: not exodus.connected and not self._factory.links, LEAVE_S_MAX)
+        for link in list(self._factory.links):
+            link.drop("migrating")
 
     @inlineCallbacks
     def _retired(self) -> Generator["Deferred[Any]", Any, None]:

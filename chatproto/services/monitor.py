@@ -281,7 +281,9 @@ def build_monitor(world: World, settings: MonitorSettings) -> MonitorTree:
         world.server(description)
     tree = MonitorTree()
     who = f"{settings.watch}/{settings.node.chat.name}"
-    client = RegistryClient(world.client(settings.registry), world.clock, world.dice, Turn(world.clock), who=who)
+    turn = Turn(world.clock)
+    dialled = world.client(settings.registry)
+    client = RegistryClient(dialled, world.clock, world.dice, turn, who=who, tally=world.tally)
     master = RegisteredMaster(world, settings)
     stand_in = ChatStandIn(world, settings, master, client, tree)
     client.watch(master, settings.watch)

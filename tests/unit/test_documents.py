@@ -28,6 +28,16 @@ class OperatingTests(SynchronousTestCase):
         text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
         self.assertIn(f"```text\n{picture_of_draining()}```", text)
 
+    def test_every_reason_to_drop_a_connection_is_listed(self) -> None:
+        text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+        table = text.partition("| reason | why it was dropped |")[2].partition("\n\n")[0]
+        listed = {reason for row in table.splitlines()[2:] for reason in re.findall("`([a-z-]+)`", row.split(" | ")[0])}
+        sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "chatproto").rglob("*.py"))
+        said = re.findall(r'(?<!tally)\._?(?:drop\(|drop, |fail\()"([a-z-]+)"', sources)
+        written = {*said, *re.findall(r'tally\.drop\([^,]+, "([a-z-]+)"', sources)}
+        self.assertGreater(len(written), 20)
+        self.assertEqual(written - listed, set())
+
 
 class FailureModelTests(SynchronousTestCase):
     def setUp(self) -> None:

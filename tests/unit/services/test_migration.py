@@ -113,7 +113,7 @@ class FakeLink:
     def __init__(self, links: dict["FakeLink", None]) -> None:
         self.links = links
 
-    def abort(self) -> None:
+    def drop(self, reason: str) -> None:
         del self.links[self]
 
 
