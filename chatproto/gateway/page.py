@@ -17,10 +17,12 @@ from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request
 
 from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.gateway.admission import Refusal, admit, origin_of, security_policy
-from chatproto.gateway.websocket import DOOR, PageLink, WebSocket
+from chatproto.gateway.websocket import PageLink, WebSocket
 from chatproto.link import Turn
 from chatproto.tally import Tally
 
+DOOR = "page"
+"""What is dropped here is counted under this name."""
 HEADER_BYTES_MAX = 8192
 HEADERS_MAX = 64
 REQUEST_S_MAX = 10.0
@@ -254,7 +256,7 @@ class PageFactory(HTTPFactory):
         self.clock = clock
         self.tally = tally
         self._clients = clients
-        self._make_link = partial(PageLink, clients.server, turn, clock, tally)
+        self._make_link = partial(PageLink, clients.server, turn, clock, clients.open_gate(DOOR))
         self._channels: set[PageChannel] = set()
 
     def startFactory(self) -> None:
@@ -274,7 +276,7 @@ class PageFactory(HTTPFactory):
     def came(self, channel: PageChannel) -> bool:
         """Count a connection that is no client yet; return whether it may stay."""
         if len(self._channels) >= self._clients.server.settings.handshakes_max:
-            self.tally.drop(DOOR, "too-many")
+            self.tally.drop(DOOR, "full")
             return False
         self._channels.add(channel)
         return True
@@ -287,4 +289,4 @@ class PageFactory(HTTPFactory):
         """Return the WebSocket of a client."""
         link = self._make_link()
         link.factory = self._clients
-        return WebSocket(link, self.clock, self.tally)
+        return WebSocket(link, self.clock)

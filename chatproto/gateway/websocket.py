@@ -4,22 +4,14 @@ from typing import Any
 
 from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatproto.chat.protocol import ClientLink
-from chatproto.chat.server import ChatServer
 from chatproto.gateway import frames
 from chatproto.gateway.frames import Closed, Failed, FrameReader, Message, Ping
-from chatproto.link import ILinkTransport, Turn
-from chatproto.tally import Tally
+from chatproto.link import ILinkTransport
 from chatproto.wire import TokenBucket
-
-DOOR = "page"
-"""What drops of this door are counted under."""
-
-log = Logger()
 
 
 class PageLink(ClientLink):
@@ -31,11 +23,6 @@ class PageLink(ClientLink):
     """
 
     transport: "WebSocketStream"  # type: ignore[assignment]
-
-    def __init__(self, server: ChatServer, turn: Turn, clock: IReactorTime, tally: Tally) -> None:
-        """Make a link to a node's chat; `tally` counts it if it is dropped."""
-        super().__init__(server, turn, clock)
-        self._tally = tally
 
     @property
     def greet_after_s(self) -> float:
@@ -56,10 +43,6 @@ class PageLink(ClientLink):
         if self.open:
             settings = self._server.settings
             self.start_heartbeat(settings.heartbeat_s, settings.silence_s_max)
-
-    def _drop(self, code: str, text: str) -> None:
-        self._tally.drop(DOOR, code)
-        super()._drop(code, text)
 
 
 class WebSocketStream:
@@ -166,11 +149,10 @@ class WebSocket(Protocol):
 
     transport: Any
 
-    def __init__(self, link: PageLink, clock: IReactorTime, tally: Tally) -> None:
+    def __init__(self, link: PageLink, clock: IReactorTime) -> None:
         """Serve a client whose link is `link`."""
         self._link = link
         self._clock = clock
-        self._tally = tally
         settings = link.factory.server.settings
         # A message is one line, with or without its end, or several that are no longer together.
         self._reader = FrameReader(settings.line_bytes_max + 1)
@@ -219,6 +201,5 @@ class WebSocket(Protocol):
                 self._link.lineTooLong()
             else:
                 self._stream.failed(end.code)
-                log.info("dropping a WebSocket: {reason}", reason=end.reason, peer=str(self._stream.getPeer()))
-                self._tally.drop(DOOR, "bad-frame")
+                self._link.drop("bad-frame", end.reason, last=b"")
         self._link.close()

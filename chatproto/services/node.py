@@ -255,6 +255,9 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     node_log: ILog = pair or SingleLog(lambda: world.store(settings.data, world.fatal), turn)
     server = ChatServer(settings.chat, node_log, turn, world.clock, world.now, world.dice)
     room = world.connections_max(PEERS.connections_max if pair is not None else 0)
+    if settings.page is not None and room:
+        # Neither of the two doors for clients takes the other's.
+        room = max(1, room // 2)
     factory = ClientLinkFactory(server, turn, world.clock, world.tally, room)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen

@@ -181,7 +181,7 @@ def test_one_that_never_reads_is_dropped_before_much_piles_up(web: tuple[Node, i
     talker = node.extended("talker", history="none")
     content = "x" * 16000
     deadline = time.monotonic() + WAIT_S_MAX
-    while "dropping a client: backlog" not in node.log():
+    while "dropped at page: backlog" not in node.log():
         assert time.monotonic() < deadline
         talker.send("message", content=content)
         with contextlib.suppress(OSError):

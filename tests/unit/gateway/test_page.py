@@ -43,7 +43,7 @@ class PageTestCase(ChatTestCase):
     def start(self) -> None:
         super().start()
         self.tally = Tally()
-        clients = ClientLinkFactory(self.server, self.turn, self.clock)
+        clients = ClientLinkFactory(self.server, self.turn, self.clock, self.tally)
         self.pages = ["http://here:80"]
         self.factory = PageFactory(
             PageSettings("tcp:80"), clients, lambda: self.pages, self.turn, self.clock, self.tally
@@ -153,7 +153,7 @@ class CeilingTests(PageTestCase):
         channels = [self.connect() for _ in range(3)]
         self.connect()
         self.assertEqual(self.transport.calls, ["abort"])
-        self.assertEqual(self.tally.dropped, {("page", "too-many"): 1})
+        self.assertEqual(self.tally.dropped, {("page", "full"): 1})
         channels[0].connectionLost(Failure(ConnectionDone()))
         self.connect()
         self.assertEqual(self.transport.calls, [])

@@ -37,15 +37,16 @@ class WebSocketTestCase(ChatTestCase):
     def start(self) -> None:
         super().start()
         self.tally = Tally()
-        self.factory = ClientLinkFactory(self.server, self.turn, self.clock)
+        self.factory = ClientLinkFactory(self.server, self.turn, self.clock, self.tally)
+        self.gate = self.factory.open_gate("page")
 
     def connect(self, transport: Transport | None = None) -> WebSocket:
         self.transport = transport or Transport()
         self.transport.peerAddr = IPv4Address("TCP", "127.0.0.1", 5)
-        link = PageLink(self.server, self.turn, self.clock, self.tally)
+        link = PageLink(self.server, self.turn, self.clock, self.gate)
         link.factory = self.factory
         self.link = link
-        self.socket = WebSocket(link, self.clock, self.tally)
+        self.socket = WebSocket(link, self.clock)
         self.socket.makeConnection(self.transport)
         return self.socket
 
@@ -69,6 +70,10 @@ class WebSocketTestCase(ChatTestCase):
         self.connect()
         self.come(masked(TEXT, json.dumps({"type": "hello", "version": 1, **fields}).encode()))
         self.frames()
+
+    def lost_all(self) -> None:
+        for link in self.factory.links:
+            self.gate.went(link)
 
     def lost(self) -> None:
         self.socket.connectionLost(Failure(ConnectionDone()))
@@ -154,8 +159,7 @@ class EndTests(WebSocketTestCase):
             (masked(TEXT, b"\xff"), b"\x03\xef"),
             (masked(3), b"\x03\xea"),
         ):
-            self.factory.links.clear()
-            self.factory._addresses.clear()
+            self.lost_all()
             self.hello()
             self.come(data + masked(TEXT, b'{"type":"list"}'))
             self.assertEqual(self.frames(), [(CLOSE, code)])
@@ -174,7 +178,7 @@ class EndTests(WebSocketTestCase):
 
     def test_a_line_that_is_too_long_is_refused_as_on_any_other_link(self) -> None:
         for data in (masked(TEXT, b"x" * 202)[:8], masked(TEXT, b"x" * 201), masked(TEXT, b"x" * 201 + b"\n")):
-            self.factory._addresses.clear()
+            self.lost_all()
             self.hello()
             self.come(data)
             (said, close) = self.frames()
