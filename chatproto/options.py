@@ -14,6 +14,8 @@ from twisted.python.usage import UsageError
 
 from chatproto.chat.messages import HistoryWanted
 from chatproto.chat.settings import ChatSettings
+from chatproto.gateway import PageSettings
+from chatproto.gateway.admission import origin_of
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.pair.log import PairSettings
 from chatproto.registry.names import TOKEN_BYTES_MAX
@@ -132,6 +134,19 @@ def _token(value: str) -> str:
     if not 0 < len(value.encode()) <= TOKEN_BYTES_MAX:
         raise ValueError(f"must be from 1 to {TOKEN_BYTES_MAX} bytes")
     return value
+
+
+def _page(value: str) -> str:
+    if not origin_of(value):
+        raise ValueError("must be an address like https://HOST:PORT")
+    return value.rstrip("/")
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    found = tuple(origin_of(part.strip()) for part in value.split(","))
+    if not all(found):
+        raise ValueError("must be origins like https://HOST:PORT, several with commas")
+    return found
 
 
 def _role(value: str) -> str:
@@ -270,6 +285,11 @@ class Options(UsageOptions):
         ["handshakes-max", None, 1000, "connections at once that are not greeted yet", _positive],
         ["rooms-per-owner-max", None, 100, "rooms that one client may own; 0 for any", _count],
         ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],
+        ["web", None, None, "server endpoint of the page and its WebSocket, like tcp:8080 [default: none]"],
+        ["web-advertise", None, None, "http(s)://HOST:PORT that browsers reach the page by, and go on with at the "
+         "other server [default: in a pair, from --web, with the name of this machine]", _page],
+        ["web-origins", None, None, "the only origins whose pages may use the WebSocket, beside those of the two "
+         "servers, with commas [default: the host that the browser asked for]", _origins],
         ["metrics", None, None, "server endpoint of /metrics (for Prometheus), /healthz and /readyz, like "
          "tcp:9464:interface=127.0.0.1 [default: none]"],
         ["log-format", None, "text", "text, or json: one object a line", _log_format],
@@ -312,7 +332,7 @@ class Options(UsageOptions):
         served += [("listen", each) for each in self.listen if not of_registry]
         if self._has_peers:
             served.append(("peer-listen", self._peer_listen))
-        served.append(("metrics", self["metrics"] or None))
+        served += [(name, self[name] or None) for name in ("web", "metrics")]
         dialled = [(name, self[name]) for name in ("peer", "registry")]
         found = [(name, each, True) for name, each in served] + [(name, each, False) for name, each in dialled]
         return [(f"--{name}", description, serves) for name, description, serves in found if description is not None]
@@ -382,6 +402,9 @@ class Options(UsageOptions):
             raise UsageError("--peer is for a primary or a secondary: a standby is invited by whoever wants to move")
         elif self["migrate-every"] and self["registry"] is None:
             raise UsageError("--migrate-every needs --registry: it knows who stands by")
+        for name in ("web-advertise", "web-origins"):
+            if self[name] and not self["web"]:
+                raise UsageError(f"--{name} needs --web: where the page is served")
         if self["registry-token"] is not None and self["registry"] is None:
             raise UsageError("--registry-token needs --registry: where the registry is")
         if self["tls"] and self["secret-file"]:
@@ -516,6 +539,13 @@ class Options(UsageOptions):
         peer = self._peer_address if self._has_peers else ""
         return RegisteringSettings(self["registry"], self["registry-token"] or "", self["service"], peer)
 
+    def _advertised_page(self) -> list[str]:
+        if self["web-advertise"] or not self["web"] or (self["peer"] or self["registry"]) is None:
+            return [self["web-advertise"]] if self["web-advertise"] else []
+        address = advertised_from(self["web"])
+        scheme = "https" if self["web"].startswith(("ssl:", "tls:")) else "http"
+        return [f"{scheme}://{address}"] if address is not None else []
+
     def settings(self) -> NodeSettings:
         """Return what these options say of a node."""
         rate = self["rate-limit"]
@@ -532,10 +562,12 @@ class Options(UsageOptions):
             registering=self._registering_settings(),
             drain_s_max=self["drain-max"],
             migrate_every_s=self["migrate-every"],
+            page=PageSettings(self["web"], self["web-origins"] or ()) if self["web"] else None,
             metrics=self["metrics"] or "",
             chat=ChatSettings(
                 name=self["name"],
                 servers=advertised,
+                pages=self._advertised_page(),
                 history=_history(str(self["history"])),
                 capacity=self["capacity"],
                 greet_after_s=self["greet-after"],

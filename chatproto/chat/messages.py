@@ -239,8 +239,8 @@ class Said(Message, frozen=True, tag="message"):
 # From the server: extended
 
 
-class Welcome(Message, frozen=True, tag="welcome"):
-    """The answer to `hello`."""
+class Welcome(Message, frozen=True, tag="welcome", omit_defaults=True):
+    """The answer to `hello`; `pages` are the addresses of the servers' pages, for clients in browsers."""
 
     version: int
     server: str
@@ -250,6 +250,7 @@ class Welcome(Message, frozen=True, tag="welcome"):
     role: str
     redundancy: str
     servers: list[str]
+    pages: list[str] = []
 
 
 class SaidExtended(Message, frozen=True, tag="message"):
@@ -341,6 +342,7 @@ class Status(Message, frozen=True, tag="status"):
     serving: bool = True
     witness: str = ""
     waits_for: str = ""
+    pages: list[str] = []
     version: str | UnsetType = UNSET
     up_s: float | UnsetType = UNSET
     room_count: int | UnsetType = UNSET
@@ -365,12 +367,13 @@ class Contact(Message, frozen=True, tag="contact", omit_defaults=True):
     address: str | None = None
 
 
-class Redirect(Message, frozen=True, tag="redirect"):
-    """Go to one of `servers` after so many milliseconds."""
+class Redirect(Message, frozen=True, tag="redirect", omit_defaults=True):
+    """Go to one of `servers`, or in a browser of `pages`, after so many milliseconds."""
 
     servers: list[str]
     reason: str
     after: int
+    pages: list[str] = []
 
 
 class Notice(Message, frozen=True, tag="notice"):

@@ -512,9 +512,9 @@ def _check_tls(given: argparse.Namespace) -> None:
 
 
 def _port(value: str) -> int:
-    if value.isascii() and value.isdecimal() and 0 < int(value[:6]) < 65532:
+    if value.isascii() and value.isdecimal() and 0 < int(value[:6]) < 65530:
         return int(value)
-    raise argparse.ArgumentTypeError(f"{value!r} is not a port from 1 to 65531")
+    raise argparse.ArgumentTypeError(f"{value!r} is not a port from 1 to 65529")
 
 
 def _dns(value: str) -> tuple[str, int]:

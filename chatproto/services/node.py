@@ -14,6 +14,7 @@ from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.chat.server import ChatServer
 from chatproto.chat.settings import ChatSettings
 from chatproto.errors import StoreError
+from chatproto.gateway import PageFactory, PageSettings
 from chatproto.link import Turn
 from chatproto.log.interface import ILog, IStore
 from chatproto.log.single import SingleLog
@@ -94,6 +95,7 @@ class NodeSettings:
         registering: how it is registered; None for a node that nobody finds by name.
         drain_s_max: how long the end of the node may take, so that nobody loses anything; 0 for at once.
         migrate_every_s: seconds between moves to another node that stands by; 0 for none.
+        page: what can be set of the page; None for a node that has none.
         metrics: server endpoint string of its probes: metrics, health and readiness; empty for none.
     """
 
@@ -106,6 +108,7 @@ class NodeSettings:
     registering: RegisteringSettings | None = None
     drain_s_max: float = 10.0
     migrate_every_s: float = 0.0
+    page: PageSettings | None = None
     metrics: str = ""
 
 
@@ -186,6 +189,7 @@ class NodeService(MultiService):
         server: its chat.
         factory: makes the links of its clients, for front doors of your own.
         listeners: one for each endpoint, in the order given; `ready` fires with the port.
+        page: the listener of its page; None for a node that has none.
         pair: its log, where it is one of two; None for a node alone.
         drain: the node's end: `stopService` begins with it, and it may be begun before.
         migration: moves its place to another node; None for a node that cannot.
@@ -207,6 +211,7 @@ class NodeService(MultiService):
         self.server = server
         self.factory = factory
         self.listeners = listeners
+        self.page: Listener | None = None
         self.pair = pair
         self.drain = drain
         self.migration: MigrationService | None = None
@@ -289,12 +294,20 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     server = ChatServer(chat_settings, node_log, turn, world.clock, world.now, world.dice, world.tally)
     elsewhere = PEERS.connections_max if pair is not None else 0
     room = world.connections_max(elsewhere + (PROBES_MAX if settings.metrics else 0))
+    if settings.page is not None and room:
+        # Neither of the two doors for clients takes the other's.
+        room = max(1, room // 2)
     factory = ClientLinkFactory(server, turn, world.clock, world.tally, room)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
+    page = None
+    if settings.page is not None:
+        pages = PageFactory(settings.page, factory, lambda: server.pages, turn, world.clock, world.tally)
+        page = Listener(settings.page.listen, world.server(settings.page.listen), pages, world.fatal)
     chat = ChatService(world, server)
-    drain = Drain(world, server, factory, listeners, pair, settings.drain_s_max)
+    doors = [*listeners, *([page] if page is not None else [])]
+    drain = Drain(world, server, factory, doors, pair, settings.drain_s_max)
     retention = RetentionService(world, server, settings.retain)
     node = NodeService(world.clock, chat, server, factory, listeners, pair, drain, retention)
     if settings.metrics:
@@ -321,6 +334,10 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     for number, listener in enumerate(listeners, 1):
         listener.setName(f"client-listener-{number}")
         listener.setServiceParent(node)
+    if page is not None:
+        node.page = page
+        page.setName("page-listener")
+        page.setServiceParent(node)
     if settings.registering is not None:
         registering = RegisteringService(world, settings.registering, settings.data, server, turn)
         registering.setName("registering")

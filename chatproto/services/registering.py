@@ -17,6 +17,8 @@ from chatproto.trust.proof import REGISTRY
 from chatproto.world import World
 
 KIND = "chat"
+PAGE = "page"
+"""The attribute of a registration that has the address of a node's page."""
 STATUS = b"status"
 """The call that a node takes: it is answered with a `status` line of the client link."""
 
@@ -106,6 +108,8 @@ class RegisteringService(Service):
         attributes = {"redundancy": chat_log.redundancy}
         if self._settings.peer:
             attributes["peer"] = self._settings.peer
+        if chat.pages:
+            attributes[PAGE] = chat.pages[0]
         return Registration(
             service=self._settings.service,
             name=chat.name,

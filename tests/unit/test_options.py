@@ -7,6 +7,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.settings import ChatSettings
+from chatproto.gateway import PageSettings
 from chatproto.options import Options, advertised_from, default_data_directory, parse_retention
 from chatproto.pair.log import PairSettings
 from chatproto.services.dns import DNSSettings
@@ -90,6 +91,9 @@ class OptionTests(SynchronousTestCase):
             "--min-clients=5",
             "--held-max=1011",
             "--held-bytes-max=1012",
+            "--web=tcp:8080",
+            "--web-advertise=https://chat.example:8443/",
+            "--web-origins=https://other.example:443",
             "--listen=tcp:1",
             "--listen=tcp:2:interface=127.0.0.1",
         )
@@ -115,6 +119,7 @@ class OptionTests(SynchronousTestCase):
             rooms_per_owner_max=0,
             rooms_per_session_max=1009,
             announcement="Be kind.",
+            pages=["https://chat.example:8443"],
             clients_min=5,
             held_max=1011,
             held_bytes_max=1012,
@@ -128,6 +133,7 @@ class OptionTests(SynchronousTestCase):
                 Retention(age_s=30 * 86400),
                 control="/srv/chat/control",
                 drain_s_max=8.0,
+                page=PageSettings("tcp:8080", ("https://other.example",)),
             ),
         )
         usual = ChatSettings()
@@ -156,6 +162,9 @@ class OptionTests(SynchronousTestCase):
             "capacity=" + "9" * 30,
             "min-clients=-1",
             "held-max=0",
+            "web-advertise=chat.example:8080",
+            "web-advertise=ftp://chat.example",
+            "web-origins=https://one.example,two.example",
             "held-bytes-max=0",
             "history=some",
             "history=-1",
@@ -272,6 +281,20 @@ class PairTests(SynchronousTestCase):
     def test_a_node_alone_has_no_peer(self) -> None:
         self.assertIsNone(parsed().peer)
         self.assertEqual(parsed("--listen=tcp:4444:interface=127.0.0.1").chat.servers, [])
+
+    def test_browsers_are_told_where_the_page_is_that_goes_on_with_the_chat(self) -> None:
+        host = socket.gethostname()
+        for arguments, pages in (
+            ((), []),
+            (("--web=tcp:8080",), []),
+            ((PEER, "--web=tcp:8080"), [f"http://{host}:8080"]),
+            ((PEER, "--web=ssl:443:interface=east.example"), ["https://east.example:443"]),
+            ((PEER, "--web=tcp:0"), []),
+            ((PEER, "--web=unix:/run/page", "--web-advertise=https://east.example"), ["https://east.example"]),
+        ):
+            self.assertEqual(parsed(*arguments).chat.pages, pages, arguments)
+        for option in ("web-advertise=http://x", "web-origins=http://x"):
+            self.check_refused(f"--{option}", names="--web")
 
     def test_a_peer_is_all_that_a_pair_needs(self) -> None:
         pair = PairSettings("primary", advertise=f"{socket.gethostname()}:4545")
