@@ -12,6 +12,10 @@ class ControlFailed(ChatprotoError):
     """The node refused, or was not reached."""
 
 
+class NotRunning(ControlFailed):
+    """Nobody takes commands there."""
+
+
 def command(directory: str, line: str, answer_s_max: float | None = None, *, ends: bool = False) -> str:
     """Have the node that runs on a data directory do something; return what it says of it.
 
@@ -22,7 +26,8 @@ def command(directory: str, line: str, answer_s_max: float | None = None, *, end
         ends: whether the node ends with it, which is waited for, too.
 
     Raises:
-        ControlFailed: it refused, with its reason; or no node runs there.
+        NotRunning: no node runs there.
+        ControlFailed: it refused, with its reason.
     """
     path = os.path.join(directory, "control")
     try:
@@ -35,7 +40,7 @@ def command(directory: str, line: str, answer_s_max: float | None = None, *, end
                 if ends and answer.startswith("done"):
                     said.read()
     except (FileNotFoundError, ConnectionRefusedError):
-        raise ControlFailed(f"no node runs on {directory}") from None
+        raise NotRunning(f"no node runs on {directory}") from None
     except OSError as error:
         raise ControlFailed(f"{path}: {error.strerror or error}") from None
     outcome, _, why = answer.partition(": ")

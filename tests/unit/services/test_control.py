@@ -46,7 +46,7 @@ class FakePair:
         self.settings = SimpleNamespace(name="east")
         self.replica = FakeReplica()
         self.asked = 0
-        self.willing = True
+        self.willing = self.certain = True
 
     @property
     def redundancy(self) -> str:
@@ -89,7 +89,7 @@ class ControlTestCase(SynchronousTestCase):
             secret=str,
             stop=lambda: self.stopped.append(self.clock.seconds()),
         )
-        server: Any = SimpleNamespace(seats={"one": 1, "two": 2})
+        server: Any = SimpleNamespace(seats={"one": 1, "two": 2}, log=SimpleNamespace(position=7))
         self.drained: Deferred[str] = Deferred()
         self.drains = 0
         drain: Any = SimpleNamespace(run=self.drain)
@@ -108,6 +108,24 @@ class ControlTestCase(SynchronousTestCase):
         transport = StringTransport()
         link.makeConnection(transport)
         return link, transport
+
+
+class CommittedTests(ControlTestCase):
+    def ask(self, pair: FakePair | None) -> bytes:
+        link, transport = self.operator(pair)
+        link.dataReceived(b"committed\n")
+        return transport.value()
+
+    def test_a_node_alone_knows(self) -> None:
+        self.assertEqual(self.ask(None), b"done: 7\n")
+
+    def test_one_of_two_knows_once_it_has_heard(self) -> None:
+        pair = FakePair()
+        self.assertEqual(self.ask(pair), b"done: 7\n")
+        pair.certain = False
+        link, transport = self.again()
+        link.dataReceived(b"committed\n")
+        self.assertTrue(transport.value().startswith(b"refused: this node does not know yet"))
 
 
 class SwitchoverTests(ControlTestCase):
@@ -308,7 +326,7 @@ class LinkTests(ControlTestCase):
         for line in (b"", b"halt", b"SWITCHOVER", b"switchover now", b"migrate to north", b"\xff\x00"):
             link, transport = self.operator(FakePair())
             link.dataReceived(line + b"\n")
-            self.assertEqual(transport.value(), b"refused: the commands are drain, migrate, switchover\n")
+            self.assertEqual(transport.value(), b"refused: the commands are committed, drain, migrate, switchover\n")
 
     def test_spaces_do_not_matter(self) -> None:
         link, transport = self.operator(None)
