@@ -248,6 +248,7 @@ class Options(UsageOptions):
     ]  # fmt: skip
     optFlags: ClassVar[list[list[Any]]] = [
         ["same-host", None, "(monitor) stand in also for a server on this machine, with which both would be lost"],
+        ["no-search", None, "keep no index of what is said, for clients to search"],
         ["prefer-primary", None, "a secondary that leads hands over when the primary is back and has caught up"],
         ["allow-data-loss", None, "lead although the other node may hold messages that this one has not: for when that "
          "one is lost for good; what only it held is lost"],
@@ -427,6 +428,7 @@ class Options(UsageOptions):
             registering=self._registering_settings(),
             drain_s_max=self["drain-max"],
             migrate_every_s=self["migrate-every"],
+            search=not self["no-search"],
             chat=ChatSettings(
                 name=self["name"],
                 servers=advertised,

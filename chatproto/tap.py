@@ -17,6 +17,7 @@ from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
+from chatproto.log.search import SearchIndex
 from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import Options
 from chatproto.services import NodeSettings, RegistrySettings, build_monitor, build_node, build_registry
@@ -48,6 +49,7 @@ def real_world() -> World:
         server=lambda description: serverFromString(reactor, with_backlog(description)),
         client=lambda description: clientFromString(reactor, description),
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
+        search=lambda directory: SearchIndex(directory, reactor),  # type: ignore[arg-type]
         fatal=_die,
         udp=reactor.listenUDP,  # type: ignore[attr-defined]
         secret=secret_in,

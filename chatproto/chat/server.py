@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -40,7 +41,7 @@ from chatproto.chat.session import Ask, Effect, EntryMaker, HangUp, Hold, Reply,
 from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
-from chatproto.log.interface import ILog
+from chatproto.log.interface import Found, ILog, Wanted
 from chatproto.wire.fields import SERVER_IDENTITY
 
 log = Logger()
@@ -151,6 +152,10 @@ class ChatServer:
         self._partings.stop([*self.seats.values(), *self._arrivals.arriving])
         self._arrivals.clear()
         self._neighbour.stop()
+
+    def search_by(self, find: Callable[[Wanted], "Deferred[Found]"]) -> None:
+        """Have clients' searches answered by what finds messages of the log."""
+        self._answers.search = find
 
     def refer(self, servers: list[str]) -> None:
         """Have clients that leave because of `stop` go to other servers, `HOST:PORT` each."""

@@ -11,17 +11,13 @@ random keys inserted one by one would touch a page each, in every commit.
 
 import fcntl
 import os
-import queue
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatproto.errors import StoreBusy, StoreCorrupt, StoreError, StoreVersion
@@ -29,9 +25,8 @@ from chatproto.log.entry import Run
 from chatproto.log.ids import RecentIds
 from chatproto.log.interface import IStore, Slice, Snapshot
 from chatproto.log.rows import find_expired, read_ids, read_run, read_runs, read_slices, read_snapshot, runs_after
+from chatproto.log.worker import Worker
 from chatproto.log.writer import Writer, abandon_installation
-
-T = TypeVar("T")
 
 FILE_NAME = "log.sqlite"
 APPLICATION_ID = 0x63707274
@@ -140,38 +135,6 @@ def check_version(database: sqlite3.Connection, path: str) -> None:
         raise StoreVersion(f"{path} has schema version {version}, not {SCHEMA_VERSION}: use the release that wrote it")
 
 
-class _Worker:
-    """A thread that does one thing after another and answers on the reactor's thread."""
-
-    def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
-        self._reactor = reactor
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
-
-    def run(self, work: Callable[[], T]) -> "Deferred[T]":
-        result: Deferred[T] = Deferred()
-
-        def job() -> None:
-            try:
-                value = work()
-            except BaseException:
-                self._reactor.callFromThread(result.errback, Failure())
-            else:
-                self._reactor.callFromThread(result.callback, value)
-
-        self._jobs.put(job)
-        return result
-
-    def stop(self) -> None:
-        self._jobs.put(None)
-        self._thread.join()
-
-
 @implementer(IStore)
 class SQLiteStore:
     """`IStore` in a data directory, which is locked while it is open."""
@@ -200,7 +163,7 @@ class SQLiteStore:
             self._opened = opened.pop_all()
         self._ids = RecentIds()
         self._newest_time = 0.0
-        self._reader = _Worker(reactor, "chatproto-reader")
+        self._reader = Worker(reactor, "chatproto-reader")
         self._writer = Writer(self._database, file_of(directory), failed, reactor)
 
     def _prepare(self) -> None:

@@ -1,6 +1,7 @@
 """A node that serves chat: the log on its store, the chat on the log, the links on the chat."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from twisted.application.internet import TimerService
@@ -26,6 +27,7 @@ from chatproto.services.draining import Phase
 from chatproto.services.listener import Listener
 from chatproto.services.migration import MigrationService
 from chatproto.services.registering import RegisteringService, RegisteringSettings
+from chatproto.services.search import SearchService
 from chatproto.services.systemd import Health, Supervision
 from chatproto.services.whereabouts import Whereabouts
 from chatproto.world import World
@@ -85,6 +87,7 @@ class NodeSettings:
         registering: how it is registered; None for a node that nobody finds by name.
         drain_s_max: how long the end of the node may take, so that nobody loses anything; 0 for at once.
         migrate_every_s: seconds between moves to another node that stands by; 0 for none.
+        search: whether clients may search the archives.
     """
 
     data: str
@@ -96,6 +99,7 @@ class NodeSettings:
     registering: RegisteringSettings | None = None
     drain_s_max: float = 10.0
     migrate_every_s: float = 0.0
+    search: bool = True
 
 
 class ChatService(Service):
@@ -265,6 +269,10 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         control = ControlService(world, settings.control, server, pair, drain)
         control.setName("control")
         control.setServiceParent(node)
+    if settings.search and world.search is not None:
+        search = SearchService(world.clock, partial(world.search, settings.data), server)
+        search.setName("search")
+        search.setServiceParent(node)
     # Before anything of this stops, the drain has let nobody new in, and everybody go.
     if settings.retain != Retention():
         retention = RetentionService(world, server, settings.retain)

@@ -225,6 +225,10 @@ class PairTests(SynchronousTestCase):
         self.assertIsNone(parsed().peer)
         self.assertEqual(parsed("--listen=tcp:4444:interface=127.0.0.1").chat.servers, [])
 
+    def test_search(self) -> None:
+        self.assertTrue(parsed().search)
+        self.assertFalse(parsed("--no-search").search)
+
     def test_a_peer_is_all_that_a_pair_needs(self) -> None:
         pair = PairSettings("primary", advertise=f"{socket.gethostname()}:4545")
         self.assertEqual(parsed(PEER).peer, PeerSettings("tcp:west:4545", pair, "tcp:4545", registry=""))

@@ -52,6 +52,8 @@ class NodeTestCase(SynchronousTestCase):
         self.refusal: Exception | None = None
         self.supervisor: Supervisor | None = None
 
+    search: Any = None
+
     def build(self, **settings: Any) -> NodeService:
         settings = {"data": "/srv/chat", "listen": ("tcp:1",), "chat": ChatSettings(name="east"), **settings}
         world = World(
@@ -64,6 +66,7 @@ class NodeTestCase(SynchronousTestCase):
             fatal=self.fatal.append,
             secret=str,
             supervisor=self.supervisor,
+            search=self.search,
         )
         return build_node(world, NodeSettings(**settings))
 
@@ -103,6 +106,11 @@ class TreeTests(NodeTestCase):
 
     def test_without_retention_there_is_none(self) -> None:
         self.assertEqual([service.name for service in self.build()], ["chat", "client-listener-1"])
+
+    def test_it_searches_where_it_can_and_is_to(self) -> None:
+        self.search = self.fail
+        self.assertEqual([service.name for service in self.build()], ["chat", "search", "client-listener-1"])
+        self.assertEqual([service.name for service in self.build(search=False)], ["chat", "client-listener-1"])
 
     def test_nothing_is_opened_before_it_starts(self) -> None:
         node = self.build()
