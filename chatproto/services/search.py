@@ -16,6 +16,8 @@ LOOK_EVERY_S = 0.25
 """What is said is found after so long, if the node is not busy."""
 PIECES_EVERY_S = 0.005
 """Between the pieces of more than that, so that the disk is not its own."""
+BUSY_ENTRIES = 500
+"""Where so many came since the last look, there is one piece a look: searching can wait, those who chat cannot."""
 AFTER_FAILURE_S = 30.0
 
 log = Logger()
@@ -38,7 +40,8 @@ class SearchService(Service):
         self._search: ISearch | None = None
         self._looking: IDelayedCall | None = None
         self._failed = False
-        # Where the log was, once all of it was taken in.
+        # Where the log was at the last look, and where once all of it was taken in.
+        self._position = 0
         self._seen = -1
         server.search_by(self.find)
 
@@ -65,14 +68,16 @@ class SearchService(Service):
             self._look_again(LOOK_EVERY_S)
             return
         advancing = self._search.advance(position, self._server.hall.kept())
-        advancing.addCallbacks(self._advanced, self._not_advanced, (position,))
+        busy = position - self._position > BUSY_ENTRIES and self._position > 0
+        self._position = position
+        advancing.addCallbacks(self._advanced, self._not_advanced, (position, busy))
         advancing.addCallback(self._look_again)
         advancing.addErrback(lambda failure: log.failure("looking for what is new failed", failure))
 
-    def _advanced(self, left: int, position: int) -> float:
+    def _advanced(self, left: int, position: int, busy: bool) -> float:
         self._failed = False
         if left:
-            return PIECES_EVERY_S
+            return LOOK_EVERY_S if busy else PIECES_EVERY_S
         self._seen = position
         return LOOK_EVERY_S
 

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import Rejected, StoreError
 from chatproto.log.interface import Found, Wanted
-from chatproto.services.search import AFTER_FAILURE_S, LOOK_EVERY_S, PIECES_EVERY_S, SearchService
+from chatproto.services.search import AFTER_FAILURE_S, BUSY_ENTRIES, LOOK_EVERY_S, PIECES_EVERY_S, SearchService
 
 WANTED = Wanted('"tea"', {"den": (1, 9)})
 
@@ -68,6 +68,20 @@ class SearchTests(SynchronousTestCase):
         self.server.log.position = 6
         self.clock.advance(LOOK_EVERY_S)
         self.assertEqual(self.search.asked[2:], [(6, {"den": 3})])
+
+    def test_while_much_is_said_it_takes_its_time(self) -> None:
+        self.service.startService()
+        self.answer(1)
+        self.server.log.position += BUSY_ENTRIES + 1
+        self.clock.advance(PIECES_EVERY_S)
+        self.answer(1)
+        self.clock.advance(PIECES_EVERY_S)
+        self.assertEqual(len(self.search.asked), 2)
+        self.clock.advance(LOOK_EVERY_S)
+        self.assertEqual(len(self.search.asked), 3)
+        self.answer(1)
+        self.clock.advance(PIECES_EVERY_S)
+        self.assertEqual(len(self.search.asked), 4, "no more was said since")
 
     def test_no_two_at_once(self) -> None:
         self.service.startService()
