@@ -82,9 +82,13 @@ class SearchService(Service):
         return LOOK_EVERY_S
 
     def _not_advanced(self, failure: Failure) -> float:
-        if not self._failed and self._search is not None:
-            self._failed = True
+        if self._failed or self._search is None:
+            pass
+        elif failure.check(StoreError):
+            log.warn("what is said now cannot be searched: {error}", error=failure.getErrorMessage())
+        else:
             log.failure("what is said now cannot be searched: look at the disk of this node", failure)
+        self._failed = True
         return AFTER_FAILURE_S
 
     def _look_again(self, after_s: float) -> None:
