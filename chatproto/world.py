@@ -15,6 +15,9 @@ from chatproto.log.interface import ISearch, IStore
 from chatproto.reloading import Reloading
 from chatproto.tally import Tally
 
+FILES_BESIDE_CONNECTIONS = 64
+"""A process needs them itself: the store, the log, connections that it dials."""
+
 
 def _no_datagrams(port: int, protocol: DatagramProtocol, host: str) -> IListeningPort:
     raise CannotListenError(host, port, OSError("this world has no datagrams"))
@@ -60,6 +63,7 @@ class World:
             `StoreError`. None where there is no such thing.
         reloading: what is read again when an operator says so.
         tally: what is counted for whoever measures.
+        files_max: how many files, connections among them, the process may have open; 0 for any number.
     """
 
     clock: IReactorTime
@@ -76,3 +80,15 @@ class World:
     search: Callable[[str], ISearch] | None = None
     reloading: Reloading = field(default_factory=Reloading)
     tally: Tally = field(default_factory=Tally)
+    files_max: int = 0
+
+    def connections_max(self, elsewhere: int = 0) -> int:
+        """Return how many connections one door may have, so that those of other doors, and files, still can be had.
+
+        Args:
+            elsewhere: how many connections the other doors may have together.
+
+        Returns:
+            At least half of what the process may have; 0 where that is any number.
+        """
+        return max(self.files_max - elsewhere - FILES_BESIDE_CONNECTIONS, self.files_max // 2)

@@ -35,6 +35,7 @@ from chatproto.wire.fields import SERVER_IDENTITY
 
 HOLD_S_MAX = 2.0
 """How long newcomers wait on a node that has just started and cannot serve yet."""
+MOVED = "session-moved"
 
 log = Logger()
 
@@ -107,7 +108,7 @@ class Arrivals:
         """See `ChatServer.hello`, which parts from `current`."""
         refusal = self._refusal(hello)
         if refusal is not None:
-            link.close(encode(refusal))
+            link.drop(refusal.code, last=encode(refusal))
             return None
         if self._cut_off(link, extended=True):
             return None
@@ -166,10 +167,10 @@ class Arrivals:
                 )
             return False
         if self._log.redundancy != "single" and self._neighbour.takes_one():
-            link.close(self._partings.farewell("full", extended=extended))
+            link.drop("full", last=self._partings.farewell("full", extended=extended))
         else:
             text = f"{self._settings.name} is full: it takes {self._settings.capacity} clients; try again later"
-            link.close(encode(Error("full", text) if extended else Said(SERVER_IDENTITY, text)))
+            link.drop("full", last=encode(Error("full", text) if extended else Said(SERVER_IDENTITY, text)))
         return True
 
     def _enter(self, seat: Seat, hello: Hello | None) -> None:
@@ -220,7 +221,7 @@ class Arrivals:
         if member.node != self._settings.name:
             seat = self._seats.get(member.key)
             if seat is not None:
-                self._partings.drop(seat, _moved())
+                self._partings.drop(seat, MOVED, _moved())
             return None
         if asker is None or hello is None:
             # It was asked for in an earlier life of this node.
@@ -257,7 +258,7 @@ class Arrivals:
         if seat.link is not None:
             # What its rooms heard so far in this batch is still for the older one.
             self._hearing.forsake(seat, member.rooms)
-            seat.link.close(_moved())
+            seat.link.drop(MOVED, last=_moved())
         seat.link = link
         link.seated(seat)
         self._welcome(seat, member)
@@ -335,14 +336,14 @@ class Arrivals:
     def _cut_off(self, link: Door, *, extended: bool) -> bool:
         """Send a newcomer away from a node that served and cannot now, or stops, or stands by."""
         if self._partings.leaving:
-            link.close(self._partings.last_words(extended=extended))
+            link.drop(self._partings.leaving, last=self._partings.last_words(extended=extended))
             return True
         if self._log.role == "standby":
-            link.close(self._partings.farewell("migrating", extended=extended))
+            link.drop("migrating", last=self._partings.farewell("migrating", extended=extended))
             return True
         if self._log.serving or not self._served:
             return False
-        link.close(self._partings.farewell("isolated", extended=extended))
+        link.drop("isolated", last=self._partings.farewell("isolated", extended=extended))
         return True
 
     def _submit(self, seat: Seat, entry: Entry) -> None:
@@ -366,11 +367,11 @@ class Arrivals:
             assert link is not None
             self.lost(seat)
             seat.link = None
-            link.close(self._partings.farewell("isolated", extended=seat.session.extended))
+            link.drop("isolated", last=self._partings.farewell("isolated", extended=seat.session.extended))
 
 
 def _moved() -> bytes:
-    return encode(Error("session-moved", "a newer connection has this session"))
+    return encode(Error(MOVED, "a newer connection has this session"))
 
 
 def _hash(token: str) -> str:

@@ -13,9 +13,11 @@ from chatproto.chat.hall import Hall, Room
 from chatproto.chat.lines import base_lines, base_lines_of
 from chatproto.chat.messages import Gap, HistoryWanted, Rewind, encode
 from chatproto.chat.seat import Feed, Seat
+from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import Run
 from chatproto.log.interface import ILog, Slice
+from chatproto.tally import Tally
 
 PEEK_BYTES = 32 * 1024
 """An archive up to this size is sent at once, in its place among the lines that the reference lists."""
@@ -41,24 +43,34 @@ class Hearing:
     """
 
     def __init__(
-        self, hall: Hall, chat_log: ILog, turn: Turn, history: HistoryWanted, fed: Callable[[Seat], None]
+        self,
+        settings: ChatSettings,
+        hall: Hall,
+        chat_log: ILog,
+        turn: Turn,
+        tally: Tally,
+        fed: Callable[[Seat], None],
     ) -> None:
         """Begin with nobody.
 
         Args:
+            settings: what a seat gets of an archive when neither it nor its session says.
             hall: the replayed state.
             chat_log: whose archive is read.
             turn: of the reactor that all calls come from.
-            history: what a seat gets of an archive when neither it nor its session says.
+            tally: counts what is heard.
             fed: called with a seat when nothing is left to feed it.
         """
         self._hall = hall
         self._log = chat_log
         self._turn = turn
-        self._history = history
+        self._settings = settings
+        self._tally = tally
         self._tell_fed = fed
         self._audiences: dict[str, Audience] = {}
         self._touched: dict[Audience, None] = {}
+        # Those who are in several rooms.
+        self._several: dict[Seat, None] = {}
 
     # What is heard
 
@@ -67,6 +79,7 @@ class Hearing:
         audience = self._audiences.get(run.room)
         if audience is not None:
             self._touched[audience] = None
+            self._tally.deliveries += len(run.ids) * (len(audience.base) + len(audience.extended))
             if audience.base:
                 audience.tell_base(base_lines_of(run))
             if audience.extended:
@@ -75,6 +88,7 @@ class Hearing:
     def tell(self, rooms: tuple[str, ...], line: bytes) -> None:
         """Have everybody in any of some rooms hear a line, once."""
         audiences = [self._audience(name) for name in rooms]
+        self._spill_before(audiences)
         if len(audiences) == 1:
             audiences[0].tell(line)
         elif len(audiences) == 2 and not audiences[0].shares(audiences[1]):
@@ -93,6 +107,17 @@ class Hearing:
             if audience is not None and seat in audience:
                 audience.spill()
         seat.send(line)
+
+    def _spill_before(self, audiences: list[Audience]) -> None:
+        """Hand out what piled up in other rooms of those who are in these as well.
+
+        They are to hear it first: somebody who left there under one name may have another one here by now.
+        """
+        for seat in self._several:
+            if any(seat in audience for audience in audiences):
+                for audience in self._touched:
+                    if audience not in audiences and seat in audience:
+                        audience.spill()
 
     def spill(self) -> None:
         """Hand what piled up to the links."""
@@ -118,7 +143,7 @@ class Hearing:
         room = self._hall.rooms[name]
         first, end = room.first, room.last + 1
         if index is None:
-            wanted = self._history if history is None else history
+            wanted = self._settings.history if history is None else history
             count = wanted if isinstance(wanted, int) else room.last if wanted == "all" else 0
             start = max(first, end - count)
         else:
@@ -129,6 +154,7 @@ class Hearing:
             start = max(first, shared)
             self.tell_gap(seat, name, shared, start)
         audience = self._audience(name)
+        self._note_rooms(seat)
         feed = Feed(seat, name, start)
         if start < end and not seat.feeds:
             # What is durable already but not applied yet must not be read: it will be told as it is applied.
@@ -142,6 +168,13 @@ class Hearing:
         seat.feeds.append(feed)
         if len(seat.feeds) == 1:
             self._turn.at_end(lambda: self._read_on(feed))
+
+    def _note_rooms(self, seat: Seat) -> None:
+        member = seat.session.member
+        if member is not None and len(member.rooms) > 1:
+            self._several[seat] = None
+        else:
+            self._several.pop(seat, None)
 
     def _shared(self, room: Room, index: int, epoch: int | None) -> int:
         """Return the position, at most `index`, before which a client and this log hold the same, as far as known."""
@@ -187,7 +220,7 @@ class Hearing:
     def _unreadable(self, failure: Failure, seat: Seat) -> None:
         log.failure("the archive cannot be read: look at the disk of this node", failure)
         if seat.link is not None:
-            seat.link.close()
+            seat.link.drop("unreadable", last=b"")
 
     def _fed(self, slices: list[Slice], feed: Feed, end: int) -> None:
         if not self._is_on(feed):
@@ -234,6 +267,7 @@ class Hearing:
         if audience is None:
             return
         audience.leave(seat)
+        self._note_rooms(seat)
         if seat.feeds and any(feed.room == name for feed in seat.feeds):
             was_on = seat.feeds[0].room == name
             seat.feeds = deque(feed for feed in seat.feeds if feed.room != name)
@@ -245,6 +279,7 @@ class Hearing:
         seat.feeds = None
         for name in rooms:
             self.leave(seat, name)
+        self._several.pop(seat, None)
 
     def end(self, name: str) -> None:
         """Hear that a room is no more."""

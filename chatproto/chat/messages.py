@@ -8,6 +8,7 @@ extended types hold. The fields and their order are those of the protocol refere
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from chatproto.errors import WireError
 
@@ -16,7 +17,7 @@ VERSION = 1
 
 
 Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-"""A whole number from a client: JSON has no bound for it, disks and other languages have."""
+"""A whole number from a client. JSON has no bound for it, disks and other languages have."""
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", gc=False, omit_defaults=False):
@@ -340,7 +341,10 @@ class PeerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(Message, frozen=True, tag="status"):
-    """How far this client has been brought: current when `transferred` (MT) equals `archived` (MA); how the node is."""
+    """How far this client has been brought: current when `transferred` (MT) equals `archived` (MA); how the node is.
+
+    What comes after `waits_for` is told to who asks in the first line of a connection only, as operators do.
+    """
 
     rooms: list[RoomStatus]
     archived: int
@@ -355,6 +359,11 @@ class Status(Message, frozen=True, tag="status"):
     serving: bool = True
     witness: str = ""
     waits_for: str = ""
+    version: str | UnsetType = UNSET
+    up_s: float | UnsetType = UNSET
+    room_count: int | UnsetType = UNSET
+    entries: int | UnsetType = UNSET
+    dropped: int | UnsetType = UNSET
 
 
 class Private(Message, frozen=True, tag="private"):
@@ -421,7 +430,7 @@ ServerMessage = (
 )
 
 NONSENSE = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What decoding raises: text that is no UTF-8, and depth beyond Python's stack, have exceptions of their own."""
+"""What decoding raises. Text that is no UTF-8, and depth beyond Python's stack, have exceptions of their own."""
 
 _encoder = msgspec.json.Encoder()
 _server = msgspec.json.Decoder(ServerMessage)

@@ -104,8 +104,8 @@ class EntryMaker:
         return Entry(MESSAGE, room, id, now, head, b',"id":"' + id.encode() + b'"' + self._end, False, origin)
 
 
-class SessionRules(msgspec.Struct, frozen=True):
-    """What all sessions of a node share.
+class SessionRules(msgspec.Struct):
+    """What all sessions of a node share, and may be changed for all at once.
 
     Attributes:
         node: the node's name.

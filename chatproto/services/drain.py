@@ -106,6 +106,11 @@ class Drain:
         """How far it is."""
         return self._draining.phase
 
+    def change(self, drain_s_max: float) -> None:
+        """Take another bound, unless it is under way."""
+        if self.phase is Phase.SERVING:
+            self._draining = Draining(drain_s_max)
+
     def watch(self, watcher: Callable[[], None]) -> None:
         """Have something called whenever the phase has changed."""
         self._watchers.append(watcher)
@@ -168,13 +173,13 @@ class Drain:
 
     def _leave(self, effect: Leave) -> None:
         self._server.stop()
-        for link in list(self._factory.links):
-            link.close()
+        for link in self._factory.links:
+            link.drop("draining", last=b"")
 
     def _abort(self, effect: Abort) -> None:
         self._aborted = len(self._factory.links)
-        for link in list(self._factory.links):
-            link.abort()
+        for link in self._factory.links:
+            link.drop("draining")
         if self._looking is not None and self._looking.active():
             self._looking.cancel()
         self._answer()

@@ -16,6 +16,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Numbering, Run
 from chatproto.log.interface import ILog, Peer, Slice
+from chatproto.tally import Tally
 from tests.unit.turns import TurnClock
 
 NOW = 1700000000.0
@@ -173,6 +174,7 @@ class FakeDoor:
     def __init__(self) -> None:
         self.data = b""
         self.closed = False
+        self.dropped = ""
         self.extended = False
         self.released = 0
         self.seat: Seat | None = None
@@ -187,6 +189,10 @@ class FakeDoor:
     def close(self, last: bytes = b"") -> None:
         self.data += last
         self.closed = True
+
+    def drop(self, reason: str, why: str = "", last: bytes | None = None) -> None:
+        self.dropped = reason
+        self.close(last or b"")
 
     def when_clear(self, call: Callable[[], None]) -> None:
         self.when = call
@@ -258,7 +264,7 @@ class ChatTestCase(SynchronousTestCase):
         self.now = NOW
         self.starts += 1
         dice = random.Random(self.starts)
-        self.server = ChatServer(self.settings, self.log, self.turn, self.clock, lambda: self.now, dice)
+        self.server = ChatServer(self.settings, self.log, self.turn, self.clock, lambda: self.now, dice, Tally())
         self.server.start()
         self.hall = self.server.hall
 
