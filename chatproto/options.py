@@ -23,10 +23,12 @@ from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
+from chatproto.trust.endpoints import dials_beyond, listens_beyond
 from chatproto.wire import address_allowed, address_of
 
 ROLES = ("primary", "secondary", "standby", "registry", "monitor")
 PEER_LISTEN = "tcp:4545"
+HERE = ":interface=127.0.0.1"
 REGISTRY_LISTEN = "tcp:4646"
 ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
 """In these, Twisted's parsers of endpoints say what they do not understand."""
@@ -210,7 +212,7 @@ class Options(UsageOptions):
          "other [default: none, this node is alone]"],
         ["peer-listen", None, None, "server endpoint of this node's peer link; a server with --registry and without "
          "--peer can be moved to a standby if it has one [default: tcp:4545, with --peer, --migrate-every, or for a "
-         "standby]"],
+         "standby; for this machine alone without --tls, --secret-file or --insecure-links]"],
         ["peer-advertise", None, None, "HOST:PORT of this node's peer link, registered [default: from --peer-listen, "
          "with the name of this machine]", _address],
         ["registry", None, None, "client endpoint of the registry, like tcp:HOST:4646, where this node is registered: "
@@ -219,7 +221,14 @@ class Options(UsageOptions):
          "active; 0 for none", _seconds],
         ["registry-token", None, None, "what protects this node's name in the registry: whoever has it may register in "
          "its place [default: a secret that the data directory keeps]", _token],
-        ["registry-listen", None, REGISTRY_LISTEN, "(registry) server endpoint where it serves"],
+        ["registry-listen", None, None, "(registry) server endpoint where it serves [default: tcp:4646; for this "
+         "machine alone without --tls, --secret-file or --insecure-links]"],
+        ["tls", None, None, "directory with ca.pem, node.pem and node.key, as `chatproto certs` makes it: links among "
+         "nodes and to the registry are encrypted, and each side proves its name; `ssl:PORT` listens with that "
+         "certificate [default: none]"],
+        ["registry-name", None, "registry", "the name that the registry's certificate has to be for", _name],
+        ["secret-file", None, None, "file with a secret, the same on each node: links among nodes and to the registry "
+         "prove that they know it, and are not encrypted; instead of --tls [default: none]"],
         ["dns", None, None, "(registry) HOST:PORT where it answers the DNS, UDP and TCP: A, AAAA and SRV of what is "
          "registered [default: not at all]", _interface],
         ["dns-zone", None, "chat.example", "(registry) the zone that it answers for", _zone],
@@ -271,6 +280,8 @@ class Options(UsageOptions):
     optFlags: ClassVar[list[list[Any]]] = [
         ["same-host", None, "(monitor) stand in also for a server on this machine, with which both would be lost"],
         ["no-search", None, "keep no index of what is said, for clients to search"],
+        ["insecure-links", None, "let anybody who reaches its port be a node, or change what is registered: for a "
+         "network where nobody else is"],
         ["prefer-primary", None, "a secondary that leads hands over when the primary is back and has caught up"],
         ["allow-data-loss", None, "lead although the other node may hold messages that this one has not: for when that "
          "one is lost for good; what only it held is lost"],
@@ -298,10 +309,10 @@ class Options(UsageOptions):
     def endpoints(self) -> list[tuple[str, str, bool]]:
         """Return each endpoint: the option that names it, its description, and whether it is a server's."""
         of_registry = self["role"] == "registry"
-        served = [("registry-listen", self["registry-listen"])] if of_registry else []
+        served: list[tuple[str, Any]] = [("registry-listen", self._registry_listen)] if of_registry else []
         served += [("listen", each) for each in self.listen if not of_registry]
         if self._has_peers:
-            served.append(("peer-listen", self["peer-listen"] or PEER_LISTEN))
+            served.append(("peer-listen", self._peer_listen))
         served.append(("metrics", self["metrics"] or None))
         dialled = [(name, self[name]) for name in ("peer", "registry")]
         found = [(name, each, True) for name, each in served] + [(name, each, False) for name, each in dialled]
@@ -374,6 +385,43 @@ class Options(UsageOptions):
             raise UsageError("--migrate-every needs --registry: it knows who stands by")
         if self["registry-token"] is not None and self["registry"] is None:
             raise UsageError("--registry-token needs --registry: where the registry is")
+        if self["tls"] and self["secret-file"]:
+            raise UsageError("--tls and --secret-file are two ways to one end: give one of them")
+        if self["role"] == "registry":
+            self._check_guarded("registry-listen", self._registry_listen)
+        elif self._has_peers:
+            self._check_guarded("peer-listen", self._peer_listen)
+
+    @property
+    def _guarded(self) -> bool:
+        """Whether it is said how nodes know each other, if only that they do not."""
+        return bool(self["tls"] or self["secret-file"] or self["insecure-links"])
+
+    @property
+    def _registry_listen(self) -> str:
+        """Where a registry serves: unless told or guarded, this machine alone."""
+        told: str | None = self["registry-listen"]
+        return told or (REGISTRY_LISTEN if self._guarded else f"{REGISTRY_LISTEN}{HERE}")
+
+    @property
+    def _peer_listen(self) -> str:
+        """Where nodes are listened for: unless told or guarded, on this machine alone, if all that are known are there.
+
+        Who is dialled on another machine would have to dial from there, too.
+        """
+        advertised = self["peer-advertise"] and f"tcp:{self['peer-advertise']}"
+        beyond = any(map(dials_beyond, filter(None, (self["peer"], self["registry"], advertised))))
+        told: str | None = self["peer-listen"]
+        return told or (PEER_LISTEN if self._guarded or beyond else f"{PEER_LISTEN}{HERE}")
+
+    def _check_guarded(self, option: str, listen: str) -> None:
+        """Check that only whoever proves who it is comes in from another machine, unless that is wanted."""
+        if not self._guarded and listens_beyond(listen):
+            raise UsageError(
+                f"--{option}={listen} may be reached from other machines, and anybody could be a node: give --tls=DIR "
+                "(`chatproto certs` makes one), --secret-file=FILE, or --insecure-links to have it so; or listen for "
+                f"this machine alone, with {HERE[1:]}"
+            )
 
     def keep(self, other: "Options", names: Iterable[str]) -> None:
         """Say of some options, by name, what others say.
@@ -419,7 +467,7 @@ class Options(UsageOptions):
         """Return what these options say of a registry."""
         return RegistrySettings(
             data=self["data"],
-            listen=(self["registry-listen"],),
+            listen=(self._registry_listen,),
             heartbeat_s=self["heartbeat"],
             suspect_s=self["suspect"],
             lease_s=self["lease"],
@@ -442,14 +490,14 @@ class Options(UsageOptions):
     @property
     def _peer_address(self) -> str:
         """The `HOST:PORT` of this node's peer link."""
-        return self["peer-advertise"] or advertised_from(self["peer-listen"] or PEER_LISTEN) or ""
+        return self["peer-advertise"] or advertised_from(self._peer_listen) or ""
 
     def _peer_settings(self) -> PeerSettings | None:
         if not self._has_peers:
             return None
         return PeerSettings(
             dial=self["peer"] or "",
-            listen=self["peer-listen"] or PEER_LISTEN,
+            listen=self._peer_listen,
             registry=self["registry"] or "",
             pair=PairSettings(
                 name=self["name"],

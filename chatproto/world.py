@@ -14,6 +14,7 @@ from twisted.internet.protocol import DatagramProtocol
 from chatproto.log.interface import ISearch, IStore
 from chatproto.reloading import Reloading
 from chatproto.tally import Tally
+from chatproto.trust.interface import BELIEVING, Trust
 
 FILES_BESIDE_CONNECTIONS = 64
 """A process needs them itself: the store, the log, connections that it dials."""
@@ -63,6 +64,7 @@ class World:
             `StoreError`. None where there is no such thing.
         reloading: what is read again when an operator says so.
         tally: what is counted for whoever measures.
+        trust: how links between nodes, and to the registry, know who is at their other end; by default they believe.
         files_max: how many files, connections among them, the process may have open; 0 for any number.
     """
 
@@ -81,6 +83,15 @@ class World:
     reloading: Reloading = field(default_factory=Reloading)
     tally: Tally = field(default_factory=Tally)
     files_max: int = 0
+    trust: Trust = BELIEVING
+
+    def guarded_server(self, description: str, door: str) -> IStreamServerEndpoint:
+        """Make a listening endpoint for links at a door: `PEER` or `REGISTRY` of `chatproto.trust.proof`."""
+        return self.trust.server(self.server(description), door)
+
+    def guarded_client(self, description: str, door: str) -> IStreamClientEndpoint:
+        """Make a connecting endpoint to others' links at a door."""
+        return self.trust.client(self.client(description), door)
 
     def connections_max(self, elsewhere: int = 0) -> int:
         """Return how many connections one door may have, so that those of other doors, and files, still can be had.

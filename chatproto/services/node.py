@@ -35,6 +35,7 @@ from chatproto.services.registering import RegisteringService, RegisteringSettin
 from chatproto.services.search import SearchService
 from chatproto.services.systemd import Health, Supervision
 from chatproto.services.whereabouts import Whereabouts
+from chatproto.trust.proof import PEER, REGISTRY
 from chatproto.wire import host_and_port
 from chatproto.world import World
 
@@ -308,7 +309,9 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     chat.setName("chat")
     chat.setServiceParent(node)
     if pair is not None and settings.peer is not None:
-        peers = Listener(settings.peer.listen, world.server(settings.peer.listen), pair.factory, world.fatal)
+        peers = Listener(
+            settings.peer.listen, world.guarded_server(settings.peer.listen, PEER), pair.factory, world.fatal
+        )
         peers.setName("peer-listener")
         peers.setServiceParent(node)
     control = None
@@ -356,7 +359,7 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
     witness = None
     if peer.registry:
         witness = RegistryWitness(
-            world.client(peer.registry),
+            world.guarded_client(peer.registry, REGISTRY),
             world.clock,
             world.dice,
             turn,
@@ -364,15 +367,16 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
             node=peer.pair.name,
             heartbeat_s=peer.pair.heartbeat_s,
             suspect_s=peer.pair.suspect_s,
+            trust=world.trust,
             tally=world.tally,
         )
-    dial = world.client(peer.dial) if peer.dial else None
+    dial = world.guarded_client(peer.dial, PEER) if peer.dial else None
 
     def reach(address: str) -> IStreamClientEndpoint:
-        return world.client(tcp_client(address))
+        return world.guarded_client(tcp_client(address), PEER)
 
     outside = turn, world.clock, world.dice, dial, witness, world.fatal, reach, world.tally
-    return PairLog(peer.pair, open_store, *outside, PEERS.within(world.connections_max() // 2))
+    return PairLog(peer.pair, open_store, *outside, PEERS.within(world.connections_max() // 2), world.trust)
 
 
 def tcp_client(address: str) -> str:

@@ -13,6 +13,7 @@ from chatproto.chat.server import ChatServer
 from chatproto.errors import CallRejected, RegistryError, RegistryRefused
 from chatproto.link import Turn
 from chatproto.registry import Registration, RegistryClient
+from chatproto.trust.proof import REGISTRY
 from chatproto.world import World
 
 KIND = "chat"
@@ -56,11 +57,12 @@ class RegisteringService(Service):
         """Register a node whose chat is `server`, and whose data directory is `data`."""
         name = server.settings.name
         self.client = RegistryClient(
-            world.client(settings.registry),
+            world.guarded_client(settings.registry, REGISTRY),
             world.clock,
             world.dice,
             turn,
             who=f"{settings.service}/{name}",
+            trust=world.trust,
             tally=world.tally,
         )
         self._world = world

@@ -23,7 +23,8 @@ def options_of(*arguments: str) -> Options:
 
 
 def parsed(*arguments: str) -> NodeSettings:
-    return options_of(*arguments).settings()
+    """Return what options say of a node; how its links are guarded is not asked here."""
+    return options_of("--insecure-links", *arguments).settings()
 
 
 class DefaultTests(SynchronousTestCase):
@@ -216,6 +217,53 @@ REGISTRY = "--registry=tcp:north:4646"
 PEER = "--peer=tcp:west:4545"
 
 
+NODES = ("--peer-listen", "--registry-listen")
+
+
+class GuardTests(SynchronousTestCase):
+    """From where links of nodes are taken, and what is asked of them there."""
+
+    def listen(self, *arguments: str) -> str:
+        listened = [place for option, place, _ in options_of(*arguments).endpoints() if option in NODES]
+        return listened[0] if listened else ""
+
+    def test_unless_it_is_said_how_it_is_guarded_a_link_stays_on_this_machine(self) -> None:
+        self.assertEqual(self.listen("--role=registry"), "tcp:4646:interface=127.0.0.1")
+        here = "--peer=tcp:127.0.0.1:5555", "--registry=tcp:localhost:4646"
+        self.assertEqual(self.listen(*here), "tcp:4545:interface=127.0.0.1")
+
+    def test_guarded_it_is_taken_from_everywhere(self) -> None:
+        for guarded in ("--tls=/etc/chatproto/tls", "--secret-file=/etc/chatproto/secret", "--insecure-links"):
+            self.assertEqual(self.listen("--role=registry", guarded), "tcp:4646")
+            self.assertEqual(self.listen(PEER, guarded), "tcp:4545")
+            self.assertEqual(self.listen(PEER, guarded, "--peer-listen=tcp:5"), "tcp:5")
+
+    def test_otherwise_that_is_refused_with_the_ways_out(self) -> None:
+        for arguments in (
+            ("--role=registry", "--registry-listen=tcp:4646"),
+            ("--role=registry", "--registry-listen=tcp:4646:interface=10.0.0.1"),
+            ("--peer=tcp:127.0.0.1:5555", "--peer-listen=tcp:4545"),
+            ("--role=standby", "--registry=tcp:127.0.0.1:4646", "--peer-listen=systemd:domain=INET:index=0"),
+        ):
+            error = str(self.assertRaises(UsageError, options_of, *arguments))
+            for way in ("--tls", "--secret-file", "--insecure-links", "interface=127.0.0.1"):
+                self.assertIn(way, error)
+
+    def test_so_it_is_where_another_machine_would_have_to_get_in(self) -> None:
+        here = "--peer=tcp:127.0.0.1:5555"
+        for arguments in ((PEER,), (here, REGISTRY), (here, "--peer-advertise=10.0.0.1:4545")):
+            error = str(self.assertRaises(UsageError, options_of, *arguments))
+            self.assertIn("--peer-listen=tcp:4545 may be reached", error)
+
+    def test_a_node_alone_has_nothing_to_guard(self) -> None:
+        self.assertEqual(self.listen(), "")
+        self.assertEqual(self.listen(REGISTRY), "", "it is only registered")
+
+    def test_one_way_is_enough(self) -> None:
+        error = self.assertRaises(UsageError, options_of, PEER, "--tls=a", "--secret-file=b")
+        self.assertIn("give one of them", str(error))
+
+
 class PairTests(SynchronousTestCase):
     def check_refused(self, *arguments: str, names: str) -> None:
         error = self.assertRaises(UsageError, parsed, *arguments)
@@ -379,10 +427,17 @@ class PairTests(SynchronousTestCase):
 class RegistryTests(SynchronousTestCase):
     def test_its_settings(self) -> None:
         self.assertEqual(
-            options_of("--role=registry", "--data=/srv/names").registry_settings(), RegistrySettings("/srv/names")
+            options_of("--role=registry", "--data=/srv/names").registry_settings(),
+            RegistrySettings("/srv/names", ("tcp:4646:interface=127.0.0.1",)),
         )
         options = options_of(
-            "--role=registry", "--registry-listen=tcp:1", "--heartbeat=0.25", "--suspect=1", "--lease=2", "--data=/srv"
+            "--role=registry",
+            "--insecure-links",
+            "--registry-listen=tcp:1",
+            "--heartbeat=0.25",
+            "--suspect=1",
+            "--lease=2",
+            "--data=/srv",
         )
         self.assertEqual(options.registry_settings(), RegistrySettings("/srv", ("tcp:1",), 0.25, 1.0, 2.0))
 
@@ -614,7 +669,9 @@ class ConfigTests(SynchronousTestCase):
         self.assertEqual(settings.peer, PeerSettings("tcp:east:1", pair, "tcp:2", "tcp:north:3"))
 
     def test_a_registry(self) -> None:
-        path = self.write('role = "registry"\nregistry-listen = "tcp:1"\ndata = "/srv"\nlease = 2\n')
+        path = self.write(
+            'role = "registry"\nregistry-listen = "tcp:1"\ninsecure-links = true\ndata = "/srv"\nlease = 2\n'
+        )
         self.assertEqual(
             options_of(f"--config={path}").registry_settings(), RegistrySettings("/srv", ("tcp:1",), lease_s=2.0)
         )
