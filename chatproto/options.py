@@ -299,6 +299,7 @@ class Options(UsageOptions):
     ]  # fmt: skip
     optFlags: ClassVar[list[list[Any]]] = [
         ["same-host", None, "(monitor) stand in also for a server on this machine, with which both would be lost"],
+        ["no-search", None, "keep no index of what is said, for clients to search"],
         ["insecure-links", None, "let anybody who reaches its port be a node, or change what is registered: for a "
          "network where nobody else is"],
         ["prefer-primary", None, "a secondary that leads hands over when the primary is back and has caught up"],
@@ -563,6 +564,7 @@ class Options(UsageOptions):
             drain_s_max=self["drain-max"],
             migrate_every_s=self["migrate-every"],
             page=PageSettings(self["web"], self["web-origins"] or ()) if self["web"] else None,
+            search=not self["no-search"],
             metrics=self["metrics"] or "",
             chat=ChatSettings(
                 name=self["name"],

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from chatproto.errors import MissingExtra, TrustError
 from chatproto.jsonlog import logged_as_json
 from chatproto.live import LiveOptions
+from chatproto.log.search import SearchIndex
 from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import ENDPOINT_ERRORS, Options
 from chatproto.services import build_monitor, build_node, build_registry
@@ -59,6 +60,7 @@ def real_world(files_max: int = 0) -> World:
         server=lambda description: serverFromString(reactor, with_backlog(description)),
         client=lambda description: clientFromString(reactor, description),
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
+        search=lambda directory: SearchIndex(directory, reactor),  # type: ignore[arg-type]
         fatal=_die,
         udp=reactor.listenUDP,  # type: ignore[attr-defined]
         secret=secret_in,

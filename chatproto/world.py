@@ -11,7 +11,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.protocol import DatagramProtocol
 
-from chatproto.log.interface import IStore
+from chatproto.log.interface import ISearch, IStore
 from chatproto.reloading import Reloading
 from chatproto.tally import Tally
 from chatproto.trust.interface import BELIEVING, Trust
@@ -60,6 +60,8 @@ class World:
         supervisor: the service manager that wants to be told how the process is; None where there is none.
         udp: listens for datagrams: on a port, with a protocol, at an address of this machine. Raises
             `CannotListenError`, always so in simulation, which has none.
+        search: opens what finds messages of the log in a data directory, whose store is open already; raises
+            `StoreError`. None where there is no such thing.
         reloading: what is read again when an operator says so.
         tally: what is counted for whoever measures.
         trust: how links between nodes, and to the registry, know who is at their other end; by default they believe.
@@ -77,6 +79,7 @@ class World:
     stop: Callable[[], object] = _go_on
     supervisor: Supervisor | None = None
     udp: Callable[[int, DatagramProtocol, str], IListeningPort] = _no_datagrams
+    search: Callable[[str], ISearch] | None = None
     reloading: Reloading = field(default_factory=Reloading)
     tally: Tally = field(default_factory=Tally)
     files_max: int = 0

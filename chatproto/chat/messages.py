@@ -137,6 +137,15 @@ class HistoryAsked(Message, frozen=True, tag="history", omit_defaults=True):
     limit: Number = 100
 
 
+class SearchAsked(Message, frozen=True, tag="search", omit_defaults=True):
+    """Asks for messages with these words, the newest first: of one room, or of all that the session is in."""
+
+    query: str
+    roomid: str | None = None
+    before: Number | None = None
+    limit: Number = 20
+
+
 class StatusAsked(Message, frozen=True, tag="status"):
     """Asks how far this client has been brought; as the first line of a connection, how the node is."""
 
@@ -178,6 +187,7 @@ ExtendedRequest = (
     | Hello
     | Leave
     | HistoryAsked
+    | SearchAsked
     | StatusAsked
     | PrivateAsked
     | ContactAsked
@@ -307,6 +317,14 @@ class History(Message, frozen=True, tag="history"):
     more: bool
 
 
+class Search(Message, frozen=True, tag="search"):
+    """What has the words asked for, newest first; `more` says whether there is more that is older."""
+
+    query: str
+    messages: list[SaidExtended]
+    more: bool
+
+
 class RoomStatus(msgspec.Struct, frozen=True, gc=False):
     """A room's archive and how far this client has been brought in it, as positions."""
 
@@ -403,6 +421,7 @@ ServerMessage = (
     | Rewind
     | Gap
     | History
+    | Search
     | Status
     | Private
     | Contact

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -41,7 +42,7 @@ from chatproto.chat.session import Ask, Effect, EntryMaker, HangUp, Hold, Reply,
 from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
-from chatproto.log.interface import ILog
+from chatproto.log.interface import Found, ILog, Wanted
 from chatproto.release import RELEASE
 from chatproto.tally import Tally
 from chatproto.wire.fields import SERVER_IDENTITY
@@ -155,6 +156,10 @@ class ChatServer:
         self._partings.stop([*self.seats.values(), *self._arrivals.arriving])
         self._arrivals.clear()
         self._neighbour.stop()
+
+    def search_by(self, find: Callable[[Wanted], "Deferred[Found]"]) -> None:
+        """Have clients' searches answered by what finds messages of the log."""
+        self._answers.search = find
 
     def change(self, settings: ChatSettings) -> None:
         """Take other settings into use.

@@ -13,6 +13,10 @@ class ControlFailed(ChatprotoError):
     """The node refused, or was not reached."""
 
 
+class NotRunning(ControlFailed):
+    """Nobody takes commands there."""
+
+
 def command(
     directory: str,
     line: str,
@@ -31,7 +35,8 @@ def command(
         tell: called with each line that comes before the last one.
 
     Raises:
-        ControlFailed: it refused, with its reason; or no node runs there.
+        NotRunning: no node runs there.
+        ControlFailed: it refused, with its reason.
     """
     path = os.path.join(directory, "control")
     try:
@@ -47,7 +52,7 @@ def command(
                 if ends and answer.startswith("done"):
                     said.read()
     except (FileNotFoundError, ConnectionRefusedError):
-        raise ControlFailed(f"no node runs on {directory}") from None
+        raise NotRunning(f"no node runs on {directory}") from None
     except OSError as error:
         raise ControlFailed(f"{path}: {error.strerror or error}") from None
     outcome, _, why = answer.partition(": ")

@@ -7,6 +7,7 @@ import socket
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
@@ -73,6 +74,9 @@ def command_line() -> argparse.ArgumentParser:
     _add_reload(subparsers)
     _add_check(subparsers)
     _add_archive(subparsers)
+    _add_backup(subparsers)
+    _add_restore(subparsers)
+    _add_import(subparsers)
     _add_certs(subparsers)
     _add_demo(subparsers)
     return parser
@@ -196,6 +200,85 @@ def _archive(given: argparse.Namespace) -> str:
 
     archive(given.directory, given.room, lambda line: print(line, end=""))
     sys.stdout.flush()
+    return ""
+
+
+# backup, restore, import
+
+
+def _add_backup(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    backup = subparsers.add_parser(
+        "backup",
+        help="copy what is committed into a file, also while the node runs; or check such a file",
+        description="Copy what is committed in a data directory, also of a running node, into a file, and check it; "
+        "then say what is in it. The file is whole, or it is not there.",
+    )
+    backup.add_argument("directory", metavar="DIR", nargs="?", help="the data directory")
+    backup.add_argument("file", metavar="FILE", nargs="?", help="the backup; not there before")
+    backup.add_argument("--replace", action="store_true", help="have it take the place of FILE (default: refused)")
+    backup.add_argument("--verify", metavar="FILE", help="copy nothing: check a backup, and say what is in it")
+    backup.set_defaults(run=_backup)
+
+
+def _backup(given: argparse.Namespace) -> str:
+    from chatproto.cli.backup import backup, verify
+
+    if (given.verify is None) == (given.file is None) or (given.verify is not None and given.directory is not None):
+        raise Misuse("backup needs DIR and FILE, or --verify=FILE")
+    print(
+        backup(given.directory, given.file, RELEASE, replace=given.replace)
+        if given.verify is None
+        else verify(given.verify)
+    )
+    return ""
+
+
+def _add_restore(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    restore = subparsers.add_parser(
+        "restore",
+        help="make a data directory of a backup",
+        description="Make the data directory of a new server, or of the primary of a new pair, of a backup. The "
+        "secondary starts with an empty one and learns, the registry must know nothing of the old pair; docs/backup.md "
+        "says how. The sessions that there were are over; rooms wait for their owners.",
+    )
+    restore.add_argument("file", metavar="FILE", help="what chatproto backup has written")
+    restore.add_argument("directory", metavar="DIR", help="the data directory; no data in it yet")
+    restore.set_defaults(run=_restore)
+
+
+def _restore(given: argparse.Namespace) -> str:
+    from chatproto.cli.backup import restore
+
+    print(restore(given.file, given.directory))
+    return ""
+
+
+def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    importing = subparsers.add_parser(
+        "import",
+        help="make a data directory of an archive in JSON lines",
+        description="Make a data directory of JSON lines as chatproto archive writes them. Messages keep their ids and "
+        "their places; rooms wait for their owner to come.",
+    )
+    importing.add_argument("file", metavar="FILE", help="the lines; - for standard input")
+    importing.add_argument("directory", metavar="DIR", help="the data directory; no data in it yet")
+    importing.add_argument(
+        "--owner",
+        type=_identity,
+        help="who owns the rooms (default: nobody; they stay, and nobody can delete them)",
+    )
+    importing.set_defaults(run=_import)
+
+
+def _import(given: argparse.Namespace) -> str:
+    from chatproto.cli.importing import import_archive
+
+    try:
+        with nullcontext(sys.stdin.buffer) if given.file == "-" else open(given.file, "rb") as lines:
+            imported = import_archive(lines, given.directory, given.owner)
+    except OSError as error:
+        return f"cannot read {given.file}: {error.strerror}"
+    print(imported)
     return ""
 
 

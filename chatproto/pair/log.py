@@ -198,6 +198,12 @@ class PairLog:
         return serves and not replica.busy and replica.commit >= self.journal.floor
 
     @property
+    def certain(self) -> bool:
+        """Whether all that was applied here is known to be committed, and nothing is being taken in or parted from."""
+        replica = self.replica
+        return replica.commit >= self.journal.floor and not replica.busy and not replica.incomplete
+
+    @property
     def durable(self) -> int:
         """See `ILog.durable`."""
         found = self.replica.configuration
@@ -242,6 +248,7 @@ class PairLog:
             self.now(),
             complete=kept is not None and kept.complete,
             required=kept.required if kept is not None else "",
+            epoch=tail.epoch,
         )
         tail.numbering.epoch = self.epoch
         self.perform(effects)

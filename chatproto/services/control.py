@@ -117,10 +117,11 @@ class ControlService(Service):
             return self._failed(error.strerror or "")
         endpoint = self._world.server(f"unix:{quoteStringArgument(self._path)}:mode=600")
         commands: dict[str, Command] = {
-            "switchover": self.switchover,
+            "committed": self.committed,
             "drain": self.drain,
             "migrate": self.migrate,
             "reload": self.reload,
+            "switchover": self.switchover,
         }
         listening = endpoint.listen(ControlFactory(commands, self._operators.serve))
         listening.addCallbacks(self._listening, lambda failure: self._failed(failure.getErrorMessage()))
@@ -137,6 +138,13 @@ class ControlService(Service):
         self._operators.stop().cancel()
         port, self._port = self._port, None
         return port.stopListening() if port is not None else None
+
+    def committed(self, say: Say) -> None:
+        """Say up to which index the log is committed, as far as this node knows."""
+        if self._pair is None or self._pair.certain:
+            say(f"done: {self._server.log.position}")
+        else:
+            say("refused: this node does not know yet what is committed: ask the other one, or this one again later")
 
     def drain(self, say: Say) -> None:
         """Have the node end so that nobody loses anything, and say what clients saw of it."""

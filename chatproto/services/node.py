@@ -1,6 +1,7 @@
 """A node that serves chat: the log on its store, the chat on the log, the links on the chat."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from twisted.application.internet import TimerService
@@ -32,6 +33,7 @@ from chatproto.services.migration import MigrationService
 from chatproto.services.probes import CONNECTIONS_MAX as PROBES_MAX
 from chatproto.services.probes import build_probes
 from chatproto.services.registering import RegisteringService, RegisteringSettings
+from chatproto.services.search import SearchService
 from chatproto.services.systemd import Health, Supervision
 from chatproto.services.whereabouts import Whereabouts
 from chatproto.trust.proof import PEER, REGISTRY
@@ -96,6 +98,7 @@ class NodeSettings:
         drain_s_max: how long the end of the node may take, so that nobody loses anything; 0 for at once.
         migrate_every_s: seconds between moves to another node that stands by; 0 for none.
         page: what can be set of the page; None for a node that has none.
+        search: whether clients may search the archives.
         metrics: server endpoint string of its probes: metrics, health and readiness; empty for none.
     """
 
@@ -109,6 +112,7 @@ class NodeSettings:
     drain_s_max: float = 10.0
     migrate_every_s: float = 0.0
     page: PageSettings | None = None
+    search: bool = True
     metrics: str = ""
 
 
@@ -328,6 +332,10 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         control = ControlService(world, settings.control, server, pair, drain)
         control.setName("control")
         control.setServiceParent(node)
+    if settings.search and world.search is not None:
+        search = SearchService(world.clock, partial(world.search, settings.data), server)
+        search.setName("search")
+        search.setServiceParent(node)
     # Before anything of this stops, the drain has let nobody new in, and everybody go.
     retention.setName("retention")
     retention.setServiceParent(node)

@@ -296,6 +296,10 @@ class PairTests(SynchronousTestCase):
         for option in ("web-advertise=http://x", "web-origins=http://x"):
             self.check_refused(f"--{option}", names="--web")
 
+    def test_search(self) -> None:
+        self.assertTrue(parsed().search)
+        self.assertFalse(parsed("--no-search").search)
+
     def test_a_peer_is_all_that_a_pair_needs(self) -> None:
         pair = PairSettings("primary", advertise=f"{socket.gethostname()}:4545")
         self.assertEqual(parsed(PEER).peer, PeerSettings("tcp:west:4545", pair, "tcp:4545", registry=""))

@@ -179,6 +179,50 @@ class Archive(CommandLineTestCase):
             self.assertEqual(self.run_with("archive", "data"), (1, "", "chatproto: it is broken\n"))
 
 
+class BackupAndImport(CommandLineTestCase):
+    def test_what_is_done_is_said(self) -> None:
+        with mock.patch("chatproto.cli.backup.backup", return_value="2 messages") as backup:
+            self.assertEqual(self.run_with("backup", "data", "file"), (0, "2 messages\n", ""))
+            self.assertEqual(self.run_with("backup", "--replace", "data", "file"), (0, "2 messages\n", ""))
+        self.assertEqual([call.kwargs for call in backup.mock_calls], [{"replace": False}, {"replace": True}])
+        self.assertEqual([call.args[:2] for call in backup.mock_calls], [("data", "file")] * 2)
+        with mock.patch("chatproto.cli.backup.verify", return_value="2 messages") as verify:
+            self.assertEqual(self.run_with("backup", "--verify", "file"), (0, "2 messages\n", ""))
+        verify.assert_called_once_with("file")
+        with mock.patch("chatproto.cli.backup.restore", return_value="2 messages") as restore:
+            self.assertEqual(self.run_with("restore", "file", "data"), (0, "2 messages\n", ""))
+        restore.assert_called_once_with("file", "data")
+
+    def test_wrong_usage(self) -> None:
+        for arguments in ((), ("data",), ("--verify=file", "data"), ("--verify=file", "data", "file")):
+            status, out, error = self.run_with("backup", *arguments)
+            self.assertEqual((status, out), (2, ""), arguments)
+            self.assertIn("--verify", error)
+
+    def test_import_reads_a_file_or_standard_input(self) -> None:
+        name = self.mktemp()
+        Path(name).write_bytes(b"lines")
+        given: list[tuple[bytes, str, str | None]] = []
+
+        def importing(lines: Any, directory: str, owner: str | None) -> str:
+            given.append((lines.read(), directory, owner))
+            return "2 messages"
+
+        with mock.patch("chatproto.cli.importing.import_archive", importing):
+            self.assertEqual(self.run_with("import", name, "data"), (0, "2 messages\n", ""))
+            with mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"piped"))):
+                self.assertEqual(self.run_with("import", "-", "data", "--owner=adel"), (0, "2 messages\n", ""))
+        self.assertEqual(given, [(b"lines", "data", None), (b"piped", "data", "adel")])
+        self.assertEqual(self.run_with("import", "--owner=x", name, "data")[0], 2)
+
+    def test_a_file_that_cannot_be_read(self) -> None:
+        name = self.mktemp()
+        self.assertEqual(
+            self.run_with("import", name, "data"),
+            (1, "", f"chatproto: cannot read {name}: No such file or directory\n"),
+        )
+
+
 HERE = {"registry": None, "service": "chat"}
 
 

@@ -47,7 +47,7 @@ class FakePair:
         self.settings = SimpleNamespace(name="east")
         self.replica = FakeReplica()
         self.asked = 0
-        self.willing = True
+        self.willing = self.certain = True
 
     @property
     def redundancy(self) -> str:
@@ -92,7 +92,7 @@ class ControlTestCase(SynchronousTestCase):
             stop=lambda: self.stopped.append(self.clock.seconds()),
             reloading=self.reloading,
         )
-        server: Any = SimpleNamespace(seats={"one": 1, "two": 2})
+        server: Any = SimpleNamespace(seats={"one": 1, "two": 2}, log=SimpleNamespace(position=7))
         self.drained: Deferred[str] = Deferred()
         self.drains = 0
         drain: Any = SimpleNamespace(run=self.drain)
@@ -111,6 +111,24 @@ class ControlTestCase(SynchronousTestCase):
         transport = StringTransport()
         link.makeConnection(transport)
         return link, transport
+
+
+class CommittedTests(ControlTestCase):
+    def ask(self, pair: FakePair | None) -> bytes:
+        link, transport = self.operator(pair)
+        link.dataReceived(b"committed\n")
+        return transport.value()
+
+    def test_a_node_alone_knows(self) -> None:
+        self.assertEqual(self.ask(None), b"done: 7\n")
+
+    def test_one_of_two_knows_once_it_has_heard(self) -> None:
+        pair = FakePair()
+        self.assertEqual(self.ask(pair), b"done: 7\n")
+        pair.certain = False
+        link, transport = self.again()
+        link.dataReceived(b"committed\n")
+        self.assertTrue(transport.value().startswith(b"refused: this node does not know yet"))
 
 
 class ReloadTests(ControlTestCase):
@@ -328,7 +346,9 @@ class LinkTests(ControlTestCase):
         for line in (b"", b"halt", b"SWITCHOVER", b"switchover now", b"migrate to north", b"\xff\x00"):
             link, transport = self.operator(FakePair())
             link.dataReceived(line + b"\n")
-            self.assertEqual(transport.value(), b"refused: the commands are drain, migrate, reload, switchover\n")
+            self.assertEqual(
+                transport.value(), b"refused: the commands are committed, drain, migrate, reload, switchover\n"
+            )
 
     def test_spaces_do_not_matter(self) -> None:
         link, transport = self.operator(None)

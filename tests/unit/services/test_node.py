@@ -53,6 +53,8 @@ class NodeTestCase(SynchronousTestCase):
         self.refusal: Exception | None = None
         self.supervisor: Supervisor | None = None
 
+    search: Any = None
+
     def build(self, **settings: Any) -> NodeService:
         settings = {"data": "/srv/chat", "listen": ("tcp:1",), "chat": ChatSettings(name="east"), **settings}
         return build_node(self.world(), NodeSettings(**settings))
@@ -68,6 +70,7 @@ class NodeTestCase(SynchronousTestCase):
             fatal=self.fatal.append,
             secret=str,
             supervisor=self.supervisor,
+            search=self.search,
         )
 
     def endpoint(self, description: str) -> Any:
@@ -115,6 +118,15 @@ class TreeTests(NodeTestCase):
         node.drain.run()
         self.assertEqual([len(port.stopped) for port in self.ports.values()], [1, 1])
         self.assertIsNone(self.build().page)
+
+    def test_it_searches_where_it_can_and_is_to(self) -> None:
+        self.search = self.fail
+        self.assertEqual(
+            [service.name for service in self.build()], ["chat", "search", "retention", "client-listener-1"]
+        )
+        self.assertEqual(
+            [service.name for service in self.build(search=False)], ["chat", "retention", "client-listener-1"]
+        )
 
     def test_nothing_is_opened_before_it_starts(self) -> None:
         node = self.build()
