@@ -31,7 +31,6 @@ from chatproto.tally import Tally
 from chatproto.trust.certificates import Certificates
 from chatproto.trust.certified import Certified
 from chatproto.trust.endpoints import plain
-from chatproto.trust.refusals import Refusals
 from chatproto.trust.sharing import SharedSecret, read_secret
 from chatproto.trust.watch import CertificateWatch
 from chatproto.world import FILES_BESIDE_CONNECTIONS, World
@@ -219,14 +218,13 @@ def guard(world: World, options: Options) -> tuple[World, list[Service]]:
     Raises:
         TrustError: certificates, or the secret, cannot be used.
     """
-    refusals = Refusals(world.tally, world.clock.seconds)
     if options["secret-file"]:
         secret = read_secret(options["secret-file"])
-        return replace(world, trust=SharedSecret(secret, options["name"], refusals)), []
+        return replace(world, trust=SharedSecret(secret, options["name"])), []
     if not options["tls"]:
         return world, []
     certificates = Certificates(options["tls"], options["name"], world.now)
-    trust = Certified(certificates, refusals, options["registry-name"])
+    trust = Certified(certificates, options["registry-name"])
     watch = CertificateWatch(certificates, world.clock)
     watch.setName("certificates")
     world.reloading.add("certificates", watch.read_again)

@@ -22,8 +22,7 @@ from zope.interface import implementer
 from chatproto.trust.certificates import Certificates, Held, proof_of, reason_of
 from chatproto.trust.ending import said_by_tls
 from chatproto.trust.interface import Exchange
-from chatproto.trust.proof import NOTHING, PEER, REASONS, REGISTRY, Proof
-from chatproto.trust.refusals import Refusals
+from chatproto.trust.proof import NOTHING, PEER, REASONS, REGISTRY, Proof, Refusal
 
 ALERTS = {
     "certificate required": "no-certificate",
@@ -82,13 +81,12 @@ class Certified:
 
     missing = "no-certificate"
 
-    def __init__(self, certificates: Certificates, refusals: Refusals, registry: str = "registry") -> None:
-        """Take this node's certificates, whom to tell, and the name that the registry's certificate has to have."""
+    def __init__(self, certificates: Certificates, registry: str = "registry") -> None:
+        """Take this node's certificates, and the name that the registry's certificate has to have."""
         self._certificates = certificates
         self._registry = registry
         # Why this side is about to end a connection.
-        self._refused: WeakKeyDictionary[SSL.Connection, tuple[str, str]] = WeakKeyDictionary()
-        self.refuse = refusals.refuse
+        self._refused: WeakKeyDictionary[SSL.Connection, Refusal] = WeakKeyDictionary()
 
     # Endpoints
 
@@ -112,7 +110,7 @@ class Certified:
             proof = proof_of(certificate.to_cryptography())
             if not proof.covers(expected):
                 names = ", ".join(proof.names or ()) or "nobody"
-                self._refused[connection] = "wrong-name", f"{expected} is expected there, this is {names}"
+                self._refused[connection] = Refusal("wrong-name", f"{expected} is expected there, this is {names}")
                 return False
             return True
 
@@ -136,26 +134,23 @@ class Certified:
         certificate = transport.getPeerCertificate()
         return NOTHING if certificate is None else proof_of(certificate.to_cryptography())
 
-    def ended(self, door: str, transport: Any, reason: Failure) -> None:
-        """Tell of a connection that TLS has ended."""
+    def ended(self, transport: Any, reason: Failure) -> Refusal | None:
+        """Return why TLS has ended a connection, if it has."""
         said = said_by_tls(reason)
         if said is None:
-            return
+            return None
         refused = self._refused.pop(transport.getHandle(), None)
         if refused is not None:
-            self.refuse(door, transport, *refused)
-            return
+            return refused
         for words, code in ALERTS.items():
             if f"alert {words}" in said:
-                self.refuse(door, transport, code, REASONS[code], told=True)
-                return
+                return Refusal(code, REASONS[code], told=True)
         if "did not return a certificate" in said:
-            self.refuse(door, transport, "no-certificate", REASONS["no-certificate"])
-        else:
-            self.refuse(door, transport, "no-tls", f"{REASONS['no-tls']} ({said})")
+            return Refusal("no-certificate", REASONS["no-certificate"])
+        return Refusal("no-tls", f"{REASONS['no-tls']} ({said})")
 
     def _verify(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, good: int) -> bool:
         if not good:
             reason = reason_of(error)
-            self._refused[connection] = reason, REASONS[reason]
+            self._refused[connection] = Refusal(reason, REASONS[reason])
         return bool(good)

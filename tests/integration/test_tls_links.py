@@ -174,10 +174,11 @@ def test_strangers_at_the_peer_link(alone: Node, deployment: Path, elsewhere: Pa
     ]
     for reason, certificate, encrypted in tried:
         assert attack(alone, certificate, encrypted=encrypted) == [], reason
-        alone.wait_for_log(f"({reason})")
+        alone.wait_for_log(f"dropped at peer: {reason}, ")
     # One of ours, but not the one that it says it is: it hears who is there, and no more.
     answers = [peer.decode(frame) for frame in attack(alone, deployment / "registry")]
-    alone.wait_for_log("(wrong-name): it says that it is secondary, and has proven to be registry")
+    alone.wait_for_log("dropped at peer: wrong-name, ")
+    alone.wait_for_log(": it says that it is secondary, and has proven to be registry")
     assert all(isinstance(answer, peer.Hello) for answer in answers), answers
     assert exported(alone.data) == before
     # The rightful one gets all of it, so the others were refused for what they are.
@@ -229,7 +230,7 @@ def test_whoever_proves_no_name_at_the_registry_may_look(start_node: StartNode, 
         claimer = Stranger(port, certificate)
         claimer.say(encode(Hello(VERSION, "chat", "one", True, None, 1, 1)))
         assert b"unproven" in b"".join(claimer.hear_all())
-        registry.wait_for_log(f"({reason})")
+        registry.wait_for_log(f"dropped at registry: {reason}, ")
         claimer.end()
     for visitor in (one, two, nobody):
         visitor.end()
@@ -266,14 +267,14 @@ async def test_a_pair_that_shares_a_secret(scene: Scene, tmp_path: Path) -> None
     stranger = Stranger(port, encrypted=False)
     stranger.say(framed(peer.encode(peer.Hello(peer.VERSION, "chat", "third", "secondary", True, None))))
     assert stranger.hear_all() == []
-    survivor.wait_for_log("(no-secret)")
+    survivor.wait_for_log("dropped at peer: no-secret, ")
     guessing = Stranger(port, encrypted=False)
     guess = Dialling(b"correct horse battery steeple", PEER, "third", os.urandom(NONCE_BYTES))
     guessing.say(framed(guess.begin().send))
     guessing.say(framed(guess.received(guessing.hear()).send))
     assert guess.received(guessing.hear()).refusal == "wrong-secret"
     assert guessing.hear_all() == []
-    survivor.wait_for_log("(wrong-secret)")
+    survivor.wait_for_log("dropped at peer: wrong-secret, ")
     # Whoever has no secret may look at the registry.
     asked = await run_chatproto("status", f"--registry={HOST}:{listening(pair.registry, 'registry-listen')}")
     assert asked.returncode == 0, asked.stderr

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import TrustError
+from chatproto.gate import Gate
 from chatproto.link import Turn
 from chatproto.tally import Tally
 from chatproto.trust.authority import Authority
@@ -21,7 +22,6 @@ from chatproto.trust.certificates import ENDING_S, Certificates, date, names_of,
 from chatproto.trust.certified import Certified
 from chatproto.trust.link import GuardedLink
 from chatproto.trust.proof import PEER, REASONS, REGISTRY, Proof
-from chatproto.trust.refusals import Refusals
 from chatproto.trust.watch import LOOK_EVERY_S, CertificateWatch
 from tests.unit.registry.rig import Events
 
@@ -195,14 +195,14 @@ class HandshakeTests(FolderTestCase):
             self.sign(name)
 
     def trust(self, name: str) -> Certified:
-        return Certified(self.certificates(name), Refusals(self.tally, self.clock.seconds))
+        return Certified(self.certificates(name))
 
     def meet(self, dialler: str, dialled: str, door: str = PEER) -> tuple[GuardedLink, GuardedLink]:
         """Connect two, and carry bytes until both are silent; connections that one side ends are lost."""
         ends = []
         for name, dials in ((dialler, True), (dialled, False)):
             trust, wire = self.trust(name), Wire()
-            link = GuardedLink(door, dials, trust, Turn(self.clock), self.clock, 1000, 1000)
+            link = GuardedLink(door, dials, trust, Turn(self.clock), self.clock, 1000, 1000, Gate(door, self.tally))
             link_factory = Factory(link)
             if dials:
                 trust.client(wire, door).connect(link_factory)  # type: ignore[arg-type]
