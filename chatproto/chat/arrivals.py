@@ -31,6 +31,7 @@ from chatproto.chat.session import HangUp, history_allowed
 from chatproto.chat.settings import ChatSettings
 from chatproto.log.entry import Entry
 from chatproto.log.interface import ILog
+from chatproto.wire.addresses import split_tls
 from chatproto.wire.fields import SERVER_IDENTITY
 
 HOLD_S_MAX = 2.0
@@ -198,6 +199,7 @@ class Arrivals:
 
     def _welcome(self, seat: Seat, member: Member) -> None:
         assert seat.token is not None
+        servers, tls = split_tls(dict.fromkeys([*self._settings.servers, *self._neighbour.servers]))
         welcome = Welcome(
             VERSION,
             self._settings.name,
@@ -206,8 +208,9 @@ class Arrivals:
             self._log.epoch,
             self._log.role,
             self._log.redundancy,
-            list(dict.fromkeys([*self._settings.servers, *self._neighbour.servers])),
+            servers,
             self._neighbour.all_pages,
+            tls,
         )
         seat.send(encode(welcome))
 

@@ -250,7 +250,10 @@ class Said(Message, frozen=True, tag="message"):
 
 
 class Welcome(Message, frozen=True, tag="welcome", omit_defaults=True):
-    """The answer to `hello`; `pages` are the addresses of the servers' pages, for clients in browsers."""
+    """The answer to `hello`.
+
+    `pages` are the addresses of the servers' pages, for clients in browsers; `tls` those of `servers` that speak TLS.
+    """
 
     version: int
     server: str
@@ -261,6 +264,7 @@ class Welcome(Message, frozen=True, tag="welcome", omit_defaults=True):
     redundancy: str
     servers: list[str]
     pages: list[str] = []
+    tls: list[str] = []
 
 
 class SaidExtended(Message, frozen=True, tag="message"):
@@ -386,12 +390,13 @@ class Contact(Message, frozen=True, tag="contact", omit_defaults=True):
 
 
 class Redirect(Message, frozen=True, tag="redirect", omit_defaults=True):
-    """Go to one of `servers`, or in a browser of `pages`, after so many milliseconds."""
+    """Go to one of `servers`, `tls` of which speak TLS, or in a browser of `pages`, after so many milliseconds."""
 
     servers: list[str]
     reason: str
     after: int
     pages: list[str] = []
+    tls: list[str] = []
 
 
 class Notice(Message, frozen=True, tag="notice"):

@@ -19,7 +19,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatproto.trust.certificates import Certificates, Held, proof_of, reason_of
+from chatproto.trust.certificates import Certificates, Held, is_address, is_for_host, proof_of, reason_of
 from chatproto.trust.ending import said_by_tls
 from chatproto.trust.interface import Exchange
 from chatproto.trust.proof import NOTHING, PEER, REASONS, REGISTRY, Proof, Refusal
@@ -40,7 +40,10 @@ log = Logger()
 class _Creator:
     """Makes connections of OpenSSL, each with the certificates in use at that moment."""
 
-    def __init__(self, certificates: Certificates, prepare: Callable[[SSL.Context], None], *, links: bool) -> None:
+    def __init__(
+        self, certificates: Certificates, prepare: Callable[[SSL.Context], None], *, links: bool, host: str = ""
+    ) -> None:
+        self._host = host
         self._certificates = certificates
         self._prepare = prepare
         self._links = links
@@ -59,7 +62,11 @@ class _Creator:
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See `IOpenSSLClientConnectionCreator`."""
-        return self._connection()
+        connection = self._connection()
+        if self._host and not is_address(self._host):
+            # Whoever answers for several hosts has to know which is meant.
+            connection.set_tlsext_host_name(self._host.encode("idna"))
+        return connection
 
 
 @implementer(IStreamServerEndpoint)
@@ -122,6 +129,22 @@ class Certified:
     def for_clients(self, endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
         """Return one with the same certificate, that asks nobody for theirs: for the client link, and the page."""
         return _Server(_Creator(self._certificates, lambda context: None, links=False), endpoint)
+
+    def as_client(self, endpoint: IStreamClientEndpoint, host: str) -> IStreamClientEndpoint:
+        """Return one with TLS as clients speak it, to a host: the authority of this deployment is believed as well."""
+
+        def verify(connection: SSL.Connection, certificate: X509, error: int, depth: int, good: int) -> bool:
+            return bool(good) and (depth > 0 or is_for_host(certificate.to_cryptography(), host))
+
+        def prepare(context: SSL.Context) -> None:
+            context.set_default_verify_paths()
+            store = context.get_cert_store()
+            assert store is not None
+            for authority in self._certificates.held.authorities:
+                store.add_cert(X509.from_cryptography(authority))
+            context.set_verify(SSL.VERIFY_PEER, verify)
+
+        return wrapClientTLS(_Creator(self._certificates, prepare, links=False, host=host), endpoint)
 
     # Links
 
