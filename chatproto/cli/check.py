@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,16 +13,20 @@ from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.python.usage import UsageError
 
 from chatproto.cli.servers import Misuse
-from chatproto.errors import StoreError
+from chatproto.errors import StoreError, TrustError
 from chatproto.log.sqlite import SCHEMA_VERSION, connect, file_of
 from chatproto.options import ENDPOINT_ERRORS, Options
+from chatproto.trust.certificates import Certificates, date
+from chatproto.trust.endpoints import plain
+from chatproto.trust.sharing import read_secret
 
 CHECKED = """\
 usage: chatproto check [options of twistd chatserver, such as --config FILE]
 
 Says whether `twistd chatserver` could start with these options: that the options and the file are understood and go
-together, that each endpoint can be made (with its certificate, if it has one), that what it needs is installed, and
-that the data directory is one of this release, or can be made. Opens no port, starts nothing, changes nothing; a
+together, that each endpoint can be made (with its certificate, if it has one), that the certificate of --tls is this
+node's, with its key, and until when, or that the secret of --secret-file can be used, that what it needs is installed,
+and that the data directory is one of this release, or can be made. Opens no port, starts nothing, changes nothing; a
 running daemon is not disturbed. Run it as the user that the daemon runs as.
 
 Exit status: 0 it could start, 1 it could not, with the reasons on standard error, 2 the options are wrong.
@@ -52,10 +57,16 @@ def check(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     problems: list[str] = []
     for option, description, serves in options.endpoints():
         found.append(f"{'serves' if serves else 'connects'}: {option}={description}")
+        # With the certificate of --tls, if it is that which it is to show.
+        beneath = plain(description) if serves and options["tls"] else None
         try:
-            (serverFromString if serves else clientFromString)(reactor, description)
+            (serverFromString if serves else clientFromString)(reactor, beneath or description)
         except ENDPOINT_ERRORS as error:
             problems.append(f"cannot use {option}={description}: {error}")
+    try:
+        found += _proofs(options)
+    except TrustError as error:
+        problems.append(str(error))
     if options["metrics"] and find_spec("prometheus_client") is None:
         problems.append("--metrics needs prometheus_client: pip install chatproto[metrics]")
     try:
@@ -63,6 +74,22 @@ def check(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     except (StoreError, OSError, sqlite3.Error) as error:
         problems.append(f"cannot use --data={options['data']}: {error}")
     return found, problems
+
+
+def _proofs(options: Options) -> list[str]:
+    """Return by what links know each other, and what of it ends soon, in lines for an operator.
+
+    Raises:
+        TrustError: it cannot be used.
+    """
+    if options["secret-file"]:
+        read_secret(options["secret-file"])
+        return [f"links: both sides prove that they know the secret in {options['secret-file']}; not encrypted"]
+    if not options["tls"]:
+        return []
+    certificates = Certificates(options["tls"], options["name"], time.time)
+    names, until = ", ".join(certificates.held.proof.names or ()), date(min(certificates.held.ends.values()))
+    return [f"links: TLS, with the certificate in {options['tls']} for {names}, until {until}", *certificates.endings()]
 
 
 def _data(options: Options) -> str:

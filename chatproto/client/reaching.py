@@ -24,13 +24,19 @@ def endpoint_of(reactor: Any, address: str) -> IStreamClientEndpoint:
     return HostnameEndpoint(reactor, *where, attemptDelay=ATTEMPT_DELAY_S)
 
 
-def tls_endpoint_of(reactor: Any, address: str) -> IStreamClientEndpoint:
-    """Return the endpoint of `HOST:PORT` with TLS: its certificate has to be for HOST, as the system believes."""
+def tls_endpoint_of(reactor: Any, address: str, authorities: Any = None) -> IStreamClientEndpoint:
+    """Return the endpoint of `HOST:PORT` with TLS, whose certificate has to be for HOST.
+
+    Args:
+        reactor: the reactor.
+        address: where.
+        authorities: who is believed, as Twisted's `trustRootFromCertificates` makes it; the system's by default.
+    """
     from twisted.internet.ssl import optionsForClientTLS
 
     where = host_and_port(address)
     assert where is not None
-    return wrapClientTLS(optionsForClientTLS(where[0]), endpoint_of(reactor, address))
+    return wrapClientTLS(optionsForClientTLS(where[0], trustRoot=authorities), endpoint_of(reactor, address))
 
 
 def reaching(clock: Any, connector: Connector | None, tls_connector: Connector | None) -> Connector | None:
