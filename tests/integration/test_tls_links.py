@@ -30,6 +30,7 @@ from tests.integration.pairs import HOST, Scene, exported, lasting_ports, run_ch
 
 StartNode = Callable[..., Node]
 MISSED = ConnectionError, ssl.SSLError, EOFError
+BYTE_EVERY_S = 0.05
 SAID = "nobody else may read this"
 
 
@@ -234,6 +235,43 @@ def test_whoever_proves_no_name_at_the_registry_may_look(start_node: StartNode, 
         claimer.end()
     for visitor in (one, two, nobody):
         visitor.end()
+
+
+# Whoever never gets as far
+
+
+def dribble(port: int) -> None:
+    """Begin TLS byte by byte, until the other side has enough of it: long before all is said."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    beginning = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), beginning).do_handshake()
+    connection = socket.create_connection((HOST, port), WAIT_S_MAX)
+    connection.settimeout(BYTE_EVERY_S)
+    try:
+        for byte in beginning.read()[:-1]:
+            try:
+                connection.sendall(bytes([byte]))
+                assert connection.recv(1) == b"", "nothing is answered to half a greeting"
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                pass
+            return
+        raise AssertionError("it was heard out")
+    finally:
+        connection.close()
+
+
+def test_a_handshake_that_dribbles_is_dropped(alone: Node, start_node: StartNode, deployment: Path) -> None:
+    """Bytes that are no message yet are no sign of life: there is as much time as for silence."""
+    listen = f"--registry-listen=tcp:0:interface={HOST}"
+    registry = start_node("--role=registry", f"--tls={deployment / 'registry'}", listen, listen=None, name="registry")
+    dribble(registry.port)
+    registry.wait_for_log("dropped at registry: silent, ")
+    dribble(listening(alone, "peer-listen"))
+    alone.wait_for_log("dropped at peer: silent, ")
 
 
 # Whole deployments
