@@ -90,7 +90,10 @@ class Registration(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def place(self) -> str:
-        """The address, as `tls:HOST:PORT` where its clients have to speak TLS; empty where there is none."""
+        """Where its clients reach it; empty where they do not.
+
+        That is the address, after `tls:` where they have to speak TLS.
+        """
         return f"{TLS}{self.address}" if self.address and TLS_SPOKEN in self.attributes else self.address
 
 

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from chatproto.trust.certificates import Certificates, Held, is_address, is_for_host, proof_of, reason_of
 from chatproto.trust.ending import said_by_tls
 from chatproto.trust.interface import Exchange
-from chatproto.trust.proof import NOTHING, PEER, REASONS, REGISTRY, Proof, Refusal
+from chatproto.trust.proof import NOTHING, PEER, REASONS, REGISTRY, LinkRefused, Proof
 
 ALERTS = {
     "certificate required": "no-certificate",
@@ -93,7 +93,7 @@ class Certified:
         self._certificates = certificates
         self._registry = registry
         # Why this side is about to end a connection.
-        self._refused: WeakKeyDictionary[SSL.Connection, Refusal] = WeakKeyDictionary()
+        self._refused: WeakKeyDictionary[SSL.Connection, LinkRefused] = WeakKeyDictionary()
 
     # Endpoints
 
@@ -117,7 +117,7 @@ class Certified:
             proof = proof_of(certificate.to_cryptography())
             if not proof.covers(expected):
                 names = ", ".join(proof.names or ()) or "nobody"
-                self._refused[connection] = Refusal("wrong-name", f"{expected} is expected there, this is {names}")
+                self._refused[connection] = LinkRefused("wrong-name", f"{expected} is expected there, this is {names}")
                 return False
             return True
 
@@ -157,7 +157,7 @@ class Certified:
         certificate = transport.getPeerCertificate()
         return NOTHING if certificate is None else proof_of(certificate.to_cryptography())
 
-    def ended(self, transport: Any, reason: Failure) -> Refusal | None:
+    def ended(self, transport: Any, reason: Failure) -> LinkRefused | None:
         """Return why TLS has ended a connection, if it has."""
         said = said_by_tls(reason)
         if said is None:
@@ -167,13 +167,13 @@ class Certified:
             return refused
         for words, code in ALERTS.items():
             if f"alert {words}" in said:
-                return Refusal(code, REASONS[code], told=True)
+                return LinkRefused(code, REASONS[code], told=True)
         if "did not return a certificate" in said:
-            return Refusal("no-certificate", REASONS["no-certificate"])
-        return Refusal("no-tls", f"{REASONS['no-tls']} ({said})")
+            return LinkRefused("no-certificate", REASONS["no-certificate"])
+        return LinkRefused("no-tls", f"{REASONS['no-tls']} ({said})")
 
     def _verify(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, good: int) -> bool:
         if not good:
             reason = reason_of(error)
-            self._refused[connection] = Refusal(reason, REASONS[reason])
+            self._refused[connection] = LinkRefused(reason, REASONS[reason])
         return bool(good)

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
-from chatproto.trust.proof import BELIEVED, Proof, Refusal
+from chatproto.trust.proof import BELIEVED, LinkRefused, Proof
 from chatproto.trust.secret import Step
 
 
@@ -44,7 +44,7 @@ class Trust(Protocol):
     def proof(self, transport: Any) -> Proof:
         """Return what the other end of a transport has proven, of a link that said nothing first."""
 
-    def ended(self, transport: Any, reason: Failure) -> Refusal | None:
+    def ended(self, transport: Any, reason: Failure) -> LinkRefused | None:
         """Hear that a link is gone; return what its transport knows of a refusal, None where it is none."""
 
 
@@ -69,7 +69,7 @@ class Believing:
         """Believe whatever it says."""
         return BELIEVED
 
-    def ended(self, transport: Any, reason: Failure) -> Refusal | None:
+    def ended(self, transport: Any, reason: Failure) -> LinkRefused | None:
         """Know of none: nobody is refused."""
         return None
 

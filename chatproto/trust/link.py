@@ -9,7 +9,7 @@ from chatproto.errors import Unproven
 from chatproto.gate import Gate
 from chatproto.link import FrameLink, Link, Turn
 from chatproto.trust.interface import Exchange, Trust
-from chatproto.trust.proof import REASONS, Proof, Refusal
+from chatproto.trust.proof import REASONS, LinkRefused, Proof
 from chatproto.trust.secret import FRAME_BYTES_MAX, Step
 from chatproto.wire import framed
 
@@ -118,7 +118,7 @@ class GuardedLink(FrameLink):
         except Unproven as error:
             self.drop(error.reason, str(error))
 
-    def _refused(self, refusal: Refusal, last: bytes | None = None) -> None:
+    def _refused(self, refusal: LinkRefused, last: bytes | None = None) -> None:
         """Have it told that a link is refused: dropped by this side, or ended by the other, which is not counted."""
         if not refusal.told:
             self.drop(refusal.reason, refusal.why, last)
@@ -135,7 +135,7 @@ class GuardedLink(FrameLink):
         if step.send:
             self.send(framed(step.send))
         if step.refusal:
-            self._refused(Refusal(step.refusal, REASONS[step.refusal], step.told), last=b"")
+            self._refused(LinkRefused(step.refusal, REASONS[step.refusal], step.told), last=b"")
             self.close()
         elif step.proof is not None:
             self._exchange, self._proof = None, step.proof

@@ -64,7 +64,7 @@ def _patterns(names: tuple[str, ...]) -> Iterator[DNSPattern]:
                 yield DNSPattern.from_bytes(name.encode())
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class LinkRefused(msgspec.Struct, frozen=True):
     """That a link has ended because one side does not believe the other.
 
     Attributes:

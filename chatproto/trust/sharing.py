@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from chatproto.errors import TrustError
 from chatproto.trust.interface import Exchange
-from chatproto.trust.proof import NOTHING, Proof, Refusal
+from chatproto.trust.proof import NOTHING, LinkRefused, Proof
 from chatproto.trust.secret import NONCE_BYTES, SECRET_BYTES_MIN, Dialled, Dialling
 
 SECRET_BYTES_MAX = 4096
@@ -75,6 +75,6 @@ class SharedSecret:
         """Know of none: the exchange has it."""
         return NOTHING
 
-    def ended(self, transport: Any, reason: Failure) -> Refusal | None:
+    def ended(self, transport: Any, reason: Failure) -> LinkRefused | None:
         """Know of none: a transport knows nothing of secrets."""
         return None

@@ -5,7 +5,7 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from chatproto.trust.interface import Believing
-from chatproto.trust.proof import Proof, Refusal
+from chatproto.trust.proof import LinkRefused, Proof
 
 
 class Certified(Believing):
@@ -16,11 +16,11 @@ class Certified(Believing):
     def __init__(self, proof: Proof) -> None:
         self.shown = proof
         self.over: list[Failure] = []
-        self.refusal: Refusal | None = None
+        self.refusal: LinkRefused | None = None
 
     def proof(self, transport: Any) -> Proof:
         return self.shown
 
-    def ended(self, transport: Any, reason: Failure) -> Refusal | None:
+    def ended(self, transport: Any, reason: Failure) -> LinkRefused | None:
         self.over.append(reason)
         return self.refusal

@@ -11,7 +11,7 @@ from chatproto.link import Link, Turn
 from chatproto.tally import Tally
 from chatproto.trust.interface import BELIEVING, Trust
 from chatproto.trust.link import PROOF_S_MAX, GuardedLink
-from chatproto.trust.proof import NOTHING, PEER, REGISTRY, Proof, Refusal
+from chatproto.trust.proof import NOTHING, PEER, REGISTRY, LinkRefused, Proof
 from chatproto.trust.secret import FRAME_BYTES_MAX
 from chatproto.trust.sharing import SharedSecret
 from chatproto.wire import framed
@@ -192,7 +192,7 @@ class RefusalTests(GuardedLinkTestCase):
 
     def end(self, *, told: bool = False, dropped: bool = False) -> None:
         trust = Certified(NOTHING)
-        trust.refusal = Refusal("expired", "its time is over", told)
+        trust.refusal = LinkRefused("expired", "its time is over", told)
         link = NotingLink(PEER, False, trust, Turn(self.clock), self.clock, 10_000, 10_000, self.gate)
         link.makeConnection(Transport())
         if dropped:
