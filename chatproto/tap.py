@@ -15,6 +15,7 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from chatproto.log.sqlite import SQLiteStore
@@ -50,6 +51,7 @@ def real_world() -> World:
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
         fatal=_die,
         udp=reactor.listenUDP,  # type: ignore[attr-defined]
+        aside=deferToThread,
         secret=secret_in,
         stop=_stop,
         supervisor=supervisor_of(os.environ, os.getpid()),

@@ -6,7 +6,9 @@ Only `chatproto.tap` makes a `World` of the real reactor, clock and dice; `chatp
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.protocol import DatagramProtocol
@@ -58,6 +60,8 @@ class World:
             `CannotListenError`, always so in simulation, which has none.
         reloading: what is read again when an operator says so.
         tally: what is counted for whoever measures.
+        aside: runs a call that takes its time where it holds nobody up, and calls back with what it returns; in
+            simulation here and now.
     """
 
     clock: IReactorTime
@@ -73,3 +77,4 @@ class World:
     udp: Callable[[int, DatagramProtocol, str], IListeningPort] = _no_datagrams
     reloading: Reloading = field(default_factory=Reloading)
     tally: Tally = field(default_factory=Tally)
+    aside: Callable[[Callable[[], Any]], "Deferred[Any]"] = execute

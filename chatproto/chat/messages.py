@@ -98,6 +98,9 @@ class Hello(Message, frozen=True, tag="hello", omit_defaults=True):
     session: str | None = None
     resume: list[Resume] = []
     history: HistoryWanted = None
+    account: str | None = None
+    password: str | None = None
+    ticket: str | None = None
 
 
 # From clients: extended
@@ -155,6 +158,51 @@ class ContactAsked(Message, frozen=True, tag="contact", omit_defaults=True):
     identity: str | None = None
 
 
+class BanAsked(Message, frozen=True, tag="ban", omit_defaults=True):
+    """Keeps an `identity` or an `address`, which may be a network, out for a number of seconds; for admins."""
+
+    time: Number
+    identity: str | None = None
+    address: str | None = None
+    reason: str = ""
+
+
+class UnbanAsked(Message, frozen=True, tag="unban", omit_defaults=True):
+    """Lets an `identity` or an `address` in again; for admins."""
+
+    identity: str | None = None
+    address: str | None = None
+
+
+class BansAsked(Message, frozen=True, tag="bans"):
+    """Asks who is kept out; for admins."""
+
+
+class SilenceAsked(Message, frozen=True, tag="silence"):
+    """Has nothing published that somebody says, for a number of seconds; for admins."""
+
+    identity: str
+    time: Number
+
+
+class UnsilenceAsked(Message, frozen=True, tag="unsilence"):
+    """Lets somebody speak again; for admins."""
+
+    identity: str
+
+
+class CloseAsked(Message, frozen=True, tag="close"):
+    """Deletes a room, whoever owns it; for admins."""
+
+    roomid: str
+
+
+class AnnounceAsked(Message, frozen=True, tag="announce"):
+    """Has everybody hear something from the server itself; for admins."""
+
+    content: str
+
+
 class Ping(Message, frozen=True, tag="ping"):
     """Asks for a `pong`; its fields are echoed."""
 
@@ -180,6 +228,13 @@ ExtendedRequest = (
     | StatusAsked
     | PrivateAsked
     | ContactAsked
+    | BanAsked
+    | UnbanAsked
+    | BansAsked
+    | SilenceAsked
+    | UnsilenceAsked
+    | CloseAsked
+    | AnnounceAsked
     | Ping
     | Pong
 )
@@ -238,8 +293,8 @@ class Said(Message, frozen=True, tag="message"):
 # From the server: extended
 
 
-class Welcome(Message, frozen=True, tag="welcome"):
-    """The answer to `hello`."""
+class Welcome(Message, frozen=True, tag="welcome", omit_defaults=True):
+    """The answer to `hello`; `account`, with its roles, for whoever is logged in, `ticket` after a password."""
 
     version: int
     server: str
@@ -249,6 +304,9 @@ class Welcome(Message, frozen=True, tag="welcome"):
     role: str
     redundancy: str
     servers: list[str]
+    account: str | None = None
+    ticket: str | None = None
+    roles: list[str] = []
 
 
 class SaidExtended(Message, frozen=True, tag="message"):
@@ -356,6 +414,22 @@ class Contact(Message, frozen=True, tag="contact", omit_defaults=True):
     address: str | None = None
 
 
+class BanEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One who is kept out: an `identity` or an `address`, until a time in Unix seconds; `by` is empty for operators."""
+
+    until: float
+    reason: str
+    by: str
+    identity: str | None = None
+    address: str | None = None
+
+
+class BanList(Message, frozen=True, tag="bans"):
+    """Who is kept out."""
+
+    bans: list[BanEntry]
+
+
 class Redirect(Message, frozen=True, tag="redirect"):
     """Go to one of `servers` after so many milliseconds."""
 
@@ -372,12 +446,13 @@ class Notice(Message, frozen=True, tag="notice"):
 
 
 class Error(Message, frozen=True, tag="error", omit_defaults=True):
-    """Something was refused; the codes are listed in the protocol reference."""
+    """Something was refused; the codes are listed in the protocol reference. `after` is in milliseconds."""
 
     code: str
     message: str
     id: str | None = None
     roomid: str | None = None
+    after: int | None = None
 
 
 ServerMessage = (
@@ -394,6 +469,7 @@ ServerMessage = (
     | Status
     | Private
     | Contact
+    | BanList
     | Redirect
     | Notice
     | Error

@@ -64,6 +64,11 @@ class ClientLink(LineLink):
         self._bucket = TokenBucket(settings.rate_lines, settings.burst_lines)
         self._nonsense: TokenBucket | None = None
 
+    @property
+    def host(self) -> str | None:
+        """See `Door.host`."""
+        return _host(self)
+
     def connectionMade(self) -> None:
         """Wait for a first line, or for a client that wants to be greeted."""
         super().connectionMade()

@@ -6,18 +6,21 @@ concerns one node only (who is served where) is decided by acts that name nodes.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatproto.chat import hall as effects
-from chatproto.chat.acts import Act, Adopt, Forget, decode_act
+from chatproto.chat import effects
+from chatproto.chat.acts import Act, Adopt, Decree, Forbid, Forget, decode_act
 from chatproto.chat.answers import Answers
 from chatproto.chat.arrivals import Arrivals
+from chatproto.chat.bans import origin_of
 from chatproto.chat.exodus import Exodus
-from chatproto.chat.hall import Hall, Member
+from chatproto.chat.hall import Hall
 from chatproto.chat.hearing import Hearing
 from chatproto.chat.messages import (
     Ack,
@@ -35,12 +38,15 @@ from chatproto.chat.messages import (
 from chatproto.chat.neighbour import Neighbour
 from chatproto.chat.opening import Opening
 from chatproto.chat.partings import Partings
+from chatproto.chat.people import Member
+from chatproto.chat.portal import Aside, portal_of
 from chatproto.chat.seat import Door, Seat, Seats
 from chatproto.chat.session import Ask, Effect, EntryMaker, HangUp, Hold, Reply, SessionRules
 from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
 from chatproto.log.interface import ILog
+from chatproto.tally import Tally
 from chatproto.wire.fields import SERVER_IDENTITY
 
 log = Logger()
@@ -60,6 +66,7 @@ class ChatServer:
         hall: the replayed state.
         seats: every session that this node serves, by key, those in their grace included.
         exodus: has the clients leave before this node stops.
+        portal: lets accounts in, for front doors of your own: `IAvatar` for `IUsernamePassword` or `ITicket`.
     """
 
     def __init__(
@@ -70,6 +77,9 @@ class ChatServer:
         clock: IReactorTime,
         now: Callable[[], float],
         dice: random.Random,
+        tally: Tally | None = None,
+        aside: Aside = execute,
+        checkers: Sequence[ICredentialsChecker] = (),
     ) -> None:
         """Make a node's chat; `start` brings it to where the log is.
 
@@ -80,6 +90,9 @@ class ChatServer:
             clock: for the grace of sessions, and for what waits for the other node.
             now: the time of day in Unix seconds.
             dice: makes tokens and ids; it has to be the system's source where they must not be guessed.
+            tally: counts clients that are turned away.
+            aside: runs what takes its time, as checking a password does.
+            checkers: know whom to let in besides the accounts in the log.
         """
         self.settings = settings
         self.log = chat_log
@@ -104,8 +117,21 @@ class ChatServer:
         self._opening = Opening(settings, self.hall, chat_log, seats)
         self._partings = Partings(settings, chat_log, seats, hearing, neighbour, clock, dice, self._time)
         self.exodus = Exodus(chat_log, seats, self._partings, neighbour, self.hung_up)
+        self._tally = tally if tally is not None else Tally()
+        self.portal = portal_of(self.hall, aside, self._time, checkers)
         self._arrivals = Arrivals(
-            settings, self.hall, chat_log, seats, hearing, neighbour, self._partings, clock, dice, self._time
+            settings,
+            self.hall,
+            chat_log,
+            seats,
+            hearing,
+            neighbour,
+            self._partings,
+            clock,
+            dice,
+            self._time,
+            self.portal,
+            self._tally,
         )
         # Seats whose requests may go on after this batch, and those whose links wait for that.
         self._due: dict[Seat, None] = {}
@@ -132,6 +158,12 @@ class ChatServer:
             effects.Expected: self._expected,
             effects.Gone: self._gone,
             effects.Ended: lambda effect, _: self._hearing.end(effect.room),
+            effects.Warned: self._warned,
+            effects.Dismissed: self._dismissed,
+            effects.Denied: lambda effect, _: self._arrivals.denied(effect.session, effect.error),
+            effects.Traced: self._traced,
+            effects.Announced: self._announced,
+            effects.Verdict: lambda effect, _: None,
         }
 
     # Life
@@ -148,7 +180,7 @@ class ChatServer:
     def stop(self) -> None:
         """Tell clients and close their links; their sessions go on when this node is back, or on the other."""
         self._stopping = True
-        self._partings.stop([*self.seats.values(), *self._arrivals.arriving])
+        self._partings.stop([*self.seats.values(), *self._arrivals.seats])
         self._arrivals.clear()
         self._neighbour.stop()
 
@@ -165,8 +197,17 @@ class ChatServer:
             if room is not None and room.first < position <= room.last + 1:
                 self._submit(Forget(name, position))
 
-    def _submit(self, act: Act) -> None:
-        self.log.submit(self._make.act(act, self._make.id(), self._time(), None))
+    def decree(self, decree: Decree) -> "Deferred[Error | None]":
+        """Have done what an operator of this node asks for; called back when it is, or with why it is refused.
+
+        A node that is cut off has it done when it is not any more, which may be never.
+        """
+        petition: Deferred[Error | None] = Deferred()
+        self._submit(decree, petition)
+        return petition
+
+    def _submit(self, act: Act, origin: "Deferred[Error | None] | None" = None) -> None:
+        self.log.submit(self._make.act(act, self._make.id(), self._time(), origin))
 
     def _begin_life(self) -> None:
         """Say that whoever this node served before is served no more, ahead of anybody who comes now."""
@@ -303,7 +344,7 @@ class ChatServer:
     def restore(self, state: bytes | None) -> None:
         """See `Replayed.restore`."""
         if self._started:
-            for seat in [*self.seats.values(), *self._arrivals.arriving]:
+            for seat in [*self.seats.values(), *self._arrivals.seats]:
                 self._partings.drop(seat, self._partings.farewell("isolated", extended=seat.session.extended))
             self._arrivals.clear()
             self._impatient.clear()
@@ -326,7 +367,7 @@ class ChatServer:
             self._tell_redundancy()
         self._arrivals.changed()
         if self._serving and not self.log.serving:
-            self._partings.send_away([*self.seats.values(), *self._arrivals.arriving])
+            self._partings.send_away([*self.seats.values(), *self._arrivals.seats])
         self._serving = self.log.serving
         self._neighbour.changed()
         for changed in self._watchers:
@@ -420,9 +461,12 @@ class ChatServer:
     def _acted(self, run: Run) -> None:
         for at, line in enumerate(run.lines()):
             act = decode_act(line)
-            asker: Seat | None = run.entries[at].origin if run.entries else None
+            origin: Seat | Deferred[Error | None] | None = run.entries[at].origin if run.entries else None
+            asker = origin if isinstance(origin, Seat) else None
             for effect in self.hall.apply(act, run.epoch):
                 self._performers[type(effect)](effect, asker)
+                if isinstance(effect, effects.Verdict) and isinstance(origin, Deferred):
+                    origin.callback(effect.error)
             if isinstance(act, Forget) and not self._snapshot_due:
                 self._snapshot_due = True
                 self._turn.at_end(self._snapshot)
@@ -449,6 +493,27 @@ class ChatServer:
         if effect.member.token is not None:
             self._say_to(effect.member, effect.error)
 
+    def _warned(self, effect: effects.Warned, asker: Seat | None) -> None:
+        extended = effect.member.token is not None
+        self._say_to(effect.member, effect.error if extended else Said(SERVER_IDENTITY, effect.error.message))
+
+    def _dismissed(self, effect: effects.Dismissed, asker: Seat | None) -> None:
+        seat = self.seats.get(effect.member.key)
+        if seat is not None and seat.link is not None:
+            self._tally.drop("client", effect.error.code)
+        self._warned(effects.Warned(effect.member, effect.error), asker)
+
+    def _traced(self, effect: effects.Traced, asker: Seat | None) -> None:
+        seat, ban = self.seats.get(effect.member.key), effect.ban
+        origin = origin_of(seat.host) if seat is not None else ""
+        if origin:
+            decree = Forbid(subject=origin, until=ban.until, time=self._time(), reason=ban.reason, by=ban.by)
+            self._submit(decree)
+
+    def _announced(self, effect: effects.Announced, asker: Seat | None) -> None:
+        for key in list(self.seats):
+            self._announce(key, effect.content)
+
     def _say_to(self, member: Member, line: Message) -> None:
         seat = self.seats.get(member.key)
         if seat is not None and seat.link is not None:
@@ -459,12 +524,11 @@ class ChatServer:
         self._arrivals.arrived(effect.member)
         if self.settings.announcement:
             # After its greeting, which this batch brings.
-            self._turn.at_end(lambda: self._announce(effect.member.key))
+            self._turn.at_end(lambda: self._announce(effect.member.key, self.settings.announcement))
 
-    def _announce(self, key: str) -> None:
+    def _announce(self, key: str, text: str) -> None:
         seat = self.seats.get(key)
-        if seat is not None:
-            text = self.settings.announcement
+        if seat is not None and seat.session.member is not None:
             seat.send(encode(Notice("announcement", text) if seat.session.extended else Said(SERVER_IDENTITY, text)))
 
     def _entered(self, effect: effects.Entered, asker: Seat | None) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
+from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -85,6 +86,7 @@ class NodeSettings:
         registering: how it is registered; None for a node that nobody finds by name.
         drain_s_max: how long the end of the node may take, so that nobody loses anything; 0 for at once.
         migrate_every_s: seconds between moves to another node that stands by; 0 for none.
+        checkers: know whom to let in besides the accounts in the log.
     """
 
     data: str
@@ -96,6 +98,7 @@ class NodeSettings:
     registering: RegisteringSettings | None = None
     drain_s_max: float = 10.0
     migrate_every_s: float = 0.0
+    checkers: tuple[ICredentialsChecker, ...] = ()
 
 
 class ChatService(Service):
@@ -246,7 +249,17 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     turn = Turn(world.clock)
     pair = _build_pair(world, settings, settings.peer, turn) if settings.peer is not None else None
     node_log: ILog = pair or SingleLog(lambda: world.store(settings.data, world.fatal), turn)
-    server = ChatServer(settings.chat, node_log, turn, world.clock, world.now, world.dice)
+    server = ChatServer(
+        settings.chat,
+        node_log,
+        turn,
+        world.clock,
+        world.now,
+        world.dice,
+        world.tally,
+        world.aside,
+        settings.checkers,
+    )
     factory = ClientLinkFactory(server, turn, world.clock)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
