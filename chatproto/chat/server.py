@@ -112,13 +112,13 @@ class ChatServer:
         self._hearing = hearing = Hearing(self.hall, chat_log, turn, settings.history, self._fed)
         self._neighbour = neighbour = Neighbour(settings, chat_log, seats, clock)
         self._answers = Answers(
-            settings, self.hall, chat_log, hearing, seats, neighbour, dice, self._time, self._answered
+            settings, self.hall, chat_log, hearing, seats, neighbour, dice, self.time, self._answered
         )
         self._opening = Opening(settings, self.hall, chat_log, seats)
-        self._partings = Partings(settings, chat_log, seats, hearing, neighbour, clock, dice, self._time)
+        self._partings = Partings(settings, chat_log, seats, hearing, neighbour, clock, dice, self.time)
         self.exodus = Exodus(chat_log, seats, self._partings, neighbour, self.hung_up)
         self._tally = tally if tally is not None else Tally()
-        self.portal = portal_of(self.hall, aside, self._time, checkers)
+        self.portal = portal_of(self.hall, aside, self.time, checkers)
         self._arrivals = Arrivals(
             settings,
             self.hall,
@@ -129,7 +129,7 @@ class ChatServer:
             self._partings,
             clock,
             dice,
-            self._time,
+            self.time,
             self.portal,
             self._tally,
         )
@@ -207,7 +207,7 @@ class ChatServer:
         return petition
 
     def _submit(self, act: Act, origin: "Deferred[Error | None] | None" = None) -> None:
-        self.log.submit(self._make.act(act, self._make.id(), self._time(), origin))
+        self.log.submit(self._make.act(act, self._make.id(), self.time(), origin))
 
     def _begin_life(self) -> None:
         """Say that whoever this node served before is served no more, ahead of anybody who comes now."""
@@ -266,7 +266,7 @@ class ChatServer:
 
     def received(self, seat: Seat, requests: list[Request]) -> None:
         """Take a client's requests, in order."""
-        self._perform(seat, seat.session.received(requests, self._time()))
+        self._perform(seat, seat.session.received(requests, self.time()))
 
     def impatient(self, seat: Seat) -> None:
         """Note that a link waits for its requests to be answered; `Door.go_on` tells it when."""
@@ -274,7 +274,7 @@ class ChatServer:
 
     def hung_up(self, seat: Seat) -> None:
         """Let a client go that sends no more, but still listens: what it asked for, an archive too, is sent first."""
-        self._perform(seat, seat.session.hang_up(self._time()))
+        self._perform(seat, seat.session.hang_up(self.time()))
 
     def lost(self, seat: Seat, link: Door) -> None:
         """Hear that a seat's connection is gone."""
@@ -287,8 +287,8 @@ class ChatServer:
         if not self._arrivals.lost(seat) and not self._stopping:
             self._partings.orphaned(seat)
 
-    def _time(self) -> float:
-        """Return the time of day, the same all through one reactor turn."""
+    def time(self) -> float:
+        """Return the time of day in Unix seconds, the same all through one reactor turn."""
         if self._moment is None:
             self._moment = self._now()
             self._turn.at_end(self._turn_ended)
@@ -319,7 +319,7 @@ class ChatServer:
 
     def _go_on(self, seat: Seat) -> None:
         if seat.session.may_go_on:
-            self._perform(seat, seat.session.go_on(self._time()))
+            self._perform(seat, seat.session.go_on(self.time()))
         self._appease(seat)
 
     def _appease(self, seat: Seat) -> None:
@@ -416,7 +416,7 @@ class ChatServer:
         if self._due:
             due, self._due = self._due, {}
             for seat in due:
-                self._perform(seat, seat.session.go_on(self._time()))
+                self._perform(seat, seat.session.go_on(self.time()))
         for seat in list(self._impatient):
             self._appease(seat)
         self._neighbour.counted()
@@ -507,7 +507,7 @@ class ChatServer:
         seat, ban = self.seats.get(effect.member.key), effect.ban
         origin = origin_of(seat.host) if seat is not None else ""
         if origin:
-            decree = Forbid(subject=origin, until=ban.until, time=self._time(), reason=ban.reason, by=ban.by)
+            decree = Forbid(subject=origin, until=ban.until, time=self.time(), reason=ban.reason, by=ban.by)
             self._submit(decree)
 
     def _announced(self, effect: effects.Announced, asker: Seat | None) -> None:

@@ -308,7 +308,9 @@ class LinkTests(ControlTestCase):
         for line in (b"", b"halt", b"SWITCHOVER", b"switchover now", b"migrate to north", b"\xff\x00"):
             link, transport = self.operator(FakePair())
             link.dataReceived(line + b"\n")
-            self.assertEqual(transport.value(), b"refused: the commands are drain, migrate, switchover\n")
+            self.assertEqual(
+                transport.value(), b"refused: the commands are accounts, bans, decree, drain, migrate, switchover\n"
+            )
 
     def test_spaces_do_not_matter(self) -> None:
         link, transport = self.operator(None)
