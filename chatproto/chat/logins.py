@@ -86,9 +86,7 @@ class Logins:
             checking = self._checks.serve(shown)
         self._under_way[seat] = origin
         checking.addBoth(partial(self._over, origin))
-        checking.addCallbacks(
-            partial(self._proved, seat, hello, origin), partial(self._failed, seat, hello.account, origin)
-        )
+        checking.addCallbacks(partial(self._proved, seat, hello, origin), partial(self._failed, seat, hello, origin))
         checking.addErrback(lambda failure: log.failure("ending a login failed", failure))
 
     def lost(self, seat: Seat) -> bool:
@@ -121,11 +119,13 @@ class Logins:
             self._passed(seat, hello, avatar)
             seat.session.acted()
 
-    def _failed(self, seat: Seat, account: str, origin: Hashable, failure: Failure) -> None:
+    def _failed(self, seat: Seat, hello: Hello, origin: Hashable, failure: Failure) -> None:
         if self._under_way.pop(seat, None) is None:
             return
         if isinstance(failure.value, Rejected) and failure.value.reason == FAILED.code:
-            self._attempts.failed(origin, account, self._clock.seconds())
+            if hello.ticket is None and hello.account is not None:
+                # A ticket that has ended is no guess, and nobody guesses one.
+                self._attempts.failed(origin, hello.account, self._clock.seconds())
             self._refused(seat, FAILED)
         else:
             self._refused(seat, slowed(BUSY_MS))

@@ -148,4 +148,4 @@ def ticket_hash(ticket: str) -> str:
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value

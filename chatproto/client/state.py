@@ -456,7 +456,8 @@ class ClientState:
                 self._dismiss(error.code)
                 return
             # It has ended, or was revoked; the password may still be good.
-            self.ticket = None
+            self.ticket, self._why = None, error.code
+            return
         if error.code == "login-slowed":
             self._slowed_until = self._now + (error.after or 0) / 1000
         if error.id is not None and outbox.acknowledge(error.id):

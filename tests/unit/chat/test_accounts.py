@@ -4,8 +4,8 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.chat import effects
-from chatproto.chat.acts import Allow, Announce, Decree, Enroll, Enter, Forbid, Revoke, Silence, Strike
+from chatproto.chat import authority, bans, effects
+from chatproto.chat.acts import Allow, Announce, Decree, Destroy, Enroll, Enter, Forbid, Revoke, Silence, Strike
 from chatproto.chat.authority import account_allowed
 from chatproto.chat.bans import Ban
 from chatproto.chat.hall import Hall
@@ -77,7 +77,7 @@ class ReservedTests(AccountTestCase):
             self.assertEqual(self.decree(act), [("verdict", code)])
 
     def test_there_are_so_many_accounts(self) -> None:
-        self.patch(__import__("chatproto.chat.authority", fromlist=["x"]), "ACCOUNTS_MAX", 2)
+        self.patch(authority, "ACCOUNTS_MAX", 2)
         self.assertEqual(self.decree(Enroll(name="beth")), [("verdict", "too-many-accounts")])
 
     def test_an_account_is_changed(self) -> None:
@@ -294,7 +294,7 @@ class OrderTests(AccountTestCase):
             (Silence(session="z", identity="beth", until=2000.0), "no-such-identity"),
         ):
             self.assertEqual(self.decree(decree), [("refuse", "z", code, None)])
-        self.patch(__import__("chatproto.chat.bans", fromlist=["x"]), "BANS_MAX", 0)
+        self.patch(bans, "BANS_MAX", 0)
         self.assertEqual(
             self.decree(Forbid(subject="192.0.2.0/24", until=2000.0, time=NOW)), [("verdict", "too-many-bans")]
         )
@@ -324,8 +324,6 @@ class OrderTests(AccountTestCase):
 
     def test_an_admin_closes_any_room_but_main_hall(self) -> None:
         def close(key: str, room: str) -> list[tuple[Any, ...]]:
-            from chatproto.chat.acts import Destroy
-
             return self.apply(Destroy(key, room, close=True))
 
         for room in ("jokes", "news"):
@@ -338,12 +336,15 @@ class OrderTests(AccountTestCase):
         self.assertEqual(self.inside("MainHall"), ["zoe", "adel"])
         self.depart("a")
         close("z", "news")
+        self.enter("g")
+        self.create("g", "play")
+        self.move("z", "play")
+        self.depart("g")
+        close("z", "play")
         self.assertEqual(self.listed(), {"MainHall": 1})
         self.assertEqual(self.hall.identities["adel"].owned, frozenset())
 
     def test_an_admin_closes_rooms_that_wait_for_their_owner(self) -> None:
-        from chatproto.chat.acts import Destroy
-
         self.enter("g", "beth")
         for room in ("jokes", "news"):
             self.create("g", room)
