@@ -1,6 +1,7 @@
 # make run     registry, primary, secondary here   ARGS="--port 5555 --kill-primary-after 20" is passed through
 # make test    unit, simulation, integration
-# make check   format, lint, types, import contracts, coverage of the pure modules
+# make check   format, lint, types, import contracts, documentation, coverage of the pure modules
+# make docs    the documentation as pages to read  docs/_build/html/index.html
 # make bench   node and pair beside Redis, NATS    ARGS="--rounds 3 --plot docs/performance.svg"
 # make failover  how long a killed leader is felt  ARGS="--runs 5 --static --jetstream --json failover.json"
 
@@ -13,7 +14,9 @@ BIN := $(VENV)/bin
 NEEDS := setup.py pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test unit integration check coverage fix bench replay failover clean
+SPHINX := $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going
+
+.PHONY: run test unit integration check docs coverage fix bench replay failover clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.for-run
@@ -32,7 +35,12 @@ check: $(VENV)/.for-development
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory docs
 	@$(MAKE) --no-print-directory coverage
+
+# Anew each time, for a warning is given only once; it takes seconds.
+docs: $(VENV)/.for-development
+	$(SPHINX) --fresh-env docs docs/_build/html
 
 # 100 % of the branches of the pure modules (pyproject.toml lists them), from the unit tests alone.
 coverage: $(VENV)/.for-development
@@ -54,7 +62,7 @@ failover: $(VENV)/.for-bench
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage htmlcov .hypothesis
-	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache tests/bench/fanbench/build
+	rm -rf docs/_build .import_linter_cache .mypy_cache .pytest_cache .ruff_cache tests/bench/fanbench/build
 	rm -f twisted/plugins/dropin.cache twistd.pid
 	find chatproto examples tests twisted -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 

@@ -23,6 +23,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatproto.errors import WireError
+from chatproto.gate import Gate
+from chatproto.tally import Tally
 from chatproto.wire import FrameBuffer, LineBuffer
 
 LINGER_S_MAX = 5.0
@@ -60,19 +62,27 @@ class ILinkTransport(ITCPTransport, IConsumer, IPushProducer):
 
 @implementer(IPushProducer, IPullProducer)
 class Link(Protocol):
-    """One connection: batched writes, a bounded backlog, a heartbeat, two ways to end.
+    """One connection: batched writes, a bounded backlog, a heartbeat, two ways to end, and a gate it came in by.
 
     A subclass hears `overflowed` when the peer does not read and `backlog_bytes_max` is passed, and is asked to
-    `ping` while a heartbeat runs. It frames what `dataReceived` brings, calling up first.
+    `ping` while a heartbeat runs. It frames what `dataReceived` brings, calling up first, and is a stranger's until it
+    is `introduced`.
+
+    Attributes:
+        open: whether it is connected, and not about to end.
+        gate: counts it, and why it is dropped.
     """
 
     transport: ILinkTransport
 
-    def __init__(self, turn: Turn, clock: IReactorTime, backlog_bytes_max: int) -> None:
-        """Make a link that is not connected yet."""
+    def __init__(
+        self, turn: Turn, clock: IReactorTime, backlog_bytes_max: int, gate: "Gate[Link] | None" = None
+    ) -> None:
+        """Make a link that is not connected yet; without a gate it is let in, and nobody learns why it is dropped."""
         self.turn = turn
         self.clock = clock
         self.backlog_bytes_max = backlog_bytes_max
+        self.gate: Gate[Link] = gate if gate is not None else Gate("", Tally())
         self.open = False
         self._queue: list[bytes] = []
         self._queued_bytes = 0
@@ -85,7 +95,7 @@ class Link(Protocol):
         self._reading_held: set[str] | None = None
 
     def connectionMade(self) -> None:
-        """Start; a subclass calls up first."""
+        """Start, if there is room for it; a subclass calls up first, and goes on only if it is `open`."""
         self.open = True
         transport = self.transport
         if hasattr(transport, "setTcpNoDelay"):
@@ -97,6 +107,10 @@ class Link(Protocol):
             self._send_now = handle.send
         else:
             transport.registerProducer(self, True)
+        no_room = self.gate.came(self, getattr(transport.getPeer(), "host", None))
+        if no_room is not None:
+            link, reason = no_room
+            link.turned_away(reason)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Stop; a subclass calls up."""
@@ -105,6 +119,17 @@ class Link(Protocol):
         self._queued_bytes = self._below_bytes = 0
         self._when_clear = self._send_now = None
         self._cancel_timer()
+        self.gate.went(self)
+
+    # Who it is
+
+    def introduced(self) -> None:
+        """Note that the peer has said who it is, as far as this link's protocol asks it to."""
+        self.gate.introduced(self)
+
+    def turned_away(self, reason: str) -> None:
+        """Hear that there is no room, or none any more, for whoever this is."""
+        self.drop(reason)
 
     # Out
 
@@ -157,7 +182,7 @@ class Link(Protocol):
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.abort()
+            self.drop("broken")
             return
         if sent == len(data):
             return
@@ -189,7 +214,7 @@ class Link(Protocol):
 
     def overflowed(self) -> None:
         """Decide what becomes of a peer that does not read; the default is the impolite end."""
-        self.abort()
+        self.drop("backlog")
 
     # In
 
@@ -220,21 +245,27 @@ class Link(Protocol):
     # Time
 
     def start_heartbeat(self, interval_s: float, silence_s_max: float) -> None:
-        """Ask for a `ping` every `interval_s`, and abort the link when nothing was heard for `silence_s_max`."""
-        self._cancel_timer()
-        self._timer = self.clock.callLater(interval_s, self._beat, interval_s, silence_s_max, 0.0)
+        """Ask for a `ping` every `interval_s`, and drop the link when nothing was heard for `silence_s_max`.
 
-    def _beat(self, interval_s: float, silence_s_max: float, silent_s: float) -> None:
-        # A peer that we do not read cannot be heard.
+        A stranger that is heard, byte by byte, has as much time to say who it is.
+        """
+        self._cancel_timer()
+        self._timer = self.clock.callLater(interval_s, self._beat, interval_s, silence_s_max, 0.0, 0.0)
+
+    def _beat(self, interval_s: float, silence_s_max: float, silent_s: float, strange_s: float) -> None:
+        # Beats are counted, not seconds: a process that stood still has not heard what came meanwhile. And a peer that
+        # we do not read cannot be heard.
         silent_s = 0.0 if self._heard or self._reading_held else silent_s + interval_s
+        strange_s = 0.0 if self.gate.knows(self) else strange_s + interval_s
         self._heard = False
         if silent_s >= silence_s_max:
-            log.info("aborting a link that was silent for {silent_s} s", silent_s=silent_s)
-            self.abort()
-            return
-        self.ping()
+            self.drop("silent")
+        elif strange_s >= silence_s_max:
+            self.drop("no-hello")
+        else:
+            self.ping()
         if self.open:
-            self._timer = self.clock.callLater(interval_s, self._beat, interval_s, silence_s_max, silent_s)
+            self._timer = self.clock.callLater(interval_s, self._beat, interval_s, silence_s_max, silent_s, strange_s)
 
     def ping(self) -> None:
         """Send something that a live peer answers."""
@@ -245,6 +276,25 @@ class Link(Protocol):
             timer.cancel()
 
     # Ends
+
+    def drop(self, reason: str, why: str = "", last: bytes | None = None) -> None:
+        """End for a reason of this side's: politely where there are last words, be it none, otherwise at once.
+
+        One that is about to end already is not counted again.
+
+        Args:
+            reason: a short word that stays the same, like `silent`, to be counted.
+            why: what an operator should know of it, and look at.
+            last: what the peer is told.
+        """
+        if self.open and self.gate.drop(reason, self.clock.seconds()):
+            tell, text = (log.warn, ": {why}") if why else (log.info, "")
+            peer = str(self.transport.getPeer())
+            tell("dropped at {door}: {reason}, {peer}" + text, door=self.gate.door, reason=reason, peer=peer, why=why)
+        if last is None:
+            self.abort()
+        else:
+            self.close(last)
 
     def close(self, last: bytes = b"") -> None:
         """End politely: what was sent before, and `last`, still goes out, for `LINGER_S_MAX` seconds at most."""
@@ -277,9 +327,16 @@ class Link(Protocol):
 class LineLink(Link):
     """A link whose frames are lines."""
 
-    def __init__(self, turn: Turn, clock: IReactorTime, backlog_bytes_max: int, line_bytes_max: int) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        clock: IReactorTime,
+        backlog_bytes_max: int,
+        line_bytes_max: int,
+        gate: Gate[Link] | None = None,
+    ) -> None:
         """Make a link whose peer's lines hold at most `line_bytes_max` bytes."""
-        super().__init__(turn, clock, backlog_bytes_max)
+        super().__init__(turn, clock, backlog_bytes_max, gate)
         self._lines = LineBuffer(line_bytes_max)
 
     def dataReceived(self, data: bytes) -> None:
@@ -298,31 +355,37 @@ class LineLink(Link):
 
     def lineTooLong(self) -> None:
         """Hear that the peer sent a line beyond the ceiling; nothing of it, or after it, is handed out."""
-        self.close()
+        self.drop("line-too-long", last=b"")
 
 
 class FrameLink(Link):
     """A link whose frames are length-prefixed."""
 
-    def __init__(self, turn: Turn, clock: IReactorTime, backlog_bytes_max: int, frame_bytes_max: int) -> None:
-        """Make a link whose peer's frames hold at most `frame_bytes_max` bytes."""
-        super().__init__(turn, clock, backlog_bytes_max)
-        self._frames = FrameBuffer(frame_bytes_max)
+    def __init__(
+        self,
+        turn: Turn,
+        clock: IReactorTime,
+        backlog_bytes_max: int,
+        frame_bytes_max: int,
+        gate: Gate[Link] | None = None,
+        hello_bytes_max: int | None = None,
+    ) -> None:
+        """Make a link whose peer's frames hold at most `frame_bytes_max` bytes, the first one `hello_bytes_max`."""
+        super().__init__(turn, clock, backlog_bytes_max, gate)
+        self._frames = FrameBuffer(frame_bytes_max, hello_bytes_max)
 
     def dataReceived(self, data: bytes) -> None:
         """Frame what came; a frame that is not of the protocol, or too long, ends the link."""
         self._heard = True
-        for frame in self._frames.feed(data):
+        for frame in self._frames.feed(data) if self.open else ():
             if not self.open:
                 return
             try:
                 self.frameReceived(frame)
             except WireError as error:
-                log.warn("aborting a link to {peer}: {error}", peer=str(self.transport.getPeer()), error=str(error))
-                self.abort()
+                self.drop("bad-frame" if self.gate.knows(self) else "stranger", str(error))
         if self._frames.too_long and self.open:
-            log.warn("aborting a link to {peer}: a frame is too long", peer=str(self.transport.getPeer()))
-            self.abort()
+            self.drop("frame-too-long")
 
     def frameReceived(self, frame: bytes) -> None:
         """Take a whole frame.

@@ -25,7 +25,7 @@ from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
-from chatproto.wire import address_of
+from chatproto.wire import address_allowed, address_of
 
 ROLES = ("primary", "secondary", "standby", "registry", "monitor")
 PEER_LISTEN = "tcp:4545"
@@ -113,6 +113,12 @@ def _interface(value: str) -> tuple[str, int]:
     return str(host), int(port)
 
 
+def _address(value: str) -> str:
+    if not address_allowed(value):
+        raise ValueError("must be HOST:PORT, an IPv6 address in brackets")
+    return value
+
+
 def _zone(value: str) -> str:
     if not name_allowed(value):
         raise ValueError("must be a name of the DNS, like chat.example")
@@ -189,14 +195,14 @@ class Options(UsageOptions, AuthOptionMixin):
         ["name", None, None, "this node's name, unique in a deployment [default: the role]", _name],
         ["data", None, None, "data directory [default: chatproto/NAME under $XDG_STATE_HOME]"],
         ["advertise", None, None, "HOST:PORT told to clients [default: in a pair, from --listen, with the name of "
-         "this machine]"],
+         "this machine]", _address],
         ["peer", None, None, "client endpoint of the other node's peer link, like tcp:HOST:4545; each node names the "
          "other [default: none, this node is alone]"],
         ["peer-listen", None, None, "server endpoint of this node's peer link; a server with --registry and without "
          "--peer can be moved to a standby if it has one [default: tcp:4545, with --peer, --migrate-every, or for a "
          "standby]"],
         ["peer-advertise", None, None, "HOST:PORT of this node's peer link, registered [default: from --peer-listen, "
-         "with the name of this machine]"],
+         "with the name of this machine]", _address],
         ["registry", None, None, "client endpoint of the registry, like tcp:HOST:4646, where this node is registered: "
          "the witness that prevents split brain in a pair [default: none, each node goes on alone]"],
         ["migrate-every", None, 0.0, "seconds from one move to a random standby to the next, on whichever server is "
@@ -272,6 +278,10 @@ class Options(UsageOptions, AuthOptionMixin):
     def opt_listen(self, endpoint: str) -> None:
         """Server endpoint of the client link; may be repeated [default: tcp:4444]."""
         self._listen.append(endpoint)
+
+    def opt_auth(self, description: str) -> None:
+        """Plugin of twisted.cred that knows passwords besides the accounts, like file:PATH or unix; may be repeated."""
+        super().opt_auth(description)
 
     def parseOptions(self, options: Any = None) -> None:
         """Parse; the file first, so that the command line wins."""

@@ -18,3 +18,7 @@ class Tally:
     def drop(self, door: str, reason: str) -> None:
         """Count a connection that was refused or ended."""
         self.dropped[door, reason] += 1
+
+    def summary(self) -> str:
+        """Return what was dropped, most of all first: `client silent 3, peer stranger 1`; empty for nothing."""
+        return ", ".join(f"{door} {reason} {count}" for (door, reason), count in self.dropped.most_common())

@@ -22,9 +22,9 @@ from chatproto.log.sqlite import SQLiteStore
 from chatproto.options import Options
 from chatproto.services import NodeSettings, RegistrySettings, build_monitor, build_node, build_registry
 from chatproto.services.systemd import supervisor_of
-from chatproto.world import World
+from chatproto.tally import Tally
+from chatproto.world import FILES_BESIDE_CONNECTIONS, World
 
-FILES_BESIDE_CLIENTS = 64
 BACKLOG = 1024
 SWITCH_INTERVAL_S = 0.0005
 """How long the reactor may wait for a thread that reads the archive; Python's 5 ms is ten commits."""
@@ -38,8 +38,11 @@ ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
 log = Logger()
 
 
-def real_world() -> World:
-    """Return the real outside of a daemon; `fatal` ends the process at once, with status 1."""
+def real_world(files_max: int = 0) -> World:
+    """Return the real outside of a daemon; `fatal` ends the process at once, with status 1.
+
+    It may have `files_max` files open; 0 for any number.
+    """
     from twisted.internet import reactor
 
     return World(
@@ -55,6 +58,7 @@ def real_world() -> World:
         secret=secret_in,
         stop=_stop,
         supervisor=supervisor_of(os.environ, os.getpid()),
+        files_max=files_max,
     )
 
 
@@ -140,40 +144,56 @@ def _reload_when_told(reload: Callable[[], object]) -> None:
     reactor.callWhenRunning(take_signal)
 
 
+def _tell_at_the_end(tally: Tally) -> None:
+    """Log, when all is over, which connections were dropped."""
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+
+    def tell() -> None:
+        if dropped := tally.summary():
+            log.info("dropped since the start: {dropped}", dropped=dropped)
+
+    reactor.addSystemEventTrigger("after", "shutdown", tell)
+
+
 def _leave_out_what_was_said(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """Show no traceback for what the log has in one line."""
     if not isinstance(error, CannotStart):
         sys.__excepthook__(kind, error, where)
 
 
-def _raise_open_files(capacity: int) -> None:
-    """Raise the limit of open files to what is allowed, and say so when that is too low for the capacity."""
+def _raise_open_files() -> int:
+    """Raise the limit of open files to what is allowed, and return it; 0 where there is none."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = capacity + FILES_BESIDE_CLIENTS
-    if soft < hard:
+    if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    log.info("{files} open files are allowed", files=hard)
+    return 0 if hard == resource.RLIM_INFINITY else hard
+
+
+def _check_open_files(files_max: int, capacity: int) -> None:
+    wanted = capacity + FILES_BESIDE_CONNECTIONS
+    if files_max and files_max < wanted:
         log.warn(
-            "{soft} open files are allowed, {wanted} are needed for a capacity of {capacity}: raise `ulimit -n`",
-            soft=soft,
+            "{files} open files are allowed, {wanted} are needed for a capacity of {capacity}: raise `ulimit -n`",
+            files=files_max,
             wanted=wanted,
             capacity=capacity,
         )
-    else:
-        log.info("{soft} open files are allowed", soft=soft)
 
 
 def makeService(options: Options) -> IService:
     """Build the service tree that the options ask for."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    world = real_world()
+    world = real_world(_raise_open_files())
     _reload_when_told(world.reloading.reload)
+    _tell_at_the_end(world.tally)
     if options["role"] == "registry":
         return _make_registry(world, options.registry_settings())
     monitor = options.monitor_settings() if options["role"] == "monitor" else None
     settings = options.settings()
-    _raise_open_files(settings.chat.capacity)
+    _check_open_files(world.files_max, settings.chat.capacity)
     try:
         if monitor is not None:
             return build_monitor(world, monitor)

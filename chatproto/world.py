@@ -17,6 +17,9 @@ from chatproto.log.interface import IStore
 from chatproto.reloading import Reloading
 from chatproto.tally import Tally
 
+FILES_BESIDE_CONNECTIONS = 64
+"""A process needs them itself: the store, the log, connections that it dials."""
+
 
 def _no_datagrams(port: int, protocol: DatagramProtocol, host: str) -> IListeningPort:
     raise CannotListenError(host, port, OSError("this world has no datagrams"))
@@ -62,6 +65,7 @@ class World:
         tally: what is counted for whoever measures.
         aside: runs a call that takes its time where it holds nobody up, and calls back with what it returns; in
             simulation here and now.
+        files_max: how many files, connections among them, the process may have open; 0 for any number.
     """
 
     clock: IReactorTime
@@ -78,3 +82,15 @@ class World:
     reloading: Reloading = field(default_factory=Reloading)
     tally: Tally = field(default_factory=Tally)
     aside: Callable[[Callable[[], Any]], "Deferred[Any]"] = execute
+    files_max: int = 0
+
+    def connections_max(self, elsewhere: int = 0) -> int:
+        """Return how many connections one door may have, so that those of other doors, and files, still can be had.
+
+        Args:
+            elsewhere: how many connections the other doors may have together.
+
+        Returns:
+            At least half of what the process may have; 0 where that is any number.
+        """
+        return max(self.files_max - elsewhere - FILES_BESIDE_CONNECTIONS, self.files_max // 2)

@@ -36,11 +36,11 @@ from chatproto.chat.session import HangUp, Proof, history_allowed
 from chatproto.chat.settings import ChatSettings
 from chatproto.log.entry import Entry
 from chatproto.log.interface import ILog
-from chatproto.tally import Tally
 from chatproto.wire.fields import SERVER_IDENTITY
 
 HOLD_S_MAX = 2.0
 """How long newcomers wait on a node that has just started and cannot serve yet."""
+MOVED = "session-moved"
 
 LOGIN_REQUIRED = Error("login-required", "this server lets nobody in without an account")
 
@@ -67,7 +67,6 @@ class Arrivals:
         dice: random.Random,
         time: Callable[[], float],
         portal: Portal,
-        tally: Tally,
     ) -> None:
         """Let clients in to a node.
 
@@ -83,7 +82,6 @@ class Arrivals:
             dice: makes tokens; it has to be the system's source where they must not be guessed.
             time: the time of day in Unix seconds.
             portal: knows the accounts.
-            tally: counts those who are not let in.
         """
         self.arriving: dict[Seat, Hello] = {}
         # The sessions they come with, by the hashes of their tokens.
@@ -99,7 +97,6 @@ class Arrivals:
         self._clock = clock
         self._dice = dice
         self._time = time
-        self._tally = tally
         self._logins = Logins(portal, clock, self._proved, self._turn_away)
         # What is to be submitted for newcomers once this node serves.
         self._held: dict[Seat, Entry] = {}
@@ -123,7 +120,7 @@ class Arrivals:
         """See `ChatServer.hello`, which parts from `current`."""
         refusal = self._refusal(hello)
         if refusal is not None:
-            link.close(encode(refusal))
+            link.drop(refusal.code, last=encode(refusal))
             return None
         if self._cut_off(link, extended=True) or self._barred(link, extended=True):
             return None
@@ -184,10 +181,10 @@ class Arrivals:
                 )
             return False
         if self._log.redundancy != "single" and self._neighbour.takes_one():
-            link.close(self._partings.farewell("full", extended=extended))
+            link.drop("full", last=self._partings.farewell("full", extended=extended))
         else:
             text = f"{self._settings.name} is full: it takes {self._settings.capacity} clients; try again later"
-            link.close(encode(Error("full", text) if extended else Said(SERVER_IDENTITY, text)))
+            link.drop("full", last=encode(Error("full", text) if extended else Said(SERVER_IDENTITY, text)))
         return True
 
     def _barred(self, link: Door, *, extended: bool) -> bool:
@@ -199,8 +196,7 @@ class Arrivals:
             return False
         else:
             error = LOGIN_REQUIRED
-        self._tally.drop("client", error.code)
-        link.close(encode(error if extended else Said(SERVER_IDENTITY, error.message)))
+        link.drop(error.code, last=encode(error if extended else Said(SERVER_IDENTITY, error.message)))
         return True
 
     def _admit(self, seat: Seat, hello: Hello) -> None:
@@ -213,11 +209,10 @@ class Arrivals:
             self._turn_away(seat, LOGIN_REQUIRED)
 
     def _turn_away(self, seat: Seat, error: Error) -> None:
-        self._tally.drop("client", error.code)
         seat.session.over()
         link, seat.link = seat.link, None
         if link is not None:
-            link.close(encode(error))
+            link.drop(error.code, last=encode(error))
 
     def _proved(self, seat: Seat, hello: Hello, avatar: IAvatar) -> None:
         link = seat.link
@@ -292,7 +287,7 @@ class Arrivals:
         if member.node != self._settings.name:
             seat = self._seats.get(member.key)
             if seat is not None:
-                self._partings.drop(seat, _moved())
+                self._partings.drop(seat, MOVED, _moved())
             return None
         if asker is None or hello is None:
             # It was asked for in an earlier life of this node.
@@ -329,7 +324,7 @@ class Arrivals:
         if seat.link is not None:
             # What its rooms heard so far in this batch is still for the older one.
             self._hearing.forsake(seat, member.rooms)
-            seat.link.close(_moved())
+            seat.link.drop(MOVED, last=_moved())
         seat.link, seat.host = link, link.host
         link.seated(seat)
         self._welcome(seat, member)
@@ -413,14 +408,14 @@ class Arrivals:
     def _cut_off(self, link: Door, *, extended: bool) -> bool:
         """Send a newcomer away from a node that served and cannot now, or stops, or stands by."""
         if self._partings.leaving:
-            link.close(self._partings.last_words(extended=extended))
+            link.drop(self._partings.leaving, last=self._partings.last_words(extended=extended))
             return True
         if self._log.role == "standby":
-            link.close(self._partings.farewell("migrating", extended=extended))
+            link.drop("migrating", last=self._partings.farewell("migrating", extended=extended))
             return True
         if self._log.serving or not self._served:
             return False
-        link.close(self._partings.farewell("isolated", extended=extended))
+        link.drop("isolated", last=self._partings.farewell("isolated", extended=extended))
         return True
 
     def _submit(self, seat: Seat, entry: Entry) -> None:
@@ -444,11 +439,11 @@ class Arrivals:
             assert link is not None
             self.lost(seat)
             seat.link = None
-            link.close(self._partings.farewell("isolated", extended=seat.session.extended))
+            link.drop("isolated", last=self._partings.farewell("isolated", extended=seat.session.extended))
 
 
 def _moved() -> bytes:
-    return encode(Error("session-moved", "a newer connection has this session"))
+    return encode(Error(MOVED, "a newer connection has this session"))
 
 
 def _hash(token: str) -> str:

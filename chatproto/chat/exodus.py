@@ -120,5 +120,5 @@ class Exodus:
             # A base client may be back at the other node at once, and wants its name.
             seat.lost = True
             self._partings.forsake(seat)
-        self._partings.drop(seat, last)
+        self._partings.drop(seat, self._partings.leaving, last)
         return True

@@ -60,6 +60,8 @@ class Hearing:
         self._tell_fed = fed
         self._audiences: dict[str, Audience] = {}
         self._touched: dict[Audience, None] = {}
+        # Those who are in several rooms.
+        self._several: dict[Seat, None] = {}
 
     # What is heard
 
@@ -76,6 +78,7 @@ class Hearing:
     def tell(self, rooms: tuple[str, ...], line: bytes) -> None:
         """Have everybody in any of some rooms hear a line, once."""
         audiences = [self._audience(name) for name in rooms]
+        self._spill_before(audiences)
         if len(audiences) == 1:
             audiences[0].tell(line)
         elif len(audiences) == 2 and not audiences[0].shares(audiences[1]):
@@ -94,6 +97,17 @@ class Hearing:
             if audience is not None and seat in audience:
                 audience.spill()
         seat.send(line)
+
+    def _spill_before(self, audiences: list[Audience]) -> None:
+        """Hand out what piled up in other rooms of those who are in these as well.
+
+        They are to hear it first: somebody who left there under one name may have another one here by now.
+        """
+        for seat in self._several:
+            if any(seat in audience for audience in audiences):
+                for audience in self._touched:
+                    if audience not in audiences and seat in audience:
+                        audience.spill()
 
     def spill(self) -> None:
         """Hand what piled up to the links."""
@@ -130,6 +144,7 @@ class Hearing:
             start = max(first, shared)
             self.tell_gap(seat, name, shared, start)
         audience = self._audience(name)
+        self._note_rooms(seat)
         feed = Feed(seat, name, start)
         if start < end and not seat.feeds:
             # What is durable already but not applied yet must not be read: it will be told as it is applied.
@@ -143,6 +158,13 @@ class Hearing:
         seat.feeds.append(feed)
         if len(seat.feeds) == 1:
             self._turn.at_end(lambda: self._read_on(feed))
+
+    def _note_rooms(self, seat: Seat) -> None:
+        member = seat.session.member
+        if member is not None and len(member.rooms) > 1:
+            self._several[seat] = None
+        else:
+            self._several.pop(seat, None)
 
     def _shared(self, room: Room, index: int, epoch: int | None) -> int:
         """Return the position, at most `index`, before which a client and this log hold the same, as far as known."""
@@ -188,7 +210,7 @@ class Hearing:
     def _unreadable(self, failure: Failure, seat: Seat) -> None:
         log.failure("the archive cannot be read: look at the disk of this node", failure)
         if seat.link is not None:
-            seat.link.close()
+            seat.link.drop("unreadable", last=b"")
 
     def _fed(self, slices: list[Slice], feed: Feed, end: int) -> None:
         if not self._is_on(feed):
@@ -235,6 +257,7 @@ class Hearing:
         if audience is None:
             return
         audience.leave(seat)
+        self._note_rooms(seat)
         if seat.feeds and any(feed.room == name for feed in seat.feeds):
             was_on = seat.feeds[0].room == name
             seat.feeds = deque(feed for feed in seat.feeds if feed.room != name)
@@ -246,6 +269,7 @@ class Hearing:
         seat.feeds = None
         for name in rooms:
             self.leave(seat, name)
+        self._several.pop(seat, None)
 
     def end(self, name: str) -> None:
         """Hear that a room is no more."""

@@ -16,7 +16,7 @@ VERSION = 1
 
 
 Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-"""A whole number from a client: JSON has no bound for it, disks and other languages have."""
+"""A whole number from a client. JSON has no bound for it, disks and other languages have."""
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", gc=False, omit_defaults=False):
@@ -478,7 +478,7 @@ ServerMessage = (
 )
 
 NONSENSE = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What decoding raises: text that is no UTF-8, and depth beyond Python's stack, have exceptions of their own."""
+"""What decoding raises. Text that is no UTF-8, and depth beyond Python's stack, have exceptions of their own."""
 
 _encoder = msgspec.json.Encoder()
 _server = msgspec.json.Decoder(ServerMessage)

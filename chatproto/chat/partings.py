@@ -89,15 +89,19 @@ class Partings:
             seat.lost = True
             self.orphaned(seat)
 
-    def drop(self, seat: Seat, last: bytes = b"") -> None:
-        """Part from a session that has ended, or goes on elsewhere; its link, if any, is closed after `last`."""
+    def drop(self, seat: Seat, reason: str = "", last: bytes = b"") -> None:
+        """Part from a session that goes on elsewhere, for a reason, or has ended; its link is closed after `last`."""
         self._seats.pop(seat.session.key, None)
         seat.cancel_grace()
         if seat.session.member is not None:
             self._hearing.forsake(seat, seat.session.member.rooms)
         seat.session.over()
         link, seat.link = seat.link, None
-        if link is not None:
+        if link is None:
+            return
+        if reason:
+            link.drop(reason, last=last)
+        else:
             link.close(last)
 
     # Links
@@ -113,21 +117,21 @@ class Partings:
                 seat.link.send(farewell)
                 leaving.append(seat.link)
             else:
-                seat.link.close(farewell)
+                seat.link.drop("isolated", last=farewell)
         if leaving:
             self._clock.callLater(AFTER_MS_MAX / 1000, self._close, leaving)
 
     @staticmethod
     def _close(links: list[Door]) -> None:
         for link in links:
-            link.close()
+            link.drop("isolated", last=b"")
 
     def stop(self, seats: Iterable[Seat]) -> None:
         """Tell clients that the node stops, and close their links; their sessions wait."""
         for seat in seats:
             seat.cancel_grace()
             if seat.link is not None:
-                seat.link.close(self.last_words(extended=seat.session.extended))
+                seat.link.drop(self.leaving or "draining", last=self.last_words(extended=seat.session.extended))
 
     def last_words(self, within_ms: int = AFTER_MS_MAX, *, extended: bool) -> bytes:
         """Return what a client is told of a node that it has to leave; if it can be told when, within a span."""

@@ -1,6 +1,5 @@
 """The client link: line JSON over any stream that Twisted listens on."""
 
-from collections import Counter
 from typing import Any
 
 import msgspec
@@ -26,7 +25,9 @@ from chatproto.chat.messages import (
 )
 from chatproto.chat.seat import Seat
 from chatproto.chat.server import ChatServer
-from chatproto.link import LineLink, Turn
+from chatproto.gate import Gate, Limits
+from chatproto.link import LineLink, Link, Turn
+from chatproto.tally import Tally
 from chatproto.wire import TokenBucket
 from chatproto.wire.fields import SERVER_IDENTITY
 
@@ -38,6 +39,11 @@ _base = msgspec.json.Decoder(BaseRequest)
 _extended = msgspec.json.Decoder(ExtendedRequest)
 _fields = msgspec.json.Decoder(dict[str, Any])
 _PING = encode(Ping())
+_NO_ROOM = {
+    "too-many-from-address": "too many connections from your address: at most {most}",
+    "crowded-out": "too many connections at once: try again in a moment",
+    "full": "too many connections: try again later",
+}
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener)
@@ -51,10 +57,10 @@ class ClientLink(LineLink):
 
     factory: "ClientLinkFactory"
 
-    def __init__(self, server: ChatServer, turn: Turn, clock: Any) -> None:
+    def __init__(self, server: ChatServer, turn: Turn, clock: Any, gate: Gate[Link]) -> None:
         """Make a link to a node's chat; `ClientLinkFactory` does."""
         settings = server.settings
-        super().__init__(turn, clock, settings.backlog_bytes_max, settings.line_bytes_max)
+        super().__init__(turn, clock, settings.backlog_bytes_max, settings.line_bytes_max, gate)
         self.seat: Seat | None = None
         self.extended = False
         self._server = server
@@ -67,15 +73,12 @@ class ClientLink(LineLink):
     @property
     def host(self) -> str | None:
         """See `Door.host`."""
-        return _host(self)
+        return getattr(self.transport.getPeer(), "host", None)
 
     def connectionMade(self) -> None:
         """Wait for a first line, or for a client that wants to be greeted."""
         super().connectionMade()
-        refusal = self.factory.came(self)
-        if refusal is not None:
-            self._greeted = True
-            self.close(encode(Said(SERVER_IDENTITY, refusal)))
+        if not self.open:
             return
         transport = self.transport
         if hasattr(transport, "setTcpKeepAlive"):
@@ -83,7 +86,7 @@ class ClientLink(LineLink):
             transport.setTcpKeepAlive(True)
         settings = self._server.settings
         if ISSLTransport.providedBy(transport):
-            self._timer = self.clock.callLater(settings.handshake_s_max, self.abort)
+            self._timer = self.clock.callLater(settings.handshake_s_max, self.drop, "handshake-timeout")
         else:
             self._timer = self.clock.callLater(settings.greet_after_s, self._greet)
 
@@ -96,9 +99,17 @@ class ClientLink(LineLink):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the server, which knows whether the session ends with it."""
         super().connectionLost(reason)
-        self.factory.went(self)
         if self.seat is not None:
             self._server.lost(self.seat, self)
+
+    def turned_away(self, reason: str) -> None:
+        """Tell a client that there is no room for it, unless that would have to wait for its handshake."""
+        self._greeted = True
+        if ISSLTransport.providedBy(self.transport) and reason == "crowded-out":
+            self.drop(reason)
+        else:
+            most = self._server.settings.connections_per_address_max
+            self.drop(reason, last=encode(Said(SERVER_IDENTITY, _NO_ROOM[reason].format(most=most))))
 
     def readConnectionLost(self) -> None:
         """The client sends no more, but may still listen: what it asked for is answered first."""
@@ -137,8 +148,9 @@ class ClientLink(LineLink):
         except NONSENSE:
             request = None
         if isinstance(request, StatusAsked):
-            self._asks = True
-            self._greeting()
+            # It stays a stranger: nobody who matters is in want of its place for as long as it asks.
+            self._asks = self._greeted = True
+            self._cancel_timer()
             self._take_questions(lines)
             return
         if isinstance(request, Hello):
@@ -169,7 +181,7 @@ class ClientLink(LineLink):
             self._server.status(self)
         if self.open:
             self._cancel_timer()
-            self._timer = self.clock.callLater(self._server.settings.silence_s_max, self.close)
+            self._timer = self.clock.callLater(self._server.settings.silence_s_max, self.drop, "silent")
 
     def _take(self, lines: bytes, count: int) -> None:
         if self.seat is None:
@@ -228,8 +240,8 @@ class ClientLink(LineLink):
         self._drop("backlog", f"more than {self.backlog_bytes_max} bytes were waiting for you to read them")
 
     def _drop(self, code: str, text: str) -> None:
-        log.info("dropping a client: {code}", code=code, peer=str(self.transport.getPeer()))
-        self.close(encode(Error(code, text) if self._speaks_extensions else Said(SERVER_IDENTITY, f"{code}: {text}")))
+        told = Error(code, text) if self._speaks_extensions else Said(SERVER_IDENTITY, f"{code}: {text}")
+        self.drop(code, last=encode(told))
 
     @property
     def _speaks_extensions(self) -> bool:
@@ -250,9 +262,8 @@ class ClientLink(LineLink):
 
     def _greeting(self) -> None:
         self._cancel_timer()
-        if not self._greeted:
-            self._greeted = True
-            self.factory.greeted(self)
+        self._greeted = True
+        self.introduced()
 
     def welcomed(self) -> None:
         """See `Door.welcomed`."""
@@ -277,56 +288,30 @@ class ClientLinkFactory(Factory):
     """Makes the links of a node's clients, and bounds how many there are.
 
     Attributes:
-        links: every connection.
+        gate: has every connection.
     """
 
     noisy = False
 
-    def __init__(self, server: ChatServer, turn: Turn, clock: Any) -> None:
-        """Serve a node's chat."""
+    def __init__(self, server: ChatServer, turn: Turn, clock: Any, tally: Tally, connections_max: int = 0) -> None:
+        """Serve a node's chat over so many connections at once, 0 for any; those that it drops are counted."""
         self.server = server
-        self.links: dict[ClientLink, None] = {}
+        self._connections_max = connections_max
+        self.gate: Gate[Link] = Gate("client", tally, self._limits)
         self._turn = turn
         self._clock = clock
-        self._addresses: Counter[str] = Counter()
-        self._ungreeted: set[ClientLink] = set()
+
+    @property
+    def links(self) -> list[Link]:
+        """Every connection."""
+        return list(self.gate.links)
 
     def buildProtocol(self, addr: IAddress | None) -> ClientLink:  # type: ignore[override]
         """Make the link of a connection."""
-        link = ClientLink(self.server, self._turn, self._clock)
+        link = ClientLink(self.server, self._turn, self._clock, self.gate)
         link.factory = self
         return link
 
-    def came(self, link: ClientLink) -> str | None:
-        """Count a connection; return why it is refused, if it is."""
+    def _limits(self) -> Limits:
         settings = self.server.settings
-        self.links[link] = None
-        address = _host(link)
-        if address is not None:
-            self._addresses[address] += 1
-            most = settings.connections_per_address_max
-            if most and self._addresses[address] > most:
-                return f"too many connections from your address: at most {most}"
-        if len(self._ungreeted) >= settings.handshakes_max:
-            return "too many connections at once: try again in a moment"
-        self._ungreeted.add(link)
-        return None
-
-    def greeted(self, link: ClientLink) -> None:
-        """Hear that a connection is no longer an unfinished one."""
-        self._ungreeted.discard(link)
-
-    def went(self, link: ClientLink) -> None:
-        """Count a connection off."""
-        self.links.pop(link, None)
-        self._ungreeted.discard(link)
-        address = _host(link)
-        if address is not None:
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address]
-
-
-def _host(link: ClientLink) -> str | None:
-    """Return whom a connection is from; all clients of a Unix socket are this machine."""
-    return getattr(link.transport.getPeer(), "host", None)
+        return Limits(self._connections_max, settings.connections_per_address_max, settings.handshakes_max)

@@ -22,7 +22,10 @@ class Door(Protocol):
         """Send whole lines."""
 
     def close(self, last: bytes = b"") -> None:
-        """End politely."""
+        """End politely, as the client wants to, or has been told."""
+
+    def drop(self, reason: str, why: str = "", last: bytes | None = None) -> None:
+        """End for a reason of this side's, which is counted; see `Link.drop`."""
 
     def when_clear(self, call: Callable[[], None]) -> None:
         """Call once the client has taken what was sent."""

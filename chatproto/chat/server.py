@@ -46,7 +46,6 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
 from chatproto.log.interface import ILog
-from chatproto.tally import Tally
 from chatproto.wire.fields import SERVER_IDENTITY
 
 log = Logger()
@@ -77,7 +76,6 @@ class ChatServer:
         clock: IReactorTime,
         now: Callable[[], float],
         dice: random.Random,
-        tally: Tally | None = None,
         aside: Aside = execute,
         checkers: Sequence[ICredentialsChecker] = (),
     ) -> None:
@@ -90,7 +88,6 @@ class ChatServer:
             clock: for the grace of sessions, and for what waits for the other node.
             now: the time of day in Unix seconds.
             dice: makes tokens and ids; it has to be the system's source where they must not be guessed.
-            tally: counts clients that are turned away.
             aside: runs what takes its time, as checking a password does.
             checkers: know whom to let in besides the accounts in the log.
         """
@@ -117,7 +114,6 @@ class ChatServer:
         self._opening = Opening(settings, self.hall, chat_log, seats)
         self._partings = Partings(settings, chat_log, seats, hearing, neighbour, clock, dice, self.time)
         self.exodus = Exodus(chat_log, seats, self._partings, neighbour, self.hung_up)
-        self._tally = tally if tally is not None else Tally()
         self.portal = portal_of(self.hall, aside, self.time, checkers)
         self._arrivals = Arrivals(
             settings,
@@ -131,7 +127,6 @@ class ChatServer:
             dice,
             self.time,
             self.portal,
-            self._tally,
         )
         # Seats whose requests may go on after this batch, and those whose links wait for that.
         self._due: dict[Seat, None] = {}
@@ -345,7 +340,8 @@ class ChatServer:
         """See `Replayed.restore`."""
         if self._started:
             for seat in [*self.seats.values(), *self._arrivals.seats]:
-                self._partings.drop(seat, self._partings.farewell("isolated", extended=seat.session.extended))
+                farewell = self._partings.farewell("isolated", extended=seat.session.extended)
+                self._partings.drop(seat, "isolated", farewell)
             self._arrivals.clear()
             self._impatient.clear()
             self._life_begins = True
@@ -498,10 +494,10 @@ class ChatServer:
         self._say_to(effect.member, effect.error if extended else Said(SERVER_IDENTITY, effect.error.message))
 
     def _dismissed(self, effect: effects.Dismissed, asker: Seat | None) -> None:
-        seat = self.seats.get(effect.member.key)
-        if seat is not None and seat.link is not None:
-            self._tally.drop("client", effect.error.code)
-        self._warned(effects.Warned(effect.member, effect.error), asker)
+        seat, error = self.seats.get(effect.member.key), effect.error
+        if seat is not None:
+            last = error if seat.session.extended else Said(SERVER_IDENTITY, error.message)
+            self._partings.drop(seat, error.code, encode(last))
 
     def _traced(self, effect: effects.Traced, asker: Seat | None) -> None:
         seat, ban = self.seats.get(effect.member.key), effect.ban
@@ -557,7 +553,7 @@ class ChatServer:
             self._partings.expect(effect.member)
         elif effect.member.key in self.seats:
             farewell = self._partings.farewell("isolated", extended=True)
-            self._partings.drop(self.seats[effect.member.key], farewell)
+            self._partings.drop(self.seats[effect.member.key], "isolated", farewell)
 
     def _gone(self, effect: effects.Gone, asker: Seat | None) -> None:
         self._opening.counted()

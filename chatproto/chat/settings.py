@@ -11,7 +11,7 @@ class ChatSettings:
 
     Attributes:
         name: the node's name, unique in a deployment.
-        servers: `HOST:PORT`s of this node, told to clients of either node.
+        servers: addresses of this node, `HOST:PORT` each, told to clients of either node.
         history: what a client receives of a room's archive on joining, unless it says otherwise.
         capacity: sessions before newcomers are turned away.
         greet_after_s: how long a connection may stay silent before it is taken for a base client.

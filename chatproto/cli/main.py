@@ -28,7 +28,7 @@ HELP_CELLS = 78
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says; return the exit status: 0 done, 1 refused or failed, 2 wrong usage."""
-    parser = _parser()
+    parser = command_line()
     try:
         given = parser.parse_args(arguments)
     except SystemExit as end:
@@ -53,7 +53,8 @@ def _say(problem: str, status: int) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Return what reads a command line; `run`, of what it gives, does what is said."""
     parser = argparse.ArgumentParser(
         prog="chatproto",
         description="Chat that survives its servers. The daemon is `twistd chatserver`.",

@@ -35,6 +35,7 @@ from chatproto.client.settings import ClientSettings
 from chatproto.client.state import ClientState
 from chatproto.errors import ClientError
 from chatproto.link import Turn
+from chatproto.tally import Tally
 from chatproto.wire import MAIN_HALL, host_and_port
 
 log = Logger()
@@ -80,6 +81,7 @@ class ChatClient(Service):
         direct_connector: Callable[[str], IStreamClientEndpoint] | None = None,
         direct: DirectSettings | None = None,
         now: Callable[[], float] = time.time,
+        tally: Tally | None = None,
         **settings: Any,
     ) -> None:
         """Make a client; `startService` begins.
@@ -98,6 +100,7 @@ class ChatClient(Service):
             direct_connector: the same for other clients, by default without TLS as well.
             direct: what can be set of direct connections.
             now: the time of day in Unix seconds.
+            tally: counts the direct connections that this side drops, and why.
             **settings: any other of `ClientSettings`.
         """
         if not endpoints:
@@ -119,9 +122,9 @@ class ChatClient(Service):
         self._turn = Turn(clock)
         if direct_connector is None and IReactorTCP.providedBy(clock):
             direct_connector = partial(endpoint_of, clock)
-        self._direct = DirectMessages(
-            self, self._machine.once, self._turn, clock, now, direct_connector, direct or DirectSettings()
-        )
+        tally = tally if tally is not None else Tally()
+        direct = direct or DirectSettings()
+        self._direct = DirectMessages(self, self._machine.once, self._turn, clock, now, direct_connector, direct, tally)
         self._listeners: list[Listener] = []
         self._waiting: dict[str, Deferred[Any]] = {}
         self._stopped: list[Deferred[None]] = []
@@ -151,7 +154,7 @@ class ChatClient(Service):
 
     @property
     def room(self) -> str:
-        """Where `send` without a room goes: the room entered last; empty before the first welcome."""
+        """Where `send` without a room goes, the room entered last; empty before the first welcome."""
         return self.rooms[-1] if self.rooms else ""
 
     @property

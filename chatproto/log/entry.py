@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 MESSAGE = "message"
-"""The kind of an entry of a room's archive: numbered in its room, its body the line that clients receive."""
+"""The kind of an entry of a room's archive, numbered in its room, its body the line that clients receive."""
 
 ACT = "act"
-"""The kind of every other entry: what changes rooms, owners, identities and presence."""
+"""The kind of every other entry, of what changes rooms, owners, identities and presence."""
 
 
 RUN_BYTES_MAX = 64 * 1024

@@ -250,8 +250,7 @@ class Following:
             try:
                 self.take(link, message)
             except WireError as error:
-                log.warn("aborting a link to the other node: {error}", error=str(error))
-                link.abort()
+                link.drop("bad-frame", str(error))
 
     def _end_busy(self) -> None:
         self._replica.busy = False

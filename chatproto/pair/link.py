@@ -8,12 +8,18 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
 from chatproto.errors import WireError
-from chatproto.link import FrameLink, Turn
+from chatproto.gate import Gate, Limits
+from chatproto.link import FrameLink, Link, Turn
 from chatproto.pair.messages import FRAME_BYTES_MAX, STANDBY, VERSION, AnyMessage, Hello, PeerMessage, decode, encode
 from chatproto.wire import framed
 
 BACKLOG_BYTES_MAX = 2 * FRAME_BYTES_MAX
 """A feed waits for its link to be clear, so only one snapshot and what was forwarded can pile up."""
+HELLO_BYTES_MAX = 4096
+"""Before a stranger has said who it is, not even a node's longest name needs more."""
+LIMITS = Limits(connections_max=288, strangers_max=256)
+"""More strangers than the reactor takes in at once, as a flood is: the other node, among them, has said who it is
+before it would have to go."""
 
 
 class LinkHeard(Protocol):
@@ -52,10 +58,17 @@ class PeerLink(FrameLink):
     """
 
     def __init__(
-        self, heard: LinkHeard, dialled: bool, turn: Turn, clock: IReactorTime, heartbeat_s: float, suspect_s: float
+        self,
+        heard: LinkHeard,
+        dialled: bool,
+        turn: Turn,
+        clock: IReactorTime,
+        heartbeat_s: float,
+        suspect_s: float,
+        gate: Gate[Link] | None = None,
     ) -> None:
-        """Make a link for `heard`, with a heartbeat, that is aborted after a silence of `suspect_s`."""
-        super().__init__(turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX)
+        """Make a link for `heard`, with a heartbeat, that is dropped after a silence of `suspect_s`."""
+        super().__init__(turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX, gate, HELLO_BYTES_MAX)
         self.dialled = dialled
         self.address = ""
         self.hello: Hello | None = None
@@ -72,6 +85,8 @@ class PeerLink(FrameLink):
     def connectionMade(self) -> None:
         """Say hello, and begin to beat."""
         super().connectionMade()
+        if not self.open:
+            return
         hello = self._heard_by.hello()
         self.said_epoch = hello.configuration.epoch if hello.configuration is not None else 0
         self.say(hello)
@@ -105,6 +120,7 @@ class PeerLink(FrameLink):
         self._check(message)
         assert isinstance(message, Hello)
         self.hello = message
+        self.introduced()
         self._heard_by.link_up(self)
 
     def _check(self, hello: AnyMessage) -> None:

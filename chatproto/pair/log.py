@@ -2,10 +2,7 @@
 
 `Replica` decides; this performs. `Journal` is the log as this node has it; `Leading` and `Following` are the two sides
 of a link, of which a node is on one at a time. `Neighbours` keeps the connections.
-
-There are more than two nodes while one is to take another's place: a migration. The leader invites a node that stands
-by, which learns the log and becomes a member; it is handed leadership, and whoever led brings what still waits, is let
-go, forgets its log, and stands by in turn.
+There are more than two nodes while one is to take another's place, which is `Moving`.
 """
 
 import random
@@ -18,26 +15,26 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from chatproto.link import Turn
+from chatproto.gate import Gate, Limits
+from chatproto.link import Link, Turn
 from chatproto.log.entry import Entry, Run, Slice
 from chatproto.log.gathering import Gathering
 from chatproto.log.interface import ILog, IStore, Peer, Replayed
 from chatproto.pair import messages as wire
-from chatproto.pair.configuration import MEMBERS_MAX, Configuration, keep
+from chatproto.pair.configuration import Configuration, keep
 from chatproto.pair.following import Following
 from chatproto.pair.journal import Journal
 from chatproto.pair.leading import Leading
-from chatproto.pair.link import PeerLink, PeerLinkFactory
+from chatproto.pair.link import LIMITS, PeerLink, PeerLinkFactory
 from chatproto.pair.messages import PRIMARY, STANDBY
+from chatproto.pair.moving import Moving
 from chatproto.pair.neighbours import PEER, Neighbours
 from chatproto.pair.replica import ASK_AGAIN_S, Became, Configured, Effect, Propose, Replica, Rules, Store
-from chatproto.pair.states import LEADING, NUMBERING, SERVING, Role
+from chatproto.pair.states import NUMBERING, SERVING, Role
 from chatproto.pair.witness import AskedWitness
+from chatproto.tally import Tally
 
 LOOKS_IN_A_HEARTBEAT = 3
-INVITE_AGAIN_S = 0.5
-JOINS_AFTER_S = 1.0
-"""A node that was one of a pair, and stands by, is one again when somebody has led alone for so long."""
 WAIT_TOLD_AFTER_S = 3.0
 """A node that waits for the other one to learn what it misses says so after a while."""
 
@@ -76,6 +73,8 @@ class PairLog:
         factory: makes the links that the other node dials; to be listened with.
         replica: the rules, for whoever wants to look.
         journal: the log as this node has it, likewise.
+        moving: this node's part in migrations.
+        links: the links that are greeted, in the order they came.
     """
 
     def __init__(
@@ -89,6 +88,8 @@ class PairLog:
         witness: AskedWitness | None,
         fatal: Callable[[str], None],
         reach: Callable[[str], IStreamClientEndpoint],
+        tally: Tally,
+        limits: Limits = LIMITS,
     ) -> None:
         """Make a node's log; nothing is opened or dialled yet.
 
@@ -102,8 +103,11 @@ class PairLog:
             witness: who holds the configuration; None for a pair without one.
             fatal: called with the reason when the disk cannot be read: the process has to end.
             reach: makes the endpoint of a `HOST:PORT`.
+            tally: counts the links that are dropped.
+            limits: of the links that others dial.
         """
         self.settings = settings
+        self._gates: dict[bool, Gate[Link]] = {True: Gate("peer", tally), False: Gate("peer", tally, lambda: limits)}
         self._paired = peer is not None
         self.factory = PeerLinkFactory(self._make_link)
         rules = Rules(
@@ -125,15 +129,19 @@ class PairLog:
         self._witness = witness
         self._gathering = Gathering(turn, self._gathered)
         self._neighbours = Neighbours(peer, reach, self._make_link, self.unreached, clock, dice, settings.suspect_s)
-        # Whom this node has invited, and who has invited it.
-        self._invites = self._invited_by = ""
-        self._invite_from = 0.0
-        self._leaves = self._forgetting = False
-        # The leader in whose place there will be another, that this node is then to be a member with.
-        self._stays_for = ""
-        # Whether this node, which was not started as one of a pair, has taken the place of one that was.
-        self._partnered = False
-        self._links: dict[PeerLink, None] = {}
+        self.moving = Moving(
+            self,
+            settings.name,
+            settings.advertise,
+            self._paired,
+            witness is not None,
+            self.replica,
+            self.journal,
+            self._leading,
+            self._following,
+            self._neighbours,
+        )
+        self.links: dict[PeerLink, None] = {}
         self._snapshot_due = False
         self._looking: IDelayedCall | None = None
         self._closed = False
@@ -142,15 +150,13 @@ class PairLog:
         self._complained = self._waiting_told = False
         self._learner_since = 0.0
         self._asked_witness: Configuration | None = None
-        # What the witness holds, as far as it said, and since when.
-        self._witness_held: Configuration | None = None
-        self._held_since = 0.0
         self._third = ""
         self._unreached: dict[str, str] = {}
 
     def _make_link(self, dialled: bool) -> PeerLink:
         settings = self.settings
-        return PeerLink(self, dialled, self._turn, self._clock, settings.heartbeat_s, settings.suspect_s)
+        beats = settings.heartbeat_s, settings.suspect_s
+        return PeerLink(self, dialled, self._turn, self._clock, *beats, self._gates[dialled])
 
     # `ILog`: what is so
 
@@ -174,9 +180,9 @@ class PairLog:
     @property
     def redundancy(self) -> str:
         """See `ILog.redundancy`."""
-        if self.replica.role is Role.LEADER_SOLO and not self._paired and not self._partnered:
+        if self.replica.role is Role.LEADER_SOLO and not self.moving.partner:
             return "single"
-        if self._changes_leaders or (self.replica.role is Role.LEARNER and self._leaves):
+        if self.moving.changes_leaders or (self.replica.role is Role.LEARNER and self.moving.leaves):
             return "paired"
         return _REDUNDANCY[self.replica.role]
 
@@ -184,7 +190,7 @@ class PairLog:
     def serving(self) -> bool:
         """See `ILog.serving`."""
         replica = self.replica
-        serves = replica.role in SERVING or self._changes_leaders
+        serves = replica.role in SERVING or self.moving.changes_leaders
         return serves and not replica.busy and replica.commit >= self.journal.floor
 
     @property
@@ -213,7 +219,7 @@ class PairLog:
         """See `ILog.peers`."""
         replica, leader = self.replica, self.leader
         found = []
-        for name in dict.fromkeys(link.name for link in self._links):
+        for name in dict.fromkeys(link.name for link in self.links):
             follower = replica.followers.get(name) if replica.leads else None
             lag = max(0, replica.end - (follower.match if follower is not None else 0)) if replica.leads else 0
             found.append(Peer(name, "leader" if name == leader else "follower", lag))
@@ -238,7 +244,7 @@ class PairLog:
         self._look()
         if self._witness is not None:
             self._witness.open(self, self.replica.configuration, self.settings.role == PRIMARY)
-        self._dial()
+        self.dial()
 
     def close(self) -> "Deferred[None]":
         """See `ILog.close`."""
@@ -249,7 +255,7 @@ class PairLog:
         self._neighbours.stop()
         if self._witness is not None:
             self._witness.close()
-        for link in list(self._links):
+        for link in list(self.links):
             link.close()
         return self.journal.close()
 
@@ -268,9 +274,7 @@ class PairLog:
             # We do not read, so it is no wonder that we do not hear.
             self.replica.peer_heard(leader.name, self.now())
         self._look_once()
-        self._maybe_invite()
-        self._maybe_forget()
-        self._maybe_join()
+        self.moving.look()
         self._tell_operator()
 
     def _tell_operator(self) -> None:
@@ -293,133 +297,30 @@ class PairLog:
                 "of its own; it is left out until the other node has gone on without it, or it is emptied"
             )
 
-    # Migration
+    # Connections
 
     def know(self, addresses: dict[str, str]) -> None:
         """Hear where the peer links of other nodes are, by name: `HOST:PORT`."""
         self._neighbours.addresses.update(addresses)
-        self._dial()
+        self.dial()
 
-    def invite(self, name: str, address: str) -> bool:
-        """Have a node that stands by take this one's place, if this one leads; return whether that can be tried.
-
-        Nothing is refused meanwhile, and any failure on the way leaves things as they are.
-        """
-        if self._witness is None or self.replica.role not in NUMBERING or self._invites:
-            return False
-        self._invites, self._invite_from = name, 0.0
-        self._neighbours.addresses[name] = address
-        self.perform(self.replica.make_way(name, self.now()))
-        for link in self._links:
-            link.say(wire.Meet(name, address))
-        self._dial()
-        return True
-
-    def _maybe_invite(self) -> None:
-        """Invite whoever was invited, and does not follow: what was said before was lost, or came too early."""
-        if not self._invites or self._invites in self.replica.followers or self.now() < self._invite_from:
-            return
-        for link in [link for link in self._links if link.dialled and link.name == self._invites]:
-            self._invite_from = self.now() + INVITE_AGAIN_S
-            other = self.replica.other
-            stays = other != self._invites and (self._paired or self._partnered)
-            link.say(wire.Invite(self.settings.advertise, other if stays else ""))
-
-    def withdraw_invitation(self) -> None:
-        """Have nobody take this node's place after all; whoever was invited stands by again."""
-        invited, self._invites = self._invites, ""
-        self._leading.review()
-        self.perform(self.replica.make_way("", self.now()))
-        for link in [link for link in self._links if link.name == invited]:
-            # It asks to follow over another one, and not to be a member.
-            link.close()
-        self._dial()
-
-    def _maybe_join(self) -> None:
-        """Have a node that was started as one of a pair, and stands by, be one again where a node has been alone."""
-        held = self._witness_held
-        if not self._paired or held is None or self.replica.role is not Role.STANDBY or self._forgetting:
-            return
-        lacks = len(held.members) < MEMBERS_MAX and self.settings.name not in held.members
-        if lacks and self.now() - self._held_since >= JOINS_AFTER_S:
-            self.replica.invited()
-            self.perform(self.replica.witness_holds(held, self.now()))
-            self.follow()
-
-    def _note_held(self, configuration: Configuration | None) -> None:
-        if configuration != self._witness_held:
-            self._witness_held, self._held_since = configuration, self.now()
-
-    @property
-    def _changes_leaders(self) -> bool:
-        """Whether this node is no member only until the leader's successor leads: it goes on as if it were."""
-        return self.replica.role is Role.LEARNER and bool(self._stays_for)
-
-    @property
-    def left_over(self) -> bool:
-        """Whether this node is a member only because a migration was broken off, or has not ended."""
-        leader = self._leader_link()
-        if self.replica.role is not Role.FOLLOWER or leader is None or leader.hello is None or self._invited_by:
-            return False
-        return not (self._paired or leader.hello.paired or self._leaves)
-
-    def retire(self) -> None:
-        """Leave, if this node has a log and does not lead: bring what waits, forget the log, and stand by."""
-        if self.replica.configuration is not None and not self.replica.leads:
-            self._leaves = True
-            self.follow()
-
-    def _dial(self) -> None:
-        """Keep connections to whoever matters now."""
+    def dial(self) -> None:
+        """See `moving.Node.dial`."""
         if self._closed:
             return
         found = self.replica.configuration
-        names = {self._invites, self._invited_by}
+        names = {self.moving.invites, self.moving.invited_by}
         if found is not None:
             names |= {found.leader, *found.members}
         names -= {"", self.settings.name}
         neighbours = self._neighbours
         neighbours.want(names, anybody=not names and self.replica.role is not Role.STANDBY)
-        for link in [link for link in self._links if link.dialled and link.address not in neighbours.wanted]:
+        for link in [link for link in self.links if link.dialled and link.address not in neighbours.wanted]:
             link.close()
-
-    def _counts(self, leader: PeerLink) -> bool:
-        """Whether this node is to be a member, under a leader that it has a link to."""
-        found = self.replica.configuration
-        assert leader.hello is not None and found is not None
-        if self._leaves:
-            return False
-        if self.settings.name in found.members or self._invited_by or self._stays_for:
-            return True
-        return len(found.members) < MEMBERS_MAX and (self._paired or leader.hello.paired)
 
     def wants(self, link: PeerLink) -> bool:
         """See `leading.Node.wants`."""
-        found = self.replica.configuration
-        assert link.hello is not None and found is not None
-        if link.name in (self._invites, *found.members) or link.hello.paired:
-            return True
-        return self._paired and len(found.members) < MEMBERS_MAX
-
-    def _maybe_forget(self) -> None:
-        """Forget the log, if this node has no part in it any more, and has brought the leader all that it held."""
-        submissions = self.journal.submissions
-        waits = submissions.pending or submissions.orphans
-        if self.replica.role is not Role.LEARNER or self._forgetting or not self._following.dismissed or waits:
-            return
-        log.info("this node has no part in the log any more: it forgets it, and stands by")
-        self._forgetting = self.replica.busy = True
-        self._following.leave()
-        forgetting = self.journal.forget()
-        forgetting.addCallback(lambda _: self._forgot())
-        forgetting.addErrback(lambda failure: log.failure("forgetting the log", failure))
-
-    def _forgot(self) -> None:
-        self._forgetting = self.replica.busy = self._leaves = False
-        self._invited_by = ""
-        self.journal.tail.numbering.epoch = 0
-        self.perform(self.replica.forgotten())
-        self._dial()
+        return self.moving.wants(link)
 
     def hand_over(self) -> bool:
         """Begin to hand leadership to the follower; return whether that can be. Nothing is refused meanwhile."""
@@ -456,10 +357,10 @@ class PairLog:
 
     def follow(self) -> None:
         """See `leading.Node.follow`."""
-        self._dial()
-        leader, following = self._leader_link(), self._following
+        self.dial()
+        leader, following = self.leader_link(), self._following
         if leader is not None:
-            counts = self._counts(leader)
+            counts = self.moving.counts(leader)
             if counts != following.counts:
                 # It wants something else. What the leader has sent until it hears of this, it sends again.
                 following.leave()
@@ -479,7 +380,7 @@ class PairLog:
     def tell(self, note: bytes) -> bool:
         """See `ILog.tell`."""
         # One link to each, and rather the one that this node has dialled.
-        to = {link.name: link for link in sorted(self._links, key=lambda link: link.dialled)}
+        to = {link.name: link for link in sorted(self.links, key=lambda link: link.dialled)}
         for link in to.values():
             link.say(wire.Tell(note))
         return bool(to)
@@ -548,7 +449,7 @@ class PairLog:
 
     def _say_state(self) -> None:
         if self.replica.configuration is not None:
-            for link in self._links:
+            for link in self.links:
                 link.say(wire.State(self.replica.configuration))
 
     def _became(self, effect: Became) -> None:
@@ -560,13 +461,7 @@ class PairLog:
             reason=effect.reason,
         )
         self._gathering.flush()
-        if effect.role is Role.FOLLOWER or effect.role is Role.STANDBY:
-            self._stays_for = ""
-        if effect.before in LEADING and effect.role not in LEADING:
-            self._invites = ""
-        if effect.role in LEADING:
-            self._invited_by = ""
-            self._leaves = False
+        self.moving.became(effect.before, effect.role)
         if effect.role in NUMBERING:
             # Whoever asked to follow too early asks again.
             self._say_state()
@@ -586,7 +481,7 @@ class PairLog:
             self.snapshot()
 
     def _tell_changes(self) -> None:
-        told = (self.epoch, self.role, self.redundancy, self.serving, *self._links)
+        told = (self.epoch, self.role, self.redundancy, self.serving, *self.links)
         if told != self._told and not self._closed:
             self._told = told
             self._replayed.changed()
@@ -595,7 +490,7 @@ class PairLog:
 
     def witness_up(self, configuration: Configuration | None) -> None:
         """See `WitnessHeard.witness_up`."""
-        self._note_held(configuration)
+        self.moving.witness_holds(configuration)
         self.perform(self.replica.witness_up(configuration, self.now()))
 
     def witness_down(self) -> None:
@@ -605,7 +500,7 @@ class PairLog:
     def witness_holds(self, configuration: Configuration) -> None:
         """See `WitnessHeard.witness_holds`."""
         self._denial = ""
-        self._note_held(configuration)
+        self.moving.witness_holds(configuration)
         self.perform(self.replica.witness_holds(configuration, self.now()))
 
     def witness_denied(self, reason: str, configuration: Configuration | None) -> None:
@@ -633,20 +528,20 @@ class PairLog:
         """See `LinkHeard.link_up`."""
         assert link.hello is not None
         if self._closed or self._is_third(link):
-            link.abort()
+            link.drop("third-node")
             return
         # A node has one process: what it dialled before is a remnant.
-        for other in [each for each in self._links if each.dialled == link.dialled and each.name == link.name]:
-            other.abort()
+        for other in [each for each in self.links if each.dialled == link.dialled and each.name == link.name]:
+            other.drop("replaced")
             self.link_down(other)
-        self._links[link] = None
+        self.links[link] = None
         if link.dialled:
             self._unreached.pop(link.name, None)
             log.info("the other node, {name}, is reached", name=link.name)
             if link.address == PEER:
                 self._neighbours.at_peer = link.name
                 self._unreached.pop("", None)
-        self._maybe_invite()
+        self.moving.say_invitation()
         told, configuration = link.hello.configuration, self.replica.configuration
         link.epoch = told.epoch if told is not None else 0
         if configuration is not None and configuration.epoch != link.said_epoch:
@@ -658,13 +553,10 @@ class PairLog:
         """Whether a link is of a third node, while the pair's own nodes have theirs, and nobody has asked for it."""
         found, name = self.replica.configuration, link.name
         members = found.members if found is not None and len(found.members) > 1 else ()
-        names = [other.name for other in self._links if other.dialled == link.dialled]
+        names = [other.name for other in self.links if other.dialled == link.dialled]
         if name in members or not any(other in members for other in names):
             return False
-        if self._witness is not None and name in (
-            *(self._invites, self._invited_by, self.replica.expected),
-            *self._neighbours.addresses,
-        ):
+        if self.moving.expects(name):
             return False
         if name != self._third:
             self._third = name
@@ -677,9 +569,9 @@ class PairLog:
 
     def link_down(self, link: PeerLink) -> None:
         """See `LinkHeard.link_down`."""
-        if link not in self._links:
+        if link not in self.links:
             return
-        del self._links[link]
+        del self.links[link]
         if self._closed:
             return
         if link.dialled:
@@ -689,9 +581,8 @@ class PairLog:
         if self._following.leader is link:
             self._following.leave()
             self.perform(self.replica.leader_lost(self.now()))
-        if link.dialled and link.name in (self._invited_by, self._stays_for):
-            self._invited_by = self._stays_for = ""
-            self.follow()
+        if link.dialled:
+            self.moving.link_lost(link.name)
         self._tell_changes()
 
     def unreached(self, name: str, reason: str, *, refused: bool) -> None:
@@ -703,23 +594,21 @@ class PairLog:
                 who=name or "the other node",
                 reason=reason,
             )
-        if name == self._invited_by:
-            self._invited_by = ""
-            self.follow()
+        self.moving.unreached(name)
         if refused:
             self.perform(self.replica.peer_gone(name, self.now()))
 
     def link_says(self, link: PeerLink, message: wire.AnyMessage) -> None:
         """See `LinkHeard.link_says`."""
-        if link not in self._links:
+        if link not in self.links:
             return
         if link is self._following.leader or link in self._leading.feeds:
             self.replica.peer_heard(link.name, self.now())
         _STEPS[type(message)](self, link, message)
 
-    def _leader_link(self) -> PeerLink | None:
-        """Return the link to the leader that this node has dialled, if there is one."""
-        return next((link for link in self._links if link.dialled and link.name == self.leader), None)
+    def leader_link(self) -> PeerLink | None:
+        """See `moving.Node.leader_link`."""
+        return next((link for link in self.links if link.dialled and link.name == self.leader), None)
 
     def refuse(self, link: PeerLink, epoch: int) -> bool:
         """See `leading.Node.refuse`."""
@@ -734,21 +623,6 @@ class PairLog:
         self._following.ask_anew()
         self.perform(self.replica.peer_says(message.configuration, self.now()))
         self.follow()
-
-    def _on_invite(self, link: PeerLink, message: wire.Invite) -> None:
-        if self.replica.role not in (Role.STANDBY, Role.LEARNER) or self._forgetting or self._invited_by == link.name:
-            return
-        log.info("{name} invites this node to take its place", name=link.name)
-        self._invited_by = link.name
-        self._neighbours.addresses[link.name] = message.address
-        self.replica.invited()
-        self.replica.expected = message.expected
-        self._partnered = bool(message.expected)
-        self.follow()
-
-    def _on_meet(self, link: PeerLink, message: wire.Meet) -> None:
-        self._stays_for = link.name if self.replica.role is Role.FOLLOWER else ""
-        self.know({message.name: message.address})
 
     def _on_tell(self, link: PeerLink, message: wire.Tell) -> None:
         self._replayed.told(message.note)
@@ -768,8 +642,8 @@ _STEPS: dict[type[Any], Callable[[PairLog, PeerLink, Any], None]] = {
     wire.State: PairLog._on_state,
     wire.Beat: PairLog._on_beat,
     wire.Tell: PairLog._on_tell,
-    wire.Invite: PairLog._on_invite,
-    wire.Meet: PairLog._on_meet,
+    wire.Invite: lambda node, link, message: node.moving.on_invite(link, message),
+    wire.Meet: lambda node, link, message: node.moving.on_meet(link, message),
     wire.Follow: lambda node, link, message: node._leading.on_follow(link, message),
     wire.Appended: lambda node, link, message: node._leading.on_appended(link, message),
     wire.Forward: lambda node, link, message: node._leading.on_forward(link, message),

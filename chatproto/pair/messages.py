@@ -11,13 +11,12 @@ Each node dials the other. Over the connection that it dialled, a node asks and,
 | commit completed | the next `Appended` |
 """
 
-import re
-
 import msgspec
 
 from chatproto.errors import WireError
 from chatproto.log.entry import MESSAGE, Entry, Run, Snapshot
 from chatproto.pair.configuration import Configuration, configuration_allowed, name_allowed
+from chatproto.wire import address_allowed
 
 VERSION = 1
 PRIMARY, SECONDARY, STANDBY = "primary", "secondary", "standby"
@@ -249,7 +248,6 @@ AnyMessage = (
 encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(AnyMessage)
 _entry = msgspec.msgpack.Decoder(SentEntry)
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255}):[0-9]{1,5}")
 
 
 def decode(frame: bytes) -> AnyMessage:
@@ -268,7 +266,7 @@ def decode(frame: bytes) -> AnyMessage:
         raise WireError(f"a role that there is not: {message.role!r}")
     if isinstance(message, Invite | Meet):
         named = name_allowed(message.name) if isinstance(message, Meet) else _nobody_or_allowed(message.expected)
-        if not (named and _ADDRESS.fullmatch(message.address)):
+        if not (named and address_allowed(message.address)):
             raise WireError("an address where nobody can be, or a name that is not allowed")
     if isinstance(message, Hello | State):
         told = message.configuration

@@ -20,7 +20,8 @@ from chatproto.errors import (
     Unreachable,
     WireError,
 )
-from chatproto.link import Turn
+from chatproto.gate import Gate
+from chatproto.link import Link, Turn
 from chatproto.messaging import QueueLimits, Sender
 from chatproto.registry.link import DialledLink
 from chatproto.registry.messages import REFUSALS, VERSION, Beat, Refused, encode
@@ -42,6 +43,7 @@ from chatproto.registry.requests import (
     ToVisitor,
     decode_to_visitor,
 )
+from chatproto.tally import Tally
 
 RETRY_S_MIN = 0.05
 RETRY_S_MAX = 1.0
@@ -93,6 +95,7 @@ class Asking:
         turn: Turn,
         who: str,
         heard: VisitHeard,
+        tally: Tally,
     ) -> None:
         """Make one that is not started; see `RegistryClient`."""
         self.up = self.running = False
@@ -100,6 +103,7 @@ class Asking:
         self._turn = turn
         self._who = who
         self._heard = heard
+        self._gate: Gate[Link] = Gate("registry", tally)
         self._backoff = Backoff(RETRY_S_MIN, RETRY_S_MAX)
         self._dialler = Dialler(endpoint, self._make_link, self._failed, clock, dice, PATIENCE_S, self._backoff)
         self._link: VisitorLink | None = None
@@ -190,7 +194,7 @@ class Asking:
 
     def _make_link(self, number: int) -> VisitorLink:
         limits = BACKLOG_BYTES_MAX, VISITOR_FRAME_BYTES_MAX
-        return DialledLink(number, self, decode_to_visitor, self._turn, self._clock, *limits)
+        return DialledLink(number, self, decode_to_visitor, self._turn, self._clock, *limits, self._gate)
 
     def _failed(self, reason: str, *, refused: bool = False) -> None:
         if self._backoff.failures == 1:

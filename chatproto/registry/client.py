@@ -7,7 +7,8 @@ from twisted.logger import Logger
 
 from chatproto.dialler import Backoff, Dialler
 from chatproto.errors import WireError
-from chatproto.link import Turn
+from chatproto.gate import Gate
+from chatproto.link import Link, Turn
 from chatproto.pair.configuration import Configuration
 from chatproto.pair.witness import WitnessHeard
 from chatproto.registry.link import DialledLink
@@ -27,6 +28,7 @@ from chatproto.registry.messages import (
     decode_from_registry,
     encode,
 )
+from chatproto.tally import Tally
 
 RETRY_S_MIN = 0.05
 RETRY_S_MAX = 1.0
@@ -59,6 +61,7 @@ class RegistryWitness:
         node: str,
         heartbeat_s: float = 0.15,
         suspect_s: float = 0.6,
+        tally: Tally | None = None,
     ) -> None:
         """Make a link that is not dialled before `open`.
 
@@ -71,6 +74,7 @@ class RegistryWitness:
             node: the name of this node, which no other node of the service has.
             heartbeat_s: as the registry has it.
             suspect_s: as the registry has it.
+            tally: counts the links that this side drops.
         """
         self.up = False
         self.heartbeat_s = heartbeat_s
@@ -79,6 +83,7 @@ class RegistryWitness:
         self._turn = turn
         self._service = service
         self._node = node
+        self._gate: Gate[Link] = Gate("registry", tally if tally is not None else Tally())
         self._life = dice.getrandbits(63)
         self._heard: WitnessHeard | None = None
         self._claim: Configuration | None = None
@@ -122,7 +127,7 @@ class RegistryWitness:
 
     def _make_link(self, number: int) -> WitnessLink:
         limits = BACKLOG_BYTES_MAX, FRAME_BYTES_MAX
-        return DialledLink(number, self, decode_from_registry, self._turn, self._clock, *limits)
+        return DialledLink(number, self, decode_from_registry, self._turn, self._clock, *limits, self._gate)
 
     def _failed(self, reason: str, *, refused: bool = False) -> None:
         if self._backoff.failures == 1:

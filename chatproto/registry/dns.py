@@ -12,9 +12,11 @@ from twisted.protocols.basic import Int16StringReceiver
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
+from chatproto.gate import Gate, Limits
 from chatproto.registry.names import Registration
 from chatproto.registry.targets import Target
 from chatproto.registry.zone import TTL_S, Answer, Authority, Code, Data, Question, Record, Start, Zone, name_fits
+from chatproto.tally import Tally
 
 DATAGRAM_BYTES_MAX = 512
 """Without EDNS, which nothing here needs, no datagram is longer (RFC 1035, 2.3.4)."""
@@ -23,7 +25,8 @@ QUERY_BYTES_MAX = 4096
 STREAM_BYTES_MAX = 16383
 """What lies beyond cannot be pointed at where a name comes again (RFC 1035, 4.1.4)."""
 
-STREAMS_MAX = 64
+LIMITS = Limits(connections_max=128, per_address_max=16, strangers_max=64)
+"""Of connections; a stranger's has asked nothing yet."""
 STREAM_IDLE_S_MAX = 10.0
 
 _HEADER_BYTES = dns.Message.headerSize
@@ -167,9 +170,9 @@ class StreamAnswers(Int16StringReceiver, TimeoutMixin):
     MAX_LENGTH = QUERY_BYTES_MAX
     transport: Any
 
-    def __init__(self, factory: "StreamAnswersFactory", answering: Answering, clock: IReactorTime) -> None:
+    def __init__(self, gate: "Gate[StreamAnswers]", answering: Answering, clock: IReactorTime) -> None:
         """Make one that is not connected yet; `StreamAnswersFactory` does."""
-        self._streams = factory
+        self._gate = gate
         self._answering = answering
         self._clock = clock
 
@@ -179,25 +182,34 @@ class StreamAnswers(Int16StringReceiver, TimeoutMixin):
 
     def connectionMade(self) -> None:
         """Wait for questions."""
-        self._streams.streams.add(self)
         self.transport.registerProducer(self, True)
         self.setTimeout(STREAM_IDLE_S_MAX)
+        no_room = self._gate.came(self, getattr(self.transport.getPeer(), "host", None))
+        if no_room is not None:
+            stream, reason = no_room
+            stream.drop(reason)
 
     def stringReceived(self, string: bytes) -> None:
         """Answer a question."""
         self.resetTimeout()
+        self._gate.introduced(self)
         answer = self._answering.answer(string, self.transport.getPeer(), STREAM_BYTES_MAX)
         if answer is None:
-            self.end()
+            self.drop("no-question")
         else:
             self.sendString(answer)
 
     def lengthLimitExceeded(self, length: int) -> None:
         """End: no question is so long."""
-        self.end()
+        self.drop("frame-too-long")
 
     def timeoutConnection(self) -> None:
         """End: nothing was asked for too long."""
+        self.drop("silent")
+
+    def drop(self, reason: str) -> None:
+        """End at once, for a reason that is counted."""
+        self._gate.drop(reason, self._clock.seconds())
         self.end()
 
     def end(self) -> None:
@@ -207,26 +219,24 @@ class StreamAnswers(Int16StringReceiver, TimeoutMixin):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Be no more."""
         self.setTimeout(None)
-        self._streams.streams.discard(self)
+        self._gate.went(self)
 
 
 class StreamAnswersFactory(Factory):
-    """Makes the connections that are answered over, `STREAMS_MAX` at once.
+    """Makes the connections that are answered over.
 
     Attributes:
-        streams: those that are connected.
+        gate: has those that are connected, and bounds how many there are: UDP still answers whoever is not let in.
     """
 
     noisy = False
 
-    def __init__(self, answering: Answering, clock: IReactorTime) -> None:
-        """Answer as `answering` does."""
-        self.streams: set[StreamAnswers] = set()
+    def __init__(self, answering: Answering, clock: IReactorTime, tally: Tally) -> None:
+        """Answer as `answering` does, and have those counted who are dropped."""
+        self.gate: Gate[StreamAnswers] = Gate("dns", tally, lambda: LIMITS)
         self._answering = answering
         self._clock = clock
 
-    def buildProtocol(self, addr: IAddress | None) -> StreamAnswers | None:
-        """Make one; none if there are too many. UDP still answers, and who holds the others is timed out."""
-        if len(self.streams) >= STREAMS_MAX:
-            return None
-        return StreamAnswers(self, self._answering, self._clock)
+    def buildProtocol(self, addr: IAddress | None) -> StreamAnswers:
+        """Make one."""
+        return StreamAnswers(self.gate, self._answering, self._clock)

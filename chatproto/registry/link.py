@@ -7,7 +7,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from chatproto.link import FrameLink, Turn
+from chatproto.gate import Gate
+from chatproto.link import FrameLink, Link, Turn
 from chatproto.registry.messages import Beat, encode
 
 M = TypeVar("M")
@@ -57,9 +58,10 @@ class DialledLink(FrameLink, Generic[M]):
         clock: IReactorTime,
         backlog_bytes_max: int,
         frame_bytes_max: int,
+        gate: Gate[Link],
     ) -> None:
         """Make a link that is not connected yet; what comes is handed on as `decode` reads it."""
-        super().__init__(turn, clock, backlog_bytes_max, frame_bytes_max)
+        super().__init__(turn, clock, backlog_bytes_max, frame_bytes_max, gate)
         self.number = number
         self._heard_by = heard
         self._decode = decode
@@ -67,6 +69,8 @@ class DialledLink(FrameLink, Generic[M]):
     def connectionMade(self) -> None:
         """Have the first word said, and begin to watch over the registry."""
         super().connectionMade()
+        # Whoever dials knows whom it has reached.
+        self.introduced()
         self._heard_by.link_made(self)
         if self.open:
             self.start_heartbeat(self._heard_by.heartbeat_s, self._heard_by.suspect_s)

@@ -10,7 +10,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.errors import WireError
-from chatproto.link import FrameLink, Turn
+from chatproto.gate import Gate, Limits
+from chatproto.link import FrameLink, Link, Turn
 from chatproto.registry.desk import Desk, DeskEffect, KeepNames
 from chatproto.registry.messages import (
     FRAME_BYTES_MAX,
@@ -29,8 +30,12 @@ from chatproto.registry.requests import VISITOR_FRAME_BYTES_MAX, Enter, Failed, 
 from chatproto.registry.rules import ALARMS, DENIALS
 from chatproto.registry.shelf import Shelf
 from chatproto.registry.witness import Abort, Effect, End, Keep, Send, Witness
+from chatproto.tally import Tally
 
-LINKS_MAX = 256
+LIMITS = Limits(connections_max=512, per_address_max=128, strangers_max=256)
+"""More strangers than the reactor takes in at once; with as many visitors as the desk serves, there is still room for
+nodes."""
+
 BACKLOG_BYTES_MAX = 64 * 1024
 VISITOR_BACKLOG_BYTES_MAX = 1024 * 1024
 """All that may be registered fits in it."""
@@ -57,7 +62,7 @@ class RegistryLink(FrameLink):
 
     def __init__(self, factory: "RegistryLinkFactory", number: int, turn: Turn, clock: IReactorTime) -> None:
         """Make a link that is not connected yet; `RegistryLinkFactory` does."""
-        super().__init__(turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX)
+        super().__init__(turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX, factory.gate)
         self.number = number
         self.who = ""
         self.visits = False
@@ -65,14 +70,13 @@ class RegistryLink(FrameLink):
         self.denied: Denied | None = None
         self.failed: set[str] = set()
         self._registry = factory
-        self._made = 0.0
 
     def connectionMade(self) -> None:
         """Wait for a hello."""
-        super().connectionMade()
-        self._made = self.clock.seconds()
         self._registry.came(self)
-        self.start_heartbeat(self._registry.heartbeat_s, self._registry.suspect_s)
+        super().connectionMade()
+        if self.open:
+            self.start_heartbeat(self._registry.heartbeat_s, self._registry.suspect_s)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell."""
@@ -80,10 +84,7 @@ class RegistryLink(FrameLink):
         self._registry.went(self)
 
     def ping(self) -> None:
-        """Say that the registry lives; to a node that has not said hello by now, no more."""
-        if not self.who and self.clock.seconds() - self._made >= self._registry.suspect_s:
-            log.info("aborting a link to {peer}, which has not said hello", peer=str(self.transport.getPeer()))
-            self.abort()
+        """Say that the registry lives."""
         self.send(_BEAT)
 
     def frameReceived(self, frame: bytes) -> None:
@@ -98,6 +99,7 @@ class RegistryLink(FrameLink):
             self.visits = True
             self._frames.frame_bytes_max = VISITOR_FRAME_BYTES_MAX
             self.backlog_bytes_max = VISITOR_BACKLOG_BYTES_MAX
+        self.introduced()
         self._registry.received(self, message)
 
     def close(self, last: bytes = b"") -> None:
@@ -116,15 +118,25 @@ class RegistryLinkFactory(Factory):
 
     Attributes:
         links: every connection, by number.
+        gate: bounds how many there are.
         heartbeat_s: after so long each side says that it lives.
         suspect_s: a link that is silent for so long is aborted.
     """
 
     noisy = False
 
-    def __init__(self, turn: Turn, clock: IReactorTime, heartbeat_s: float, suspect_s: float) -> None:
-        """Make a factory that turns everybody away until it may `serve`."""
+    def __init__(
+        self,
+        turn: Turn,
+        clock: IReactorTime,
+        heartbeat_s: float,
+        suspect_s: float,
+        tally: Tally,
+        limits: Limits = LIMITS,
+    ) -> None:
+        """Make a factory that turns everybody away until it may `serve`, and has what it drops counted."""
         self.links: dict[int, RegistryLink] = {}
+        self.gate: Gate[Link] = Gate("registry", tally, lambda: limits)
         self.heartbeat_s = heartbeat_s
         self.suspect_s = suspect_s
         self._turn = turn
@@ -159,11 +171,8 @@ class RegistryLinkFactory(Factory):
             link.close()
 
     def buildProtocol(self, addr: IAddress | None) -> RegistryLink | None:
-        """Make the link of a connection; none if there are too many."""
+        """Make the link of a connection; none where nobody is served."""
         if self._witness is None:
-            return None
-        if len(self.links) >= LINKS_MAX:
-            log.warn("refusing a connection: there are {count}; who else connects to the registry?", count=LINKS_MAX)
             return None
         self._numbers += 1
         return RegistryLink(self, self._numbers, self._turn, self._clock)
@@ -244,7 +253,7 @@ class RegistryLinkFactory(Factory):
                 case Abort():
                     self._abort(effect.to)
                 case End():
-                    self.links[effect.to].close()
+                    self.links[effect.to].drop("refused", last=b"")
                 case _:
                     assert_never(effect)
 
@@ -266,7 +275,7 @@ class RegistryLinkFactory(Factory):
     def _abort(self, number: int) -> None:
         link = self.links[number]
         log.info("{who} has connected again; if it always does, two processes have its name", who=link.who)
-        link.abort()
+        link.drop("replaced")
 
     def _kept(self, service: str) -> None:
         witness = self._witness

@@ -33,6 +33,7 @@ from chatproto.registry.requests import (
     Watch,
     Withdraw,
 )
+from chatproto.tally import Tally
 
 TIMEOUT_S = 5.0
 SERVING_MAX = 64
@@ -75,6 +76,7 @@ class RegistryClient(Service):
         *,
         who: str = "",
         timeout_s: float = TIMEOUT_S,
+        tally: Tally | None = None,
     ) -> None:
         """Make a client; `startService` begins to dial.
 
@@ -86,11 +88,13 @@ class RegistryClient(Service):
             who: asks, for the registry's log (its address where that is empty); what is registered over a connection
                 cannot be changed over an earlier one that said the same.
             timeout_s: how long an answer may take, unless said otherwise.
+            tally: counts the links that this side drops.
         """
         self._clock = clock
         self._timeout_s = timeout_s
         dice = dice if dice is not None else random.SystemRandom()
-        self._asking = Asking(endpoint, clock, dice, turn if turn is not None else Turn(clock), who, self)
+        turn = turn if turn is not None else Turn(clock)
+        self._asking = Asking(endpoint, clock, dice, turn, who, self, tally if tally is not None else Tally())
         self._kept: dict[tuple[str, str], KeptRegistration] = {}
         self._watches: dict[int, tuple[Watch, NamesHeard]] = {}
         self._pages: dict[int, list[Registration]] = {}

@@ -55,7 +55,7 @@ class DNSService(Service):
         self._settings = settings
         answering = Answering(Zone(settings.zone, settings.name_server, settings.service), registered)
         self._datagrams = DatagramAnswers(answering)
-        self._streams = StreamAnswersFactory(answering, world.clock)
+        self._streams = StreamAnswersFactory(answering, world.clock, world.tally)
         self._udp: IListeningPort | None = None
         self._tcp: Listener | None = None
 
@@ -85,7 +85,7 @@ class DNSService(Service):
     def stopService(self) -> "Deferred[Any]":
         """Answer no more."""
         super().stopService()
-        for stream in list(self._streams.streams):
+        for stream in list(self._streams.gate.links):
             stream.end()
         udp, self._udp = self._udp, None
         tcp, self._tcp = self._tcp, None

@@ -168,13 +168,13 @@ class Drain:
 
     def _leave(self, effect: Leave) -> None:
         self._server.stop()
-        for link in list(self._factory.links):
-            link.close()
+        for link in self._factory.links:
+            link.drop("draining", last=b"")
 
     def _abort(self, effect: Abort) -> None:
         self._aborted = len(self._factory.links)
-        for link in list(self._factory.links):
-            link.abort()
+        for link in self._factory.links:
+            link.drop("draining")
         if self._looking is not None and self._looking.active():
             self._looking.cancel()
         self._answer()

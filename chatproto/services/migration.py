@@ -21,7 +21,8 @@ from chatproto.errors import MigrationFailed, RegistryError
 from chatproto.pair.log import PairLog
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services.draining import LAG_S, spread_s
-from chatproto.services.whereabouts import PEER
+from chatproto.services.whereabouts import peer_of
+from chatproto.wire import address_allowed
 from chatproto.world import World
 
 LOOK_EVERY_S = 0.01
@@ -116,7 +117,7 @@ class MigrationService(Service):
     # Every so often
 
     def _changed(self) -> None:
-        if self.running and not self.moving and self._pair.left_over:
+        if self.running and not self.moving and self._pair.moving.left_over:
             self._finish()
         counts = bool(self.running) and self._every_s > 0 and self._pair.replica.leads and not self.moving
         if counts and self._next is None:
@@ -182,15 +183,15 @@ class MigrationService(Service):
 
     @inlineCallbacks
     def _migrate(self, to: str) -> Generator["Deferred[Any]", Any, Moved]:
-        chosen: Registration = yield self._choose(to)
+        chosen, address = yield self._choose(to)
         begun = self._world.clock.seconds()
-        if not self._pair.invite(chosen.name, chosen.attributes[PEER]):
+        if not self._pair.moving.invite(chosen.name, address):
             raise MigrationFailed("another change is under way, or this node does not lead: look at the log, try again")
         try:
             yield self._handed_over(chosen.name)
         finally:
             if self._pair.leader != chosen.name:
-                self._pair.withdraw_invitation()
+                self._pair.moving.withdraw()
         learned = self._world.clock.seconds()
         clients, epoch = self._server.exodus.connected, self._pair.epoch
         moving_s: float = yield self._leave()
@@ -209,15 +210,20 @@ class MigrationService(Service):
         return moving_s
 
     @inlineCallbacks
-    def _choose(self, to: str) -> Generator["Deferred[Any]", Any, Registration]:
+    def _choose(self, to: str) -> Generator["Deferred[Any]", Any, tuple[Registration, str]]:
+        """Return who is to take this node's place, and where its peer link is."""
         if not self._pair.replica.leads:
             why = f"{self._pair.leader} leads" if self._pair.leader else "this server does not lead"
             raise MigrationFailed(f"{why}: a migration is asked for where the active server runs")
+        if not address_allowed(self._pair.settings.advertise):
+            raise MigrationFailed(
+                "nobody knows where this node's peer link is: start it with --peer-advertise=HOST:PORT"
+            )
         try:
-            found: list[Registration] = yield self._client.list(service=self._pair.settings.service, role="standby")
+            listed: list[Registration] = yield self._client.list(service=self._pair.settings.service, role="standby")
         except RegistryError as error:
             raise MigrationFailed(f"the registry does not say who stands by ({error})") from None
-        found = [each for each in found if PEER in each.attributes and to in ("", each.name)]
+        found = [(each, address) for each in listed if to in ("", each.name) and (address := peer_of(each)) is not None]
         if not found:
             raise MigrationFailed(f"{to} does not stand by" if to else "nobody stands by")
         return self._world.dice.choice(found)
@@ -239,7 +245,7 @@ class MigrationService(Service):
 
     @inlineCallbacks
     def _have_clients_go(self) -> Generator["Deferred[Any]", Any, None]:
-        exodus, links = self._server.exodus, self._factory.links
+        exodus = self._server.exodus
         exodus.begin("migrating")
         yield self._until(lambda: exodus.elsewhere, SERVE_S_MAX)
         count = exodus.connected
@@ -250,13 +256,13 @@ class MigrationService(Service):
             exodus.part(min(1.0, passed_s / span_s))
             yield self._a_moment()
         exodus.part_from_all()
-        yield self._until(lambda: not exodus.connected and not links, LEAVE_S_MAX)
-        for link in list(links):
-            link.abort()
+        yield self._until(lambda: not exodus.connected and not self._factory.links, LEAVE_S_MAX)
+        for link in list(self._factory.links):
+            link.drop("migrating")
 
     @inlineCallbacks
     def _retired(self) -> Generator["Deferred[Any]", Any, None]:
-        self._pair.retire()
+        self._pair.moving.retire()
         yield self._until(lambda: self._pair.role == "standby" or self._pair.replica.leads, RETIRE_S_MAX)
         if self._pair.replica.leads:
             raise MigrationFailed("the new leader was lost again at once: this node leads")

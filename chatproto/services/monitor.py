@@ -6,7 +6,6 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, TimeoutError, fail, gatherResults, inlineCallbacks, maybeDeferred, succeed
-from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
@@ -20,7 +19,7 @@ from chatproto.link import Turn
 from chatproto.monitor import IAlive, IPlace, IStandIn, MonitorService
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.registry import Registration, RegistryClient
-from chatproto.services.node import NodeService, NodeSettings, build_node
+from chatproto.services.node import NodeService, NodeSettings, build_node, tcp_client
 from chatproto.services.registering import KIND, WITHDRAW_S_MAX
 from chatproto.wire import host_and_port
 from chatproto.world import World
@@ -133,8 +132,7 @@ class RegisteredMaster:
 
     def endpoint(self, registration: Registration) -> Any:
         """Return the endpoint of a server that is registered."""
-        host, port = host_and_port(registration.address) or ("", 0)
-        return self._world.client(f"tcp:{quoteStringArgument(host)}:{port}")
+        return self._world.client(tcp_client(registration.address))
 
     def _serves(self, status: Status) -> Status:
         if not status.serving:
@@ -283,7 +281,9 @@ def build_monitor(world: World, settings: MonitorSettings) -> MonitorTree:
         world.server(description)
     tree = MonitorTree()
     who = f"{settings.watch}/{settings.node.chat.name}"
-    client = RegistryClient(world.client(settings.registry), world.clock, world.dice, Turn(world.clock), who=who)
+    turn = Turn(world.clock)
+    dialled = world.client(settings.registry)
+    client = RegistryClient(dialled, world.clock, world.dice, turn, who=who, tally=world.tally)
     master = RegisteredMaster(world, settings)
     stand_in = ChatStandIn(world, settings, master, client, tree)
     client.watch(master, settings.watch)

@@ -18,6 +18,7 @@ from chatproto.errors import StoreError
 from chatproto.link import Turn
 from chatproto.log.interface import ILog, IStore
 from chatproto.log.single import SingleLog
+from chatproto.pair.link import LIMITS as PEERS
 from chatproto.pair.log import PairLog, PairSettings
 from chatproto.pair.states import Role
 from chatproto.registry import RegistryWitness
@@ -29,6 +30,7 @@ from chatproto.services.migration import MigrationService
 from chatproto.services.registering import RegisteringService, RegisteringSettings
 from chatproto.services.systemd import Health, Supervision
 from chatproto.services.whereabouts import Whereabouts
+from chatproto.wire import host_and_port
 from chatproto.world import World
 
 RETENTION_INTERVAL_S = 60.0
@@ -250,17 +252,10 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     pair = _build_pair(world, settings, settings.peer, turn) if settings.peer is not None else None
     node_log: ILog = pair or SingleLog(lambda: world.store(settings.data, world.fatal), turn)
     server = ChatServer(
-        settings.chat,
-        node_log,
-        turn,
-        world.clock,
-        world.now,
-        world.dice,
-        world.tally,
-        world.aside,
-        settings.checkers,
+        settings.chat, node_log, turn, world.clock, world.now, world.dice, world.aside, settings.checkers
     )
-    factory = ClientLinkFactory(server, turn, world.clock)
+    room = world.connections_max(PEERS.connections_max if pair is not None else 0)
+    factory = ClientLinkFactory(server, turn, world.clock, world.tally, room)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
@@ -324,16 +319,18 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
             node=peer.pair.name,
             heartbeat_s=peer.pair.heartbeat_s,
             suspect_s=peer.pair.suspect_s,
+            tally=world.tally,
         )
     dial = world.client(peer.dial) if peer.dial else None
 
     def reach(address: str) -> IStreamClientEndpoint:
         return world.client(tcp_client(address))
 
-    return PairLog(peer.pair, open_store, turn, world.clock, world.dice, dial, witness, world.fatal, reach)
+    outside = turn, world.clock, world.dice, dial, witness, world.fatal, reach, world.tally
+    return PairLog(peer.pair, open_store, *outside, PEERS.within(world.connections_max() // 2))
 
 
 def tcp_client(address: str) -> str:
-    """Return the client endpoint string of a `HOST:PORT`."""
-    host, _, port = address.rpartition(":")
-    return f"tcp:{quoteStringArgument(host.strip('[]'))}:{port}"
+    """Return the client endpoint string of a `HOST:PORT`; of anything else, one that nobody can be reached by."""
+    host, port = host_and_port(address) or ("", 0)
+    return f"tcp:{quoteStringArgument(host)}:{port}"

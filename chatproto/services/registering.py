@@ -56,7 +56,12 @@ class RegisteringService(Service):
         """Register a node whose chat is `server`, and whose data directory is `data`."""
         name = server.settings.name
         self.client = RegistryClient(
-            world.client(settings.registry), world.clock, world.dice, turn, who=f"{settings.service}/{name}"
+            world.client(settings.registry),
+            world.clock,
+            world.dice,
+            turn,
+            who=f"{settings.service}/{name}",
+            tally=world.tally,
         )
         self._world = world
         self._settings = settings

@@ -13,9 +13,10 @@ from chatproto.link import Turn
 from chatproto.log.interface import IStore
 from chatproto.pair.configuration import Configuration
 from chatproto.registry.desk import Desk
+from chatproto.registry.dns import LIMITS as DNS_LIMITS
 from chatproto.registry.messages import decode_state, encode_state
 from chatproto.registry.names import KeptName, Names
-from chatproto.registry.protocol import RegistryLinkFactory
+from chatproto.registry.protocol import LIMITS, RegistryLinkFactory
 from chatproto.registry.shelf import Shelf, split_state
 from chatproto.registry.witness import Witness
 from chatproto.services.dns import DNSService, DNSSettings
@@ -161,7 +162,8 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
         settings: what can be set.
     """
     turn = Turn(world.clock)
-    factory = RegistryLinkFactory(turn, world.clock, settings.heartbeat_s, settings.suspect_s)
+    limits = LIMITS.within(world.connections_max(DNS_LIMITS.connections_max))
+    factory = RegistryLinkFactory(turn, world.clock, settings.heartbeat_s, settings.suspect_s, world.tally, limits)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]

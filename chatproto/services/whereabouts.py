@@ -7,9 +7,16 @@ from twisted.application.service import Service
 from chatproto.chat.server import ChatServer
 from chatproto.pair.log import PairLog
 from chatproto.registry import Registration, RegistryClient
+from chatproto.wire import address_allowed
 
 PEER = "peer"
 """The attribute of a registration that has the `HOST:PORT` of a node's peer link."""
+
+
+def peer_of(registration: Registration) -> str | None:
+    """Return the `HOST:PORT` of a server's peer link; None where it has none, or says what cannot be one."""
+    address = registration.attributes.get(PEER, "")
+    return address if address_allowed(address) else None
 
 
 class Whereabouts(Service):
@@ -52,7 +59,7 @@ class Whereabouts(Service):
     def _tell(self) -> None:
         mine = self._pair.settings.name
         others = [registration for registration in self._found.values() if registration.name != mine]
-        self._pair.know({other.name: other.attributes[PEER] for other in others if PEER in other.attributes})
+        self._pair.know({other.name: address for other in others if (address := peer_of(other)) is not None})
         leaders = [other for other in others if other.role == "leader" and other.address]
         if leaders:
             self._server.exodus.found([max(leaders, key=lambda other: other.epoch).address])

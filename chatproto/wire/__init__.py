@@ -1,11 +1,11 @@
 """Bytes to typed messages and back. Pure: no clock, socket, thread, dice or disk.
 
 Public: `LineBuffer` (newline framing with a ceiling), `FrameBuffer` and `framed` (length-prefixed framing),
-`TokenBucket` (a rate with a burst), `identity_allowed` and `room_allowed` (the protocol's names), `host_and_port` and
-`address_of` (where something listens).
+`TokenBucket` (a rate with a burst), `identity_allowed` and `room_allowed` (the protocol's names), `host_and_port`,
+`address_of` and `address_allowed` (where something listens).
 """
 
-from chatproto.wire.addresses import address_of, host_and_port
+from chatproto.wire.addresses import address_allowed, address_of, host_and_port
 from chatproto.wire.bucket import TokenBucket
 from chatproto.wire.fields import MAIN_HALL, identity_allowed, room_allowed
 from chatproto.wire.frames import FrameBuffer, framed
@@ -16,6 +16,7 @@ __all__ = [
     "FrameBuffer",
     "LineBuffer",
     "TokenBucket",
+    "address_allowed",
     "address_of",
     "framed",
     "host_and_port",

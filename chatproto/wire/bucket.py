@@ -24,3 +24,10 @@ class TokenBucket:
         self._tokens = tokens
         self._at = now
         return 0.0 if tokens >= 0 else -tokens / rate
+
+    def spare(self, count: int, now: float) -> bool:
+        """Take `count` if so many are there, and nothing otherwise; return whether they were."""
+        if self.rate and self._tokens + (now - self._at) * self.rate < count:
+            return False
+        self.take(count, now)
+        return True

@@ -28,6 +28,9 @@ WAIT_S_MAX = 30.0
 """How long anything may take that is expected to happen; a loaded machine is slow, a hung one is caught."""
 
 TROUBLE = ("Traceback", "Unhandled")
+GREET_AFTER_S = 1.0
+"""Not so soon as nodes do it unless told: a test's client on a loaded machine says hello late."""
+
 _fences = count(1)
 
 
@@ -283,6 +286,7 @@ class Node:
                     "--pidfile=",
                     "chatserver",
                     f"--data={self.data}",
+                    f"--greet-after={GREET_AFTER_S}",
                     *([] if self.listen is None else [f"--listen={self.listen}"]),
                     *self.options,
                 ],

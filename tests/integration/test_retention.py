@@ -171,10 +171,9 @@ def test_an_age_is_kept(make_node: StartNode) -> None:
     node.kill()
     node.options = ["--retain=2s"]
     node.start()
-    wait_until(lambda: indexes(node) and indexes(node)[0] > 1, "the old ones are dropped")
-    found = indexes(node)
-    assert found[0] == 6 or time.time() > said_at + 4
-    assert found[-1] == 10
+    wait_until(lambda: indexes(node)[:1] != [1], "the old ones are dropped")
+    # On a machine that takes seconds to start a process, the new ones are old as well by now.
+    assert indexes(node) == [6, 7, 8, 9, 10] or time.time() > said_at + 4
 
 
 def test_bytes_are_kept_and_the_disk_is_used_again(make_node: StartNode) -> None:

@@ -96,7 +96,7 @@ class SlowReader:
 
 
 def dropped(node: Node) -> int:
-    return node.log().count("dropping a client: backlog")
+    return node.log().count("dropped at client: backlog")
 
 
 def test_who_does_not_read_is_dropped_and_nobody_waits(start_node: StartNode) -> None:

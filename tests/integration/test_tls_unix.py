@@ -156,7 +156,7 @@ def test_who_does_not_read_over_tls_is_dropped_with_a_reason(start_node: StartNo
     deaf.hello(identity="deaf")
     settle(deaf, speaker)
     number = 0
-    while "dropping a client: backlog" not in node.log():
+    while "dropped at client: backlog" not in node.log():
         number += 1
         assert number < 5000
         speaker.send("message", content="x" * 10_000, id=f"id-{number}")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from chatproto.pair.leading import Leading
-from chatproto.pair.log import PairLog
+from chatproto.pair.moving import Moving
 from chatproto.pair.replica import Follower, Replica
 from tests.simulation.migration_storm import MigrationStorm
 from tests.simulation.planting import Planting
@@ -31,13 +31,13 @@ class MigrationPlantedTests(Planting):
     def test_forgotten_without_being_dismissed(self) -> None:
         """A node forgets its log as soon as it does not want to be a member any more."""
 
-        def maybe_forget(node: PairLog) -> None:
-            leader = node._leader_link()
-            if leader is not None and not node._counts(leader):
-                node._following.dismissed = True
-            right(node)
+        def maybe_forget(moving: Moving) -> None:
+            leader = moving._node.leader_link()
+            if leader is not None and not moving.counts(leader):
+                moving._following.dismissed = True
+            right(moving)
 
-        right = self.plant(PairLog, "_maybe_forget", maybe_forget)
+        right = self.plant(Moving, "_maybe_forget", maybe_forget)
         # One storm on a pair in fifty has it: the node is asked for as a member at that moment.
         self.seeds = range(161, 300, 26)
         self.catch(*NOT_EVERYWHERE)
@@ -45,14 +45,14 @@ class MigrationPlantedTests(Planting):
     def test_everybody_who_follows_becomes_a_member(self) -> None:
         """A leader alone takes in whoever follows it, a server included that is only to bring what it has."""
 
-        def wants(node: PairLog, link: Any) -> bool:
+        def wants(moving: Moving, link: Any) -> bool:
             return True
 
-        def counts(node: PairLog, link: Any) -> bool:
+        def counts(moving: Moving, link: Any) -> bool:
             return True
 
-        self.plant(PairLog, "wants", wants)
-        self.plant(PairLog, "_counts", counts)
+        self.plant(Moving, "wants", wants)
+        self.plant(Moving, "counts", counts)
         self.catch("not within")
 
     def test_nobody_is_dismissed(self) -> None:

@@ -1,13 +1,20 @@
 """What the documents print from the code, and name of the tests, is so."""
 
+import argparse
 import re
+import shlex
 from pathlib import Path
 
+import msgspec
 from twisted.python.reflect import namedAny
+from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+import chatproto
 import tests.unit
+from chatproto.cli.main import command_line
 from chatproto.monitor import watch
+from chatproto.options import Options
 from chatproto.pair.states import picture
 from chatproto.registry.names import REASONS
 from chatproto.registry.rules import describe
@@ -20,6 +27,16 @@ class OperatingTests(SynchronousTestCase):
     def test_the_picture_of_the_drain_is_printed_from_the_table(self) -> None:
         text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
         self.assertIn(f"```text\n{picture_of_draining()}```", text)
+
+    def test_every_reason_to_drop_a_connection_is_listed(self) -> None:
+        text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+        table = text.partition("| reason | why it was dropped |")[2].partition("\n\n")[0]
+        listed = {reason for row in table.splitlines()[2:] for reason in re.findall("`([a-z-]+)`", row.split(" | ")[0])}
+        sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "chatproto").rglob("*.py"))
+        said = re.findall(r'(?<!tally)\._?(?:drop\(|drop, |fail\()"([a-z-]+)"', sources)
+        written = {*said, *re.findall(r'tally\.drop\([^,]+, "([a-z-]+)"', sources)}
+        self.assertGreater(len(written), 20)
+        self.assertEqual(written - listed, set())
 
 
 class FailureModelTests(SynchronousTestCase):
@@ -92,6 +109,83 @@ class MonitorTests(SynchronousTestCase):
     def test_the_table_is_printed_from_the_code(self) -> None:
         text = (ROOT / "docs" / "monitor.md").read_text(encoding="utf-8")
         self.assertIn(f"```text\n{watch.describe().rstrip()}\n```", text)
+
+
+class CommandTests(SynchronousTestCase):
+    """Whatever a page has people type is understood; `…` stands for more of the same."""
+
+    def commands(self, program: str) -> list[tuple[str, list[str]]]:
+        """Return the command lines of a program in code blocks, each with its arguments."""
+        found = []
+        for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+            text = re.sub(r"\\\n *", "", page.read_text("utf-8"))
+            for line in re.findall(rf"^(?:    |\w*\$ +|.*?[|;] |until )+(?:\S+/)?{program} (.*)$", text, re.MULTILINE):
+                typed = re.split(r" [|>]|;| +#", line)[0].replace(" …", "")
+                found.append((f"{page.name}: {line}", shlex.split(typed)))
+        return found
+
+    def test_options_of_the_daemon(self) -> None:
+        commands = self.commands("twistd")
+        self.assertGreater(len(commands), 15)
+        for place, typed in commands:
+            try:
+                Options().parseOptions(typed[typed.index("chatserver") + 1 :])
+            except UsageError as error:
+                self.fail(f"{place}: {error}")
+
+    def test_commands(self) -> None:
+        commands = self.commands("chatproto")
+        self.assertGreater(len(commands), 15)
+        for place, typed in commands:
+            try:
+                command_line().parse_args(typed)
+            except SystemExit:
+                self.fail(place)
+
+    def test_options_that_are_named_are_there(self) -> None:
+        known = {
+            "--listen",
+            "--auth",
+            "--help-auth",
+            *(f"--{row[0]}" for row in (*Options.optParameters, *Options.optFlags)),
+        }
+        parsers = [command_line()]
+        for parser in parsers:
+            for action in parser._actions:
+                known.update(action.option_strings)
+                parsers += action.choices.values() if isinstance(action, argparse._SubParsersAction) else ()
+        for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+            named = re.findall(r"`(--[a-z-]+)", re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.S | re.M))
+            # Those of the benchmarks are of other programs.
+            self.assertTrue(page.name in ("performance.md", "testing.md") or known.issuperset(named), page.name)
+
+
+class TwoMachinesTests(SynchronousTestCase):
+    def test_the_options_are_those_of_the_units(self) -> None:
+        text = (ROOT / "docs" / "two-machines.md").read_text("utf-8")
+        shown = re.findall(r"`/etc/chatproto/(\w+)\.toml`:\n\n```toml\n(.*?)```", text, re.DOTALL)
+        self.assertEqual([role for role, _ in shown], ["primary", "secondary", "registry"])
+        for role, options in shown:
+            example = (ROOT / "docs" / "systemd" / f"{role}.toml").read_text("utf-8")
+            self.assertEqual(msgspec.toml.decode(options), msgspec.toml.decode(example))
+
+
+class ReferenceTests(SynchronousTestCase):
+    """The pages of the API reference leave nothing public out."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pages = "".join(path.read_text("utf-8") for path in (ROOT / "docs" / "api").glob("*.md"))
+
+    def test_every_slice_with_public_names_is_there(self) -> None:
+        for path in sorted((ROOT / "chatproto").glob("*/__init__.py")):
+            name = f"chatproto.{path.parent.name}"
+            if "__all__" in path.read_text("utf-8") and name != "chatproto.cli":
+                self.assertIn(f"automodule:: {name}\n", self.pages)
+
+    def test_every_public_name_is_there(self) -> None:
+        index = (ROOT / "docs" / "api" / "index.md").read_text("utf-8")
+        self.assertEqual([name for name in chatproto.__all__ if f"`{name}`" not in index], [])
 
 
 class ProtocolTests(SynchronousTestCase):

@@ -1,14 +1,18 @@
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPullProducer, IPushProducer
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from chatproto.errors import WireError
+from chatproto.gate import Gate, Limits
 from chatproto.link import LINGER_S_MAX, FrameLink, LineLink, Link, Turn
+from chatproto.tally import Tally
 from chatproto.wire import FrameBuffer, framed
 from tests.unit.transports import Socket, SocketTransport, Transport
 from tests.unit.turns import TurnClock
@@ -48,6 +52,7 @@ class LinkTestCase(SynchronousTestCase):
         self.transport = Transport()
         self.link = RecordingLink(self.turn, self.clock, 100, 50)
         self.link.makeConnection(self.transport)
+        self.link.introduced()
 
     def connect_to_socket(self) -> None:
         self.socket = Socket()
@@ -444,6 +449,7 @@ class HeartbeatTests(LinkTestCase):
         link = Link(self.turn, self.clock, 100)
         transport = Transport()
         link.makeConnection(transport)
+        link.introduced()
         link.start_heartbeat(10.0, 20.0)
         for _ in range(5):
             link.dataReceived(b"x")
@@ -607,6 +613,106 @@ class EndTests(LinkTestCase):
         self.assertEqual(transport.writes, [])
 
 
+class GateTests(SynchronousTestCase):
+    """A link comes in by a gate, which counts it and what becomes of it."""
+
+    def setUp(self) -> None:
+        self.clock = TurnClock()
+        self.turn = Turn(self.clock)
+        self.tally = Tally()
+        self.gate: Gate[Link] = Gate("door", self.tally, lambda: Limits(strangers_max=2, per_address_max=3))
+        self.transports: list[Transport] = []
+
+    def connect(self, host: str = "10.0.0.1") -> Link:
+        link = Link(self.turn, self.clock, 100, self.gate)
+        transport = Transport()
+        transport.peerAddr = IPv4Address("TCP", host, 5)
+        self.transports.append(transport)
+        link.makeConnection(transport)
+        return link
+
+    def test_one_that_there_is_no_room_for_is_dropped(self) -> None:
+        links = [self.connect() for _ in range(3)]
+        self.assertEqual([link.open for link in links], [False, True, True])
+        self.assertEqual(self.tally.dropped, {("door", "crowded-out"): 1})
+        self.assertFalse(self.connect().open)
+        self.assertEqual([transport.calls for transport in self.transports], [["abort"], [], [], ["abort"]])
+        for link in links:
+            link.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(self.gate.links), 1)
+
+    def test_a_stranger_that_is_heard_has_so_long_to_say_who_it_is(self) -> None:
+        links = [self.connect(), self.connect()]
+        links[0].introduced()
+        for link in links:
+            link.start_heartbeat(1.0, 3.0)
+        for _ in range(5):
+            for link in links:
+                link.dataReceived(b"x")
+            self.clock.advance(1.0)
+        self.assertEqual([link.open for link in links], [True, False])
+        self.assertEqual(self.tally.dropped, {("door", "no-hello"): 1})
+        self.clock.pump([1.0] * 3)
+        self.assertEqual(self.tally.dropped, {("door", "no-hello"): 1, ("door", "silent"): 1})
+
+    def test_it_is_dropped_politely_where_there_are_last_words(self) -> None:
+        for reason, last in (("rude", None), ("words", b"bye"), ("none", b"")):
+            link = self.connect()
+            link.introduced()
+            link.drop(reason, last=last)
+        self.clock.turn()
+        did = [(transport.writes, transport.calls) for transport in self.transports]
+        self.assertEqual(did, [([], ["abort"]), ([b"bye"], ["lose"]), ([], ["lose"])])
+        self.assertEqual(set(self.tally.dropped.values()), {1})
+
+    def test_one_that_is_about_to_end_is_not_counted_again(self) -> None:
+        link = self.connect()
+        link.close()
+        link.drop("late", last=b"never said")
+        self.clock.turn()
+        link.drop("later")
+        self.assertEqual(self.transports[0].calls, ["lose", "abort"])
+        self.assertEqual((self.transports[0].writes, self.tally.dropped), ([], {}))
+
+    def test_one_that_cannot_be_written_to_is_counted(self) -> None:
+        socket = Socket()
+        self.addCleanup(socket.close)
+        socket.answers = [ConnectionResetError()]
+        link = Link(self.turn, self.clock, 100, self.gate)
+        link.makeConnection(SocketTransport(socket))
+        link.send(b"x")
+        self.clock.turn()
+        self.assertEqual(self.tally.dropped, {("door", "broken"): 1})
+
+    def test_what_an_operator_should_look_at_is_a_warning(self) -> None:
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        self.connect().drop("rude")
+        self.connect().drop("stranger", "look at --peer")
+        told = [(event["log_level"], formatEvent(event)) for event in events]
+        peer = "IPv4Address(type='TCP', host='10.0.0.1', port=5)"
+        self.assertEqual(
+            told,
+            [
+                (LogLevel.info, f"dropped at door: rude, {peer}"),
+                (LogLevel.warn, f"dropped at door: stranger, {peer}: look at --peer"),
+            ],
+        )
+
+    def test_frames_that_are_not_of_the_protocol_are_counted_by_whose_they_are(self) -> None:
+        for known in (False, True):
+            link = RecordingFrameLink(self.turn, self.clock, 100, 50, self.gate)
+            link.makeConnection(Transport())
+            if known:
+                link.introduced()
+            link.dataReceived(framed(b"nonsense"))
+        link = RecordingFrameLink(self.turn, self.clock, 100, 50, self.gate, 10)
+        link.makeConnection(Transport())
+        link.dataReceived(framed(b"x" * 11)[:4])
+        self.assertEqual({reason for _, reason in self.tally.dropped}, {"stranger", "bad-frame", "frame-too-long"})
+
+
 class RecordingFrameLink(FrameLink):
     """A link of frames that notes them, and finds fault with some."""
 
@@ -628,6 +734,7 @@ class FrameLinkTests(SynchronousTestCase):
         self.transport = Transport()
         self.link = RecordingFrameLink(Turn(self.clock), self.clock, 100, 50)
         self.link.makeConnection(self.transport)
+        self.link.introduced()
 
     def test_frames_are_handed_out_whole_however_they_are_chopped(self) -> None:
         data = framed(b"one") + framed(b"") + framed(b"x" * 50)

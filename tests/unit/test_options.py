@@ -277,6 +277,11 @@ class PairTests(SynchronousTestCase):
         ):
             self.check_refused(argument, names="--peer")
 
+    def test_an_address_for_others_is_a_host_and_a_port(self) -> None:
+        for option in ("--advertise", "--peer-advertise"):
+            for address in ("west", "west:", ":4444", "west:0", "west:70000", "tcp:west:4444", ""):
+                self.check_refused(PEER, f"{option}={address}", names=f"{option[2:]}={address}: must be HOST:PORT")
+
     def test_a_node_that_stands_by(self) -> None:
         here = f"{socket.gethostname()}:4545"
         settings = parsed("--role=standby", "--name=north", REGISTRY, "--service=tea")

@@ -5,24 +5,22 @@ from typing import Any, ClassVar, Protocol
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.client.direct.messages import decode_line
 from chatproto.client.direct.settings import DirectSettings
 from chatproto.client.direct.side import Answered, Effect, End, Heard, Opened, Send, Side, Stage
 from chatproto.errors import WireError
-from chatproto.link import LineLink, Turn
+from chatproto.gate import Gate
+from chatproto.link import LineLink, Link, Turn
 from chatproto.wire import TokenBucket
-
-log = Logger()
 
 
 class Listens(Protocol):
     """Who hears what a direct connection has to tell."""
 
-    def link_made(self, link: "DirectLink") -> bool:
-        """Hear that it is connected; return whether there is room for it."""
+    def link_made(self, link: "DirectLink") -> None:
+        """Hear that it is connected, and that there is room for it."""
 
     def link_opened(self, link: "DirectLink") -> None:
         """Hear that both sides know who the other one is."""
@@ -45,10 +43,17 @@ class DirectLink(LineLink):
     """
 
     def __init__(
-        self, side: Side, listens: Listens, turn: Turn, clock: IReactorTime, settings: DirectSettings, token: str = ""
+        self,
+        side: Side,
+        listens: Listens,
+        turn: Turn,
+        clock: IReactorTime,
+        settings: DirectSettings,
+        gate: Gate[Link],
+        token: str = "",
     ) -> None:
         """Make a link that is not connected yet; it calls with `token`, or is called where there is none."""
-        super().__init__(turn, clock, settings.backlog_bytes_max, settings.line_bytes_max)
+        super().__init__(turn, clock, settings.backlog_bytes_max, settings.line_bytes_max, gate)
         self.side = side
         self._listens = listens
         self._settings = settings
@@ -60,11 +65,12 @@ class DirectLink(LineLink):
     def connectionMade(self) -> None:
         """Call, or wait for who calls, for a while."""
         super().connectionMade()
-        if not self._listens.link_made(self):
-            self._end_at_once("too many direct connections")
+        if not self.open:
             return
+        self._listens.link_made(self)
         self._timer = self.clock.callLater(self._settings.half_open_s_max, self._late)
         if self._token:
+            self.introduced()
             self._do(self.side.call(self._token))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -118,15 +124,12 @@ class DirectLink(LineLink):
             self._do(self.side.not_expected())
         else:
             # Somebody who says nothing would not read either.
-            self._end_at_once("no word in time")
+            self.drop("no-hello")
 
-    def _end_at_once(self, reason: str) -> None:
-        self._reason = reason
-        self.abort()
-
-    def _old(self) -> None:
-        self._reason = "it was kept long enough"
-        self.close()
+    def drop(self, reason: str, why: str = "", last: bytes | None = None) -> None:
+        """See `Link.drop`; the reason is told to whoever listens, too."""
+        self._reason = self._reason or reason
+        super().drop(reason, why, last)
 
     def _do(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -136,8 +139,9 @@ class DirectLink(LineLink):
         self.send(effect.line)
 
     def _opened(self, effect: Opened) -> None:
+        self.introduced()
         self._cancel_timer()
-        self._timer = self.clock.callLater(self._settings.link_s_max, self._old)
+        self._timer = self.clock.callLater(self._settings.link_s_max, self.drop, "expired", last=b"")
         self._listens.link_opened(self)
 
     def _heard_message(self, effect: Heard) -> None:
@@ -147,9 +151,12 @@ class DirectLink(LineLink):
         self._listens.link_answered(self, effect)
 
     def _end(self, effect: End) -> None:
-        log.info("ending a direct connection: {reason}", reason=effect.reason, identity=self.side.identity)
-        self._reason = effect.reason
-        self.close(effect.line)
+        if effect.line:
+            self.drop(effect.reason, last=effect.line)
+        else:
+            # The other side ends it.
+            self._reason = effect.reason
+            self.close()
 
     _PERFORMERS: ClassVar[dict[type[Any], Callable[["DirectLink", Any], None]]] = {
         Send: _send,

@@ -17,7 +17,7 @@ from chatproto.client.direct.correspondent import Correspondent
 from chatproto.client.direct.expected import Expected
 from chatproto.client.direct.link import DirectLink, DirectLinkFactory
 from chatproto.client.direct.settings import DirectSettings
-from chatproto.client.direct.side import Answered, Heard, Side, Stage
+from chatproto.client.direct.side import Answered, Heard, Side
 from chatproto.client.events import (
     ContactExpected,
     ContactFound,
@@ -30,7 +30,9 @@ from chatproto.client.events import (
 )
 from chatproto.client.once import Once
 from chatproto.errors import ClientError
-from chatproto.link import Turn
+from chatproto.gate import Gate, Limits
+from chatproto.link import Link, Turn
+from chatproto.tally import Tally
 from chatproto.wire import host_and_port
 
 CORRESPONDENTS_MAX = 1000
@@ -68,6 +70,7 @@ class DirectMessages:
         now: Callable[[], float],
         connector: Callable[[str], IStreamClientEndpoint] | None,
         settings: DirectSettings,
+        tally: Tally,
     ) -> None:
         """Begin with none.
 
@@ -79,7 +82,9 @@ class DirectMessages:
             now: the time of day in Unix seconds.
             connector: makes an endpoint of `HOST:PORT`; None where nobody can be called.
             settings: what can be set.
+            tally: counts those that this side drops.
         """
+        self._gate: Gate[Link] = Gate("direct", tally, lambda: Limits(settings.links_max, 0, settings.half_open_max))
         self._home = home
         self._once = once
         self._turn = turn
@@ -141,7 +146,7 @@ class DirectMessages:
         return Side(lambda: self._home.identity, self._expected, self._once, self._settings.content_chars_max, to=to)
 
     def _link(self, side: Side, token: str = "") -> DirectLink:
-        return DirectLink(side, self, self._turn, self._clock, self._settings, token)
+        return DirectLink(side, self, self._turn, self._clock, self._settings, self._gate, token)
 
     def _called(self) -> DirectLink:
         return self._link(self._side())
@@ -166,14 +171,9 @@ class DirectMessages:
 
     # From the links
 
-    def link_made(self, link: DirectLink) -> bool:
+    def link_made(self, link: DirectLink) -> None:
         """See `Listens.link_made`."""
-        half_open = sum(other.side.stage in (Stage.CALLED, Stage.SHOWN) for other in self._links)
-        is_called = link.side.stage is Stage.CALLED
-        if len(self._links) >= self._settings.links_max or (is_called and half_open >= self._settings.half_open_max):
-            return False
         self._links[link] = None
-        return True
 
     def link_opened(self, link: DirectLink) -> None:
         """See `Listens.link_opened`."""

@@ -12,7 +12,7 @@ class DirectSettings:
             it is relayed.
         retry_s: after a failure, how long messages to that one are relayed before a direct way is looked for again.
         half_open_s_max: how long a connection may take until the caller has proved who it is.
-        half_open_max: connections at once that have not; more are closed at once.
+        half_open_max: connections at once that have not; whoever came first goes for more.
         links_max: connections at once, those included; more are closed at once.
         link_s_max: how long one is kept; the next message makes another, with a new proof.
         expected_s_max: how long a token is good for after the server has announced it.

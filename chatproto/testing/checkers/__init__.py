@@ -4,16 +4,14 @@
 and what clients heard. A simulated deployment runs them after every event (`chatproto.testing.SimDeployment`).
 A program with a log of its own can use them as well: all they need are runs of entries and wire messages.
 
-| what must hold | checker |
-| --- | --- |
-| entries are numbered without gaps, in each room too; an id is there once; nothing committed changes | `Chronicle` |
-| acknowledged: kept once, at the place and with the content acknowledged, for ever | `Acknowledgements` |
-| what a client is told of a room is an interval of the committed order, no hole, no repeat | `RoomView`, `BaseView` |
-| who is where, as a client was told, is what the hall says | `Presence` |
-| the hall is sound, and what replaying the log from scratch gives | `check_hall`, `Replay` |
-| a client has been brought to the end of each of its rooms | `behind` |
-| two nodes: what is durable where, and that what is committed is durable wherever it has to be | `Logs`, `Agreement` |
-| two nodes without a witness: nobody is told of two sides of a partition as if they were one | `Forks` |
+* `Chronicle`: entries are numbered without gaps, in each room too; an id is there once; nothing committed changes
+* `Acknowledgements`: acknowledged: kept once, at the place and with the content acknowledged, for ever
+* `RoomView`, `BaseView`: what a client is told of a room is an interval of the committed order, no hole, no repeat
+* `Presence`: who is where, as a client was told, is what the hall says
+* `check_hall`, `Replay`: the hall is sound, and what replaying the log from scratch gives
+* `behind`: a client has been brought to the end of each of its rooms
+* `Logs`, `Agreement`: two nodes: what is durable where, and that what is committed is durable wherever it has to be
+* `Forks`: two nodes without a witness: nobody is told of two sides of a partition as if they were one
 """
 
 from chatproto.testing.checkers.chronicle import Acknowledgements, Chronicle, Record, Violation

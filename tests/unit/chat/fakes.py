@@ -173,6 +173,7 @@ class FakeDoor:
     def __init__(self) -> None:
         self.data = b""
         self.closed = False
+        self.dropped = ""
         self.extended = False
         self.released = 0
         self.host: str | None = "192.0.2.1"
@@ -188,6 +189,10 @@ class FakeDoor:
     def close(self, last: bytes = b"") -> None:
         self.data += last
         self.closed = True
+
+    def drop(self, reason: str, why: str = "", last: bytes | None = None) -> None:
+        self.dropped = reason
+        self.close(last or b"")
 
     def when_clear(self, call: Callable[[], None]) -> None:
         self.when = call

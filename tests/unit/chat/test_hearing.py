@@ -1,8 +1,10 @@
 import random
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from chatproto.chat import hearing
+from chatproto.chat.acts import Act, Enter, Move, Rename, encode_act
 from chatproto.chat.messages import (
     CreateRoom,
     Delete,
@@ -17,6 +19,7 @@ from chatproto.chat.messages import (
     StatusAsked,
 )
 from chatproto.chat.seat import Seat
+from chatproto.log.entry import ACT, Entry
 from tests.unit.chat.fakes import ChatTestCase, FakeDoor
 
 
@@ -683,3 +686,51 @@ class Storm:
             client.next[room] += 1
         else:
             case.assertNotIn(kind, ("gap", "rewind"), (self.name, client.identity, line))
+
+
+class SeveralRoomsTests(FeedingTestCase):
+    """Who is in several rooms hears what happens in them in the order in which it happened."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.numbers_of_acts = count(1)
+        self.ask(self.talker_seat, CreateRoom("news"))
+        # Somebody whom the other node serves.
+        self.happen(Enter("w1", "west", "bert", None, "none", []), Move("w1", "jokes", 1.0))
+
+    def happen(self, *acts: Act) -> None:
+        """Have acts committed in one batch, as what is submitted again after a change of leaders is."""
+        made = [Entry(ACT, "", f"act{next(self.numbers_of_acts)}", 1.0, encode_act(act)) for act in acts]
+        self.log.submitted += made
+        self.log.commit()
+
+    def watch(self, history: str) -> FakeDoor:
+        """Let a client come into both rooms; return it when it has heard of that."""
+        door, seat = self.hello(history="none")
+        self.server.received(seat, [JoinExtended("jokes", stay=True, history=history)])
+        self.log.commit()
+        self.clock.turn()
+        door.lines()
+        return door
+
+    def check(self, door: FakeDoor) -> None:
+        # Somebody speaks, so that what is heard in that room is the first to be handed out.
+        self.server.received(self.talker_seat, [Say("21")])
+        self.happen(
+            Move("w1", "MainHall", 2.0), Move("w1", "news", 3.0), Rename("w1", "adel"), Move("w1", "jokes", 4.0)
+        )
+        told = [line for line in door.lines() if line["type"] != "message"]
+        self.assertEqual(
+            [(line["type"], line["identity"], line["former"], line.get("roomid")) for line in told],
+            [
+                ("roomchange", "bert", "jokes", "MainHall"),
+                ("roomchange", "bert", "MainHall", "news"),
+                ("roomchange", "adel", "news", "jokes"),
+            ],
+        )
+
+    def test_as_it_goes(self) -> None:
+        self.check(self.watch("none"))
+
+    def test_while_it_is_fed(self) -> None:
+        self.check(self.watch("all"))

@@ -11,6 +11,7 @@ from zope.interface.verify import verifyObject
 
 from chatproto.chat.protocol import ClientLink, ClientLinkFactory
 from chatproto.chat.settings import ChatSettings
+from chatproto.tally import Tally
 from tests.unit.chat.fakes import ChatTestCase, brief
 from tests.unit.transports import Transport
 
@@ -44,7 +45,8 @@ class ProtocolTestCase(ChatTestCase):
 
     def start(self) -> None:
         super().start()
-        self.factory = ClientLinkFactory(self.server, self.turn, self.clock)
+        self.tally = Tally()
+        self.factory = ClientLinkFactory(self.server, self.turn, self.clock, self.tally)
         self.transport = Transport()
 
     def connect(self, host: str = "127.0.0.1", *, tls: bool = False, transport: Transport | None = None) -> ClientLink:
@@ -239,7 +241,7 @@ class AskingTests(ProtocolTestCase):
         self.commit()
         self.assertEqual((self.heard(), link.seat, len(self.server.seats)), ([], None, 1), "nobody is greeted")
         self.lose_link(link)
-        self.assertEqual((len(self.factory.links), self.factory._ungreeted), (1, set()))
+        self.assertEqual(len(self.factory.links), 1)
 
     def test_it_is_answered_again(self) -> None:
         link = self.ask()
@@ -296,8 +298,7 @@ class AskingTests(ProtocolTestCase):
         self.clock.advance(44.9)
         self.assertEqual(self.transport.calls, [])
         self.clock.advance(0.2)
-        self.clock.turn()
-        self.assertEqual(self.transport.calls, ["lose"])
+        self.assertEqual((self.transport.calls, self.tally.dropped), (["abort"], {("client", "silent"): 1}))
 
     def test_who_asks_and_sends_no_more_is_answered(self) -> None:
         link = self.connect()
@@ -325,8 +326,10 @@ class HandshakeTests(ProtocolTestCase):
         self.assertEqual(self.transport.calls, ["abort"])
 
     def test_a_client_that_was_refused_is_still_given_so_long(self) -> None:
-        self.server.settings = replace(self.settings, handshakes_max=0)
-        link = self.connect(tls=True)
+        for _ in range(4):
+            link = self.connect(tls=True)
+            if link.open:
+                link.abort()
         link.handshakeCompleted()
         self.assertEqual(len(self.clock.getDelayedCalls()), 2)
         self.clock.advance(60)
@@ -574,7 +577,8 @@ class CeilingTests(ProtocolTestCase):
         self.assertEqual(self.transport.calls, [])
         for link in list(self.factory.links):
             self.lose_link(link)
-        self.assertEqual((dict(self.factory._addresses), self.factory.links), ({}, {}))
+        self.assertEqual(self.factory.links, [])
+        self.assertEqual(self.tally.dropped, {("client", "too-many-from-address"): 1})
         self.connect()
         self.commit()
         self.assertEqual((self.transport.calls, len(links)), ([], 3))
@@ -596,16 +600,18 @@ class CeilingTests(ProtocolTestCase):
 
     def test_connections_that_are_not_greeted_yet_are_bounded(self) -> None:
         links = [self.connect(f"127.0.0.{number}") for number in range(1, 6)]
-        self.connect("127.0.0.9")
+        first = self.transport = links[0].transport
+        self.say(links[1], {"type": "list"})
+        self.lose_link(links[2])
+        links += [self.connect("127.0.0.9") for _ in range(2)]
+        self.assertTrue(all(link.open for link in links[:2] + links[3:]))
+        links.append(self.connect("127.0.0.9"))
+        self.assertEqual([link.open for link in links], [False, True, False, True, True, True, True, True])
+        self.transport = first
         self.commit()
         (said,) = self.heard()
         self.assertIn("too many connections at once", said)
-        self.say(links[0], {"type": "list"})
-        self.lose_link(links[1])
-        for _ in range(2):
-            link = self.connect("127.0.0.9")
-            self.assertTrue(link.open)
-        self.assertFalse(self.connect("127.0.0.9").open)
+        self.assertEqual((self.transport.calls, self.tally.dropped), (["lose"], {("client", "crowded-out"): 1}))
 
 
 class HeartbeatTests(ProtocolTestCase):

@@ -19,6 +19,7 @@ from chatproto.pair.log import PairLog, PairSettings
 from chatproto.pair.messages import FRAME_BYTES_MAX, PRIMARY, SECONDARY, STANDBY, AnyMessage, decode
 from chatproto.pair.witness import WitnessHeard
 from chatproto.registry.rules import Standing, form_of
+from chatproto.tally import Tally
 from chatproto.testing import SimClock, SimDisk, SimStore
 from chatproto.testing.clock import HostClock
 from chatproto.wire import FrameBuffer
@@ -302,6 +303,7 @@ class Node:
             self.asked,
             self.disk.failures.append,
             lambda address: Endpoint(self, rig.at(address)),
+            rig.tally,
         )
         self.log.open(self.hearer)
 
@@ -367,6 +369,7 @@ class Rig:
     def __init__(self, *, static: bool = False, paired: bool = True, **settings: Any) -> None:
         """Begin with nothing started; unless they are `paired`, East and West know of nobody."""
         self.clock = TurnClock()
+        self.tally = Tally()
         self.witness = None if static else Witness()
         self.ends: list[End] = []
         self.east = Node(self, "east", PRIMARY, **settings)

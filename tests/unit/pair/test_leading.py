@@ -199,7 +199,7 @@ class DismissTests(SynchronousTestCase):
         self.assertEqual(self.dismissed, [5, 6])
 
     def test_whoever_wants_to_be_one_is_not(self) -> None:
-        self.rig.east.log.invite("north", "north:4545")
+        self.rig.east.log.moving.invite("north", "north:4545")
         self.follow(5, counts=True)
         self.rig.wait(0.25)
         self.assertEqual(self.dismissed, [])

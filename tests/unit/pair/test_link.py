@@ -6,9 +6,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import WireError
-from chatproto.link import Turn
+from chatproto.gate import Gate, Limits
+from chatproto.link import Link, Turn
 from chatproto.pair.configuration import Configuration
-from chatproto.pair.link import PeerLink, PeerLinkFactory
+from chatproto.pair.link import HELLO_BYTES_MAX, PeerLink, PeerLinkFactory
 from chatproto.pair.messages import (
     FRAME_BYTES_MAX,
     PRIMARY,
@@ -23,6 +24,7 @@ from chatproto.pair.messages import (
     decode,
     encode,
 )
+from chatproto.tally import Tally
 from chatproto.wire import FrameBuffer, framed
 from tests.unit.transports import Transport
 from tests.unit.turns import TurnClock
@@ -144,6 +146,28 @@ class PeerLinkTests(SynchronousTestCase):
     def test_the_first_reason_that_matters_is_told(self) -> None:
         """Another version may mean something else by all the rest."""
         self.assertIn("version", self.refusal(Hello(VERSION + 1, "news", "east", PRIMARY, True, None)))
+
+    def test_a_stranger_cannot_have_much_held_for_it(self) -> None:
+        self.link.dataReceived(framed(b"x" * (HELLO_BYTES_MAX + 1))[:4])
+        self.assertEqual((self.transport.calls, self.link._frames.too_long), (["abort"], True))
+        self.connect()
+        self.say(THEIRS, Tell(b"x" * (HELLO_BYTES_MAX + 1)))
+        self.assertEqual((self.transport.calls, len(self.heard.heard)), ([], 2))
+
+    def test_a_stranger_has_so_long_to_say_hello(self) -> None:
+        hello = framed(encode(THEIRS))
+        for at in range(len(hello)):
+            self.link.dataReceived(hello[at : at + 1])
+            self.clock.advance(BEAT_S)
+        self.assertEqual((self.transport.calls, self.heard.heard), (["abort"], []))
+
+    def test_one_that_is_not_let_in_hears_nothing(self) -> None:
+        gate: Gate[Link] = Gate("peer", Tally(), lambda: Limits(strangers_max=0))
+        link = PeerLink(self.heard, False, Turn(self.clock), self.clock, BEAT_S, SUSPECT_S, gate)
+        transport = Transport()
+        link.makeConnection(transport)
+        self.clock.advance(10)
+        self.assertEqual((transport.calls, transport.writes), (["abort"], []))
 
     def test_garbage_ends_it(self) -> None:
         self.say(THEIRS)

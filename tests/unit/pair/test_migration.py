@@ -7,8 +7,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.pair.configuration import Configuration
-from chatproto.pair.log import JOINS_AFTER_S
 from chatproto.pair.messages import Dismissed, Follow, Invite, Meet
+from chatproto.pair.moving import JOINS_AFTER_S
 from tests.unit.log.contract import act, message
 from tests.unit.pair.rig import HEARTBEAT_S, SUSPECT_S, Node, Rig
 
@@ -61,12 +61,12 @@ class Deployment:
                 again = self._invited_at is None or now - self._invited_at > PATIENCE_S
                 if again or log.replica.successor != "north":
                     self._invited_at = now
-                    log.withdraw_invitation()
-                    log.invite("north", "north:4545")
+                    log.moving.withdraw()
+                    log.moving.invite("north", "north:4545")
                     self._goes.add(node)
-            elif log.left_over or (node in self._goes and log.leader == "north" and node.role != "standby"):
+            elif log.moving.left_over or (node in self._goes and log.leader == "north" and node.role != "standby"):
                 self._goes.discard(node)
-                log.retire()
+                log.moving.retire()
 
     def look(self) -> None:
         """Check that all who serve show the same, as far as they are."""
@@ -149,12 +149,12 @@ class MigrationTests(MigrationTestCase):
         rig = deployment.rig
         rig.east.submit(message("jokes", "1", id="x"), act("a"))
         rig.settle()
-        self.assertTrue(rig.east.log.invite("north", "north:4545"))
+        self.assertTrue(rig.east.log.moving.invite("north", "north:4545"))
         rig.until(lambda: rig.north.role == "leader-pair" and rig.east.role == "follower")
         self.assertEqual(rig.witness.configuration, Configuration(4, "north", ("east", "north")))
         self.assertEqual(rig.north.hearer.ids, ["x", "act-a"])
         self.assertEqual(rig.east.said(Invite), [Invite("east:4545", "west")])
-        rig.east.log.retire()
+        rig.east.log.moving.retire()
         rig.until(lambda: deployment.done)
         rig.wait(1)
         self.assertEqual(rig.witness.configuration.members, ("north", "west"))
@@ -188,9 +188,9 @@ class MigrationTests(MigrationTestCase):
     def test_what_was_submitted_where_nobody_serves_any_more_is_brought_before_that_is_forgotten(self) -> None:
         deployment = Deployment()
         rig = deployment.rig
-        rig.east.log.invite("north", "north:4545")
+        rig.east.log.moving.invite("north", "north:4545")
         rig.until(lambda: rig.north.role == "leader-pair" and rig.east.role == "follower")
-        rig.east.log.retire()
+        rig.east.log.moving.retire()
         rig.north.disk.held = True
         deployment.say(rig.east)
         rig.wait(2)
@@ -204,11 +204,11 @@ class MigrationTests(MigrationTestCase):
         rig = deployment.rig
         deployment.steps(100)
         deployment.finish()
-        self.assertTrue(rig.north.log.invite("east", "east:4545"))
+        self.assertTrue(rig.north.log.moving.invite("east", "east:4545"))
         rig.until(lambda: rig.east.role == "leader-pair" and rig.north.role == "follower")
         ids = rig.east.hearer.ids
         self.assertEqual((ids, rig.east.disk.ids), (deployment.shown, deployment.shown))
-        rig.north.log.retire()
+        rig.north.log.moving.retire()
         rig.until(lambda: rig.north.role == "standby" and rig.west.role == "follower")
         self.assertEqual(rig.witness.configuration.members, ("east", "west"))
         self.assertEqual((rig.north.disk.ids, rig.west.disk.ids), ([], ids))
@@ -218,10 +218,10 @@ class MigrationTests(MigrationTestCase):
         deployment = Deployment()
         rig = deployment.rig
         rig.west.log._neighbours.addresses.clear()
-        rig.east.log.invite("north", "north:4545")
+        rig.east.log.moving.invite("north", "north:4545")
         rig.until(lambda: rig.north.role == "leader-pair")
         self.assertIn(Meet("north", "north:4545"), rig.east.said(Meet))
-        rig.east.log.retire()
+        rig.east.log.moving.retire()
         rig.until(lambda: deployment.done)
 
     def test_the_follower_is_followed_by_whoever_was_it(self) -> None:
@@ -230,7 +230,7 @@ class MigrationTests(MigrationTestCase):
         rig = deployment.rig
         rig.east.submit(message("jokes", "1", id="x"))
         rig.settle()
-        rig.east.log.invite("north", "north:4545")
+        rig.east.log.moving.invite("north", "north:4545")
         rig.until(lambda: rig.north.role == "leader-pair" and rig.east.role == "follower")
         rig.north.submit(message("jokes", "2", id="y"))
         rig.wait(0.5)
@@ -243,22 +243,22 @@ class MigrationTests(MigrationTestCase):
 class InviteTests(MigrationTestCase):
     def test_only_whoever_leads_can_and_one_at_a_time(self) -> None:
         rig = Deployment().rig
-        self.assertFalse(rig.west.log.invite("north", "north:4545"))
-        self.assertFalse(rig.north.log.invite("east", "east:4545"))
+        self.assertFalse(rig.west.log.moving.invite("north", "north:4545"))
+        self.assertFalse(rig.north.log.moving.invite("east", "east:4545"))
         rig.north.cut = True
-        self.assertTrue(rig.east.log.invite("north", "north:4545"))
-        self.assertFalse(rig.east.log.invite("south", "south:4545"))
+        self.assertTrue(rig.east.log.moving.invite("north", "north:4545"))
+        self.assertFalse(rig.east.log.moving.invite("south", "south:4545"))
 
     def test_without_a_witness_nobody_is(self) -> None:
         rig = Rig(static=True)
         rig.start()
-        self.assertFalse(rig.east.log.invite("north", "north:4545"))
+        self.assertFalse(rig.east.log.moving.invite("north", "north:4545"))
 
     def test_one_that_is_not_there_changes_nothing(self) -> None:
         deployment = Deployment()
         rig = deployment.rig
         rig.north.crash()
-        self.assertTrue(rig.east.log.invite("north", "north:4545"))
+        self.assertTrue(rig.east.log.moving.invite("north", "north:4545"))
         rig.wait(5)
         rig.west.submit(message("jokes", "1", id="x"))
         rig.settle()
@@ -270,11 +270,11 @@ class InviteTests(MigrationTestCase):
     def test_withdrawn_it_is_dialled_no_more(self) -> None:
         rig = Deployment().rig
         rig.north.crash()
-        rig.east.log.invite("north", "north:4545")
+        rig.east.log.moving.invite("north", "north:4545")
         rig.wait(1)
-        rig.east.log.withdraw_invitation()
+        rig.east.log.moving.withdraw()
         self.assertEqual(rig.east.log._neighbours.wanted, {""})
-        self.assertTrue(rig.east.log.invite("north", "north:4545"), "as often as one likes")
+        self.assertTrue(rig.east.log.moving.invite("north", "north:4545"), "as often as one likes")
 
     def test_withdrawn_while_it_learns_the_pair_goes_on_as_it_was(self) -> None:
         deployment = Deployment()
@@ -282,9 +282,9 @@ class InviteTests(MigrationTestCase):
         rig.east.submit(message("jokes", "1", id="x"))
         rig.settle()
         rig.north.disk.held = True
-        rig.east.log.invite("north", "north:4545")
+        rig.east.log.moving.invite("north", "north:4545")
         rig.wait(1)
-        rig.east.log.withdraw_invitation()
+        rig.east.log.moving.withdraw()
         rig.north.disk.held = False
         rig.wait(5)
         self.assertEqual((rig.east.role, rig.west.role, rig.east.log.epoch), ("leader-pair", "follower", 2))
@@ -295,7 +295,7 @@ class InviteTests(MigrationTestCase):
 
     def test_somebody_who_does_not_stand_by_hears_it_in_vain(self) -> None:
         rig = Deployment().rig
-        rig.east.log.invite("west", "west:4545")
+        rig.east.log.moving.invite("west", "west:4545")
         rig.wait(1)
         self.assertEqual((rig.east.role, rig.west.role), ("follower", "leader-pair"), "it is a member already")
         end = next(end for end in rig.ends if end.owner is rig.west and not end.link.dialled and not end.lost)
@@ -314,14 +314,14 @@ class StandingByTests(MigrationTestCase):
         rig = deployment.rig
         rig.east.submit(message("jokes", "1", id="x"))
         rig.settle()
-        rig.east.log.invite("north", "north:4545")
+        rig.east.log.moving.invite("north", "north:4545")
         rig.until(lambda: rig.north.role.startswith("leader") and rig.east.role == "follower")
         return deployment
 
     def test_it_forgets_once_it_is_dismissed_and_not_before(self) -> None:
         deployment = self.handed_over()
         rig = deployment.rig
-        rig.east.log.retire()
+        rig.east.log.moving.retire()
         rig.step_until(lambda: rig.witness.configuration.members == ("north", "west"))
         (end,) = [end.peer for end in rig.ends if end.link is rig.east.log._following.leader]
         end.held = True
@@ -335,7 +335,7 @@ class StandingByTests(MigrationTestCase):
     def test_nor_while_something_waits(self) -> None:
         deployment = self.handed_over()
         rig = deployment.rig
-        rig.east.log.retire()
+        rig.east.log.moving.retire()
         rig.step_until(lambda: rig.east.role == "learner")
         rig.north.log._leading._journal.number = lambda entries: None
         deployment.say(rig.east)
@@ -346,47 +346,47 @@ class StandingByTests(MigrationTestCase):
     def test_whoever_leads_or_has_no_log_does_not_retire(self) -> None:
         rig = Deployment().rig
         for node in (rig.east, rig.north):
-            node.log.retire()
-            self.assertFalse(node.log._leaves)
+            node.log.moving.retire()
+            self.assertFalse(node.log.moving.leaves)
         rig.wait(3)
         self.assertEqual((rig.east.role, rig.west.role, rig.north.role), ("leader-pair", "follower", "standby"))
 
     def test_of_a_node_alone_and_its_successor_one_is_left_over_until_it_retires(self) -> None:
         rig = self.handed_over(paired=False).rig
-        self.assertEqual((rig.east.log.left_over, rig.north.log.left_over), (True, False))
-        rig.east.log.retire()
-        self.assertFalse(rig.east.log.left_over, "it is about to go")
+        self.assertEqual((rig.east.log.moving.left_over, rig.north.log.moving.left_over), (True, False))
+        rig.east.log.moving.retire()
+        self.assertFalse(rig.east.log.moving.left_over, "it is about to go")
         rig.until(lambda: rig.east.role == "standby")
-        self.assertEqual((rig.east.log.left_over, rig.north.role), (False, "leader-solo"))
+        self.assertEqual((rig.east.log.moving.left_over, rig.north.role), (False, "leader-solo"))
 
     def test_not_without_a_link_to_whoever_leads(self) -> None:
         rig = self.handed_over(paired=False).rig
         rig.witness.silent = True
         rig.north.crash()
         rig.settle()
-        self.assertEqual((rig.east.role, rig.east.log.left_over), ("follower", False))
+        self.assertEqual((rig.east.role, rig.east.log.moving.left_over), ("follower", False))
 
     def test_the_successor_is_not_while_it_is_to_lead(self) -> None:
         deployment = Deployment(paired=False)
         rig = deployment.rig
-        rig.east.log.invite("north", "north:4545")
+        rig.east.log.moving.invite("north", "north:4545")
         rig.step_until(lambda: rig.north.role == "follower")
-        self.assertFalse(rig.north.log.left_over)
+        self.assertFalse(rig.north.log.moving.left_over)
         deployment.finish()
 
     def test_of_a_pair_nobody_is(self) -> None:
         """North has taken the place of a node that was not asked to go: any two that are there make a pair."""
         rig = self.handed_over().rig
-        self.assertEqual([node.log.left_over for node in rig.nodes], [False, False, False])
+        self.assertEqual([node.log.moving.left_over for node in rig.nodes], [False, False, False])
         self.assertTrue(rig.north.log.hand_over())
         rig.until(lambda: rig.east.role == "leader-pair" and rig.north.role == "follower")
-        self.assertEqual([node.log.left_over for node in rig.nodes], [False, False, False])
+        self.assertEqual([node.log.moving.left_over for node in rig.nodes], [False, False, False])
 
     def stand_by_alone(self) -> Deployment:
         """Return a deployment where North leads alone, and East stands by, since this moment."""
         deployment = self.handed_over()
         rig = deployment.rig
-        rig.east.log.retire()
+        rig.east.log.moving.retire()
         rig.until(lambda: deployment.done)
         asked = len(rig.east.said(Follow))
         rig.wait(2 * JOINS_AFTER_S)
@@ -495,13 +495,13 @@ class BrokenTests(MigrationTestCase):
     def test_closed_while_it_forgets_nobody_hears_of_it(self) -> None:
         deployment = Deployment()
         rig = deployment.rig
-        rig.east.log.invite("north", "north:4545")
+        rig.east.log.moving.invite("north", "north:4545")
         rig.until(lambda: rig.north.role == "leader-pair" and rig.east.role == "follower")
-        rig.east.log.retire()
+        rig.east.log.moving.retire()
         rig.until(lambda: rig.east.role == "learner")
         rig.east.disk.held = True
         rig.wait(1)
-        self.assertTrue(rig.east.log._forgetting)
+        self.assertTrue(rig.east.log.moving.forgetting)
         closed = rig.east.log.close()
         rig.east.running = rig.east.disk.held = False
         rig.settle()

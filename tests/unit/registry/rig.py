@@ -38,11 +38,13 @@ class Events:
 class End:
     """A link on a transport that remembers, and the other side of it."""
 
-    def __init__(self, link: FrameLink, clock: TurnClock, decode: Callable[[bytes], Message]) -> None:
+    def __init__(
+        self, link: FrameLink, clock: TurnClock, decode: Callable[[bytes], Message], host: str = "127.0.0.1"
+    ) -> None:
         self.link = link
         self.clock = clock
         self.transport = Transport()
-        self.transport.peerAddr = IPv4Address("TCP", "127.0.0.1", 5)
+        self.transport.peerAddr = IPv4Address("TCP", host, 5)
         self._decode = decode
         self._read = 0
         self._frames = FrameBuffer(FRAME_BYTES_MAX)

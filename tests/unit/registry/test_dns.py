@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.logger import LogLevel, capturedLogs
@@ -13,10 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.registry.dns import (
     DATAGRAM_BYTES_MAX,
+    LIMITS,
     QUERY_BYTES_MAX,
     STREAM_BYTES_MAX,
     STREAM_IDLE_S_MAX,
-    STREAMS_MAX,
     Answering,
     DatagramAnswers,
     StreamAnswers,
@@ -24,6 +25,7 @@ from chatproto.registry.dns import (
 )
 from chatproto.registry.names import Registration
 from chatproto.registry.zone import TTL_S, Zone
+from chatproto.tally import Tally
 
 SRV = b"_chat._tcp.chat.example"
 
@@ -226,12 +228,13 @@ class StreamTests(AnsweringTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.clock = Clock()
-        self.factory = StreamAnswersFactory(self.answering, self.clock)
+        self.tally = Tally()
+        self.factory = StreamAnswersFactory(self.answering, self.clock, self.tally)
 
-    def connect(self) -> StreamAnswers:
+    def connect(self, host: str = "127.0.0.1") -> StreamAnswers:
         stream = self.factory.buildProtocol(None)
         assert stream is not None
-        transport = Transport()
+        transport = Transport(peerAddress=IPv4Address("TCP", host, 5))
         transport.protocol = stream
         stream.makeConnection(transport)
         return stream
@@ -258,13 +261,22 @@ class StreamTests(AnsweringTestCase):
         self.assertTrue(stream.transport.connected)
         self.clock.advance(0.1)
         self.assertFalse(stream.transport.connected)
-        self.assertEqual((self.factory.streams, self.clock.calls), (set(), []))
+        self.assertEqual((self.factory.gate.links, self.clock.calls), ({}, []))
 
     def test_no_more_than_there_may_be(self) -> None:
-        streams = [self.connect() for _ in range(STREAMS_MAX)]
-        self.assertIsNone(self.factory.buildProtocol(None))
-        streams[0].end()
-        self.connect()
+        assert LIMITS.strangers_max is not None
+        asks = self.connect()
+        self.ask_over(asks, question().toStr())
+        streams = [self.connect(f"10.0.0.{number}") for number in range(LIMITS.strangers_max + 2)]
+        there = [stream.transport.connected for stream in (asks, *streams)]
+        self.assertEqual(there, [True, False, False, *[True] * LIMITS.strangers_max])
+        for _ in range(LIMITS.per_address_max):
+            last = self.connect()
+        self.assertFalse(last.transport.connected)
+        self.assertEqual(
+            self.tally.dropped,
+            {("dns", "crowded-out"): 2 + LIMITS.per_address_max - 1, ("dns", "too-many-from-address"): 1},
+        )
 
     def test_nonsense_ends_the_connection(self) -> None:
         for packet in (b"", question(answer=1).toStr()):

@@ -23,9 +23,10 @@ from chatproto.registry.messages import (
     encode_state,
 )
 from chatproto.registry.names import Names
-from chatproto.registry.protocol import LINKS_MAX, RegistryLinkFactory
+from chatproto.registry.protocol import LIMITS, RegistryLinkFactory
 from chatproto.registry.shelf import Shelf
 from chatproto.registry.witness import Witness
+from chatproto.tally import Tally
 from chatproto.wire import framed
 from tests.unit.registry.rig import Disk, End, Events
 from tests.unit.turns import TurnClock
@@ -41,7 +42,8 @@ class RegistryLinkTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = TurnClock()
         self.disk = Disk()
-        self.factory = RegistryLinkFactory(Turn(self.clock), self.clock, HEARTBEAT, SUSPECT)
+        self.tally = Tally()
+        self.factory = RegistryLinkFactory(Turn(self.clock), self.clock, HEARTBEAT, SUSPECT, self.tally)
         self.dials = 0
         self.begin()
         self.events = Events()
@@ -55,10 +57,10 @@ class RegistryLinkTestCase(SynchronousTestCase):
         self.shelf = Shelf(encode_state(held), [])
         self.factory.serve(self.witness, self.desk, self.shelf, self.disk.keep)
 
-    def connect(self) -> End:
+    def connect(self, host: str = "127.0.0.1") -> End:
         link = self.factory.buildProtocol(None)
         assert link is not None
-        return End(link, self.clock, decode_from_registry)
+        return End(link, self.clock, decode_from_registry, host)
 
     def hello(self, name: str, claim: Configuration | None = None, **more: Any) -> Hello:
         self.dials += 1
@@ -235,7 +237,7 @@ class HeartbeatTests(RegistryLinkTestCase):
             end.link.dataReceived(bytes([byte]))
             self.clock.advance(HEARTBEAT / 2)
         self.assertEqual(end.calls, ["abort"])
-        self.assertEqual(self.told("has not said hello"), 1)
+        self.assertEqual(self.told("no-hello"), 1)
 
     def test_a_node_that_does_not_read_is_aborted(self) -> None:
         _, west = self.pair()
@@ -310,17 +312,39 @@ class LossTests(RegistryLinkTestCase):
 
 class RoomTests(RegistryLinkTestCase):
     def test_so_many_links_and_no_more(self) -> None:
-        ends = [self.connect() for _ in range(LINKS_MAX)]
-        self.assertIsNone(self.factory.buildProtocol(None))
-        self.assertEqual(self.told("refusing a connection"), 1)
-        ends[0].lose()
-        self.connect()
-        self.assertIsNone(self.factory.buildProtocol(None))
+        nodes = []
+        for number in range(LIMITS.connections_max):
+            nodes.append(self.connect(host=f"10.0.0.{number % 200}"))
+            nodes[-1].link.introduced()
+        late = self.connect()
+        self.assertEqual((late.calls, self.tally.dropped), (["abort"], {("registry", "full"): 1}))
+        late.lose(ConnectionAborted)
+        nodes[0].lose()
+        self.assertEqual((self.connect().calls, len(self.factory.links)), ([], LIMITS.connections_max))
+
+    def test_strangers_make_room_for_who_comes_after_them(self) -> None:
+        """Whoever holds connections open and says nothing keeps no node out."""
+        assert LIMITS.strangers_max is not None
+        strangers = [self.connect(host=f"10.0.0.{number % 200}") for number in range(LIMITS.strangers_max)]
+        node = self.connect()
+        self.say(node, self.hello("east"))
+        self.assertEqual((len(node.sent()), node.calls), (1, []))
+        more = [self.connect() for _ in range(3)]
+        gone = [stranger for stranger in strangers if stranger.calls]
+        self.assertEqual((gone, [end.calls for end in more]), (strangers[:3], [[]] * 3))
+        self.assertEqual(self.tally.dropped, {("registry", "crowded-out"): 3})
+        self.assertEqual(self.told("crowded-out"), 3)
+
+    def test_one_address_has_so_many(self) -> None:
+        for _ in range(LIMITS.per_address_max):
+            self.connect()
+        self.assertEqual((self.connect().calls, self.connect(host="10.0.0.1").calls), (["abort"], []))
+        self.assertEqual(self.tally.dropped, {("registry", "too-many-from-address"): 1})
 
 
 class ServingTests(RegistryLinkTestCase):
     def test_nobody_is_let_in_before_the_disk_is_read(self) -> None:
-        factory = RegistryLinkFactory(Turn(self.clock), self.clock, HEARTBEAT, SUSPECT)
+        factory = RegistryLinkFactory(Turn(self.clock), self.clock, HEARTBEAT, SUSPECT, self.tally)
         self.assertIsNone(factory.buildProtocol(None))
 
     def test_nobody_is_heard_any_more_once_it_stops(self) -> None:

@@ -106,6 +106,6 @@ class DNSServiceTests(SynchronousTestCase):
             def end(self) -> None:
                 ended.append("end")
 
-        streams.streams.add(Stream())  # type: ignore[arg-type]
+        streams.gate.links[Stream()] = None  # type: ignore[arg-type]
         service.stopService()
         self.assertEqual(ended, ["end"])

@@ -47,15 +47,16 @@ class FakePair:
     willing = True
 
     def __init__(self, did: list[Any]) -> None:
-        self.settings = PairSettings("east", "tea")
+        self.settings = PairSettings("east", "tea", advertise="east:4545")
         self.replica = FakeReplica()
+        self.moving = self
         self.did = did
 
     def invite(self, name: str, address: str) -> bool:
         self.did.append(("invite", name, address))
         return self.willing
 
-    def withdraw_invitation(self) -> None:
+    def withdraw(self) -> None:
         self.did.append("withdraw")
 
     def retire(self) -> None:
@@ -112,7 +113,7 @@ class FakeLink:
     def __init__(self, links: dict["FakeLink", None]) -> None:
         self.links = links
 
-    def abort(self) -> None:
+    def drop(self, reason: str) -> None:
         del self.links[self]
 
 
@@ -203,10 +204,15 @@ class RefusalTests(MigrationTestCase):
         self.check("the registry does not say who stands by", "nobody is there")
 
     def test_nobody_stands_by(self) -> None:
-        for found in ([], [standby("north", http="north:80")]):
+        for found in ([], [standby("north", http="north:80")], [standby("north", peer="north:0")]):
             self.client.found = found
             self.check("nobody stands by")
         self.assertEqual(self.client.asked[0], {"service": "tea", "role": "standby"})
+
+    def test_a_server_that_nobody_could_be_told_of(self) -> None:
+        self.pair.settings = PairSettings("east", "tea")
+        self.check("--peer-advertise")
+        self.assertEqual(self.client.asked, [])
 
     def test_the_one_that_is_named_does_not(self) -> None:
         self.check("south does not stand by", to="south")

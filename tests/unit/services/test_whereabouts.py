@@ -71,6 +71,11 @@ class WhereaboutsTests(SynchronousTestCase):
         self.service.name_registered(node("west", attributes={"peer": "west:6"}))
         self.assertEqual(self.pair.known, {"west": "west:6", "north": "north:4545"})
 
+    def test_what_can_be_no_address_is_none(self) -> None:
+        bad = [node(f"n{number}", attributes={"peer": peer}) for number, peer in enumerate(("", "x", "x:0", "a b:1"))]
+        self.service.names_listed([*bad, node("west")])
+        self.assertEqual(self.pair.known, {"west": "west:4545"})
+
     def test_one_that_is_gone_is_remembered_until_all_are_listed_anew(self) -> None:
         self.service.names_listed([node("west"), node("north")])
         self.service.name_gone(node("west"))

@@ -41,3 +41,10 @@ class TokenBucketTests(SynchronousTestCase):
             taken += count
             self.assertTrue(taken <= 20.0 + 10.0 * now + 1e-6, (taken, now))
             now += pause_s
+
+    def test_only_what_is_there_is_spared(self) -> None:
+        bucket = TokenBucket(10.0, 3.0)
+        self.assertEqual([bucket.spare(2, 1.0) for _ in range(3)], [True, False, False])
+        self.assertEqual([bucket.spare(1, 1.0) for _ in range(2)], [True, False])
+        self.assertEqual([bucket.spare(1, 1.1) for _ in range(2)], [True, False])
+        self.assertTrue(TokenBucket(0.0, 0.0).spare(10**9, 0.0))

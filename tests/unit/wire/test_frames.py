@@ -1,5 +1,7 @@
 """Frames come out whole and in order, however the bytes are chopped."""
 
+import sys
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -33,6 +35,20 @@ class FrameTests(SynchronousTestCase):
         self.assertEqual(buffer.feed(framed(b"12345") + framed(b"123456") + framed(b"1")), [b"12345"])
         self.assertTrue(buffer.too_long)
         self.assertEqual(buffer.feed(framed(b"1")), [])
+
+    def test_the_first_may_have_a_ceiling_of_its_own(self) -> None:
+        buffer = FrameBuffer(50, 5)
+        self.assertEqual(buffer.feed(framed(b"12345") + framed(b"x" * 50)), [b"12345", b"x" * 50])
+        buffer = FrameBuffer(50, 5)
+        self.assertEqual((buffer.feed(framed(b"123456")[:4]), buffer.too_long), ([], True))
+
+    def test_what_is_not_whole_yet_costs_no_more_than_it_has_bytes(self) -> None:
+        buffer = FrameBuffer(100_000)
+        stream = framed(b"x" * 100_000)
+        for at in range(len(stream) - 1):
+            self.assertEqual(buffer.feed(stream[at : at + 1]), [])
+        self.assertLess(sys.getsizeof(buffer._rest), 120_000)
+        self.assertEqual(buffer.feed(b"x"), [b"x" * 100_000])
 
     def test_too_long_is_known_from_the_length_alone(self) -> None:
         buffer = FrameBuffer(5)

@@ -16,6 +16,7 @@ from chatproto.client.direct.settings import DirectSettings
 from chatproto.client.events import ContactExpected, ContactFound, Delivered, Event, PrivateSaid, Welcomed
 from chatproto.client.once import Once
 from chatproto.link import Turn
+from chatproto.tally import Tally
 from tests.unit.transports import Transport
 from tests.unit.turns import TurnClock
 
@@ -144,8 +145,9 @@ class DirectTestCase(SynchronousTestCase):
         self.home = FakeHome()
         self.once = Once(1000)
         self.endpoints: list[FakeEndpoint] = []
+        self.tally = Tally()
         self.direct = DirectMessages(
-            self.home, self.once, Turn(self.clock), self.clock, lambda: NOW, self._endpoint, self.settings
+            self.home, self.once, Turn(self.clock), self.clock, lambda: NOW, self._endpoint, self.settings, self.tally
         )
         self.listening = FakeListening()
         self.assertEqual(self.successResultOf(self.direct.listen(self.listening, "eve.example")), "eve.example:7000")

@@ -95,13 +95,16 @@ class StrangerTests(DirectTestCase):
         self.called()
         strangers = [self.connect() for _ in range(3)]
         self.assertEqual([end.ended for end in strangers], ["", "", ""])
-        self.assertEqual(self.connect().ended, "abort")
-        strangers[0].lose()
-        self.assertEqual(self.connect().ended, "")
+        self.assertEqual((self.connect().ended, strangers[0].ended), ("", "abort"))
+        strangers[1].lose()
+        self.assertEqual((self.connect().ended, strangers[2].ended), ("", ""))
+        self.assertEqual(self.tally.dropped, {("direct", "crowded-out"): 1})
 
     def test_too_many_connections(self) -> None:
         ends = [self.called(f"ada{number}", f"t{number}") for number in range(5)]
-        self.assertEqual(self.connect().ended, "abort")
+        late = self.connect()
+        self.assertEqual(late.ended, "abort")
+        late.lose()
         ends[0].lose()
         self.assertEqual(self.connect().ended, "")
 

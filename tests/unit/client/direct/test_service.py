@@ -13,6 +13,7 @@ from chatproto.client.events import Delivered, Renamed
 from chatproto.client.outbox import QueueFull
 from chatproto.errors import ClientError, ClientStopped, Refused
 from chatproto.link import Turn
+from chatproto.tally import Tally
 from tests.unit.client.direct.rig import NOW, DirectTestCase, End
 
 DIRECTLY = Delivered(True, 1)
@@ -113,7 +114,7 @@ class SendTests(DirectTestCase):
 
     def test_where_nobody_can_be_called_nobody_is_asked_for(self) -> None:
         self.direct = DirectMessages(
-            self.home, self.once, Turn(self.clock), self.clock, lambda: NOW, None, self.settings
+            self.home, self.once, Turn(self.clock), self.clock, lambda: NOW, None, self.settings, Tally()
         )
         sending = self.send("ada", "one")
         self.assertEqual(self.home.asked, [])
@@ -140,8 +141,9 @@ class SendTests(DirectTestCase):
             self.assertEqual(self.heard(), [])
 
     def test_a_connection_for_which_there_is_no_room(self) -> None:
-        self.settings = DirectSettings(links_max=0)
+        self.settings = DirectSettings(links_max=1)
         super().setUp()
+        self.called("bert", "t2")
         sending = self.send("ada", "one")
         self.found()
         self.assertEqual(self.connected().ended, "abort")
