@@ -3,6 +3,7 @@
 * `ChatprotoError`: all of them.
 * `WireError`: bytes that are not what the protocol says.
 * `StoreError`: the durable log cannot be opened.
+* `MissingExtra`: an option needs a library that is not installed.
 * `ClientError`: what an embedding program hears from `ChatClient`.
 * `DeliveryError`: what became of a message, or of a request, that was not acknowledged.
 * `RegistryError`: what a program hears from `RegistryClient`.
@@ -31,6 +32,10 @@ class StoreVersion(StoreError):
 
 class StoreCorrupt(StoreError):
     """The data directory does not pass its integrity check."""
+
+
+class MissingExtra(ChatprotoError):
+    """What was asked for needs a library that is not installed; the text names the extra that brings it."""
 
 
 class MigrationFailed(ChatprotoError):

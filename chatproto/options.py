@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
@@ -30,6 +30,9 @@ from chatproto.wire import address_allowed, address_of
 ROLES = ("primary", "secondary", "standby", "registry", "monitor")
 PEER_LISTEN = "tcp:4545"
 REGISTRY_LISTEN = "tcp:4646"
+ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
+"""In these, Twisted's parsers of endpoints say what they do not understand."""
+LOG_FORMATS = ("text", "json")
 FOR_PAIRS = ("prefer-primary", "allow-data-loss")
 FOR_PEERS = ("peer-listen", "peer-advertise", "migrate-every")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -137,6 +140,12 @@ def _role(value: str) -> str:
     return value
 
 
+def _log_format(value: str) -> str:
+    if value not in LOG_FORMATS:
+        raise ValueError(f"must be {' or '.join(LOG_FORMATS)}")
+    return value
+
+
 def parse_retention(value: str) -> Retention:
     """Read what `--retain` says: `30d` (an age), `100000` (messages a room), `2GB` (of disk), or several with commas.
 
@@ -183,7 +192,11 @@ def _named(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 class Options(UsageOptions, AuthOptionMixin):
-    """The options of a chat node. Each may stand in the TOML file that `--config` names; the command line wins."""
+    """The options of a chat node. Each may stand in the TOML file that `--config` names; the command line wins.
+
+    Attributes:
+        arguments: what was parsed.
+    """
 
     synopsis = "[options]"
     supportedInterfaces = (IUsernamePassword,)
@@ -253,6 +266,9 @@ class Options(UsageOptions, AuthOptionMixin):
         ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],
         ["ticket-for", None, 2592000.0, "seconds that an account that has logged in may come back without its "
          "password", _some_seconds],
+        ["metrics", None, None, "server endpoint of /metrics (for Prometheus), /healthz and /readyz, like "
+         "tcp:9464:interface=127.0.0.1 [default: none]"],
+        ["log-format", None, "text", "text, or json: one object a line", _log_format],
         ["announcement", None, None, "what newcomers are told by the server itself [default: nothing; of a monitor, "
          "for whom it stands in]"],
         ["config", None, None, "TOML file with any of these options"],
@@ -270,6 +286,7 @@ class Options(UsageOptions, AuthOptionMixin):
 
     def __init__(self) -> None:
         """Start with the defaults."""
+        self.arguments: list[str] = []
         self._listen: list[str] = []
         self._listen_configured: list[str] = ["tcp:4444"]
         self._auth_configured: list[str] = []
@@ -283,9 +300,26 @@ class Options(UsageOptions, AuthOptionMixin):
         """Plugin of twisted.cred that knows passwords besides the accounts, like file:PATH or unix; may be repeated."""
         super().opt_auth(description)
 
+    @property
+    def listen(self) -> tuple[str, ...]:
+        """The server endpoints of the client link."""
+        return tuple(self._listen or self._listen_configured)
+
+    def endpoints(self) -> list[tuple[str, str, bool]]:
+        """Return each endpoint: the option that names it, its description, and whether it is a server's."""
+        of_registry = self["role"] == "registry"
+        served = [("registry-listen", self["registry-listen"])] if of_registry else []
+        served += [("listen", each) for each in self.listen if not of_registry]
+        if self._has_peers:
+            served.append(("peer-listen", self["peer-listen"] or PEER_LISTEN))
+        served.append(("metrics", self["metrics"] or None))
+        dialled = [(name, self[name]) for name in ("peer", "registry")]
+        found = [(name, each, True) for name, each in served] + [(name, each, False) for name, each in dialled]
+        return [(f"--{name}", description, serves) for name, description, serves in found if description is not None]
+
     def parseOptions(self, options: Any = None) -> None:
         """Parse; the file first, so that the command line wins."""
-        arguments = sys.argv[1:] if options is None else list(options)
+        self.arguments = arguments = sys.argv[1:] if options is None else list(options)
         look = _Look()
         UsageOptions.parseOptions(look, arguments)
         path = look["config"]
@@ -317,6 +351,8 @@ class Options(UsageOptions, AuthOptionMixin):
             self["name"] = self["role"]
         if self["data"] is None:
             self["data"] = default_data_directory(self["name"])
+        if self["log-format"] == "json" and self.parent is not None and self.parent["syslog"]:
+            raise UsageError("--log-format=json is for a file or the standard output, not for --syslog")
         if self["silence-max"] < self["ping-every"]:
             raise UsageError("--silence-max must not be shorter than --ping-every")
         if self["heartbeat"] >= self["suspect"]:
@@ -354,6 +390,19 @@ class Options(UsageOptions, AuthOptionMixin):
         if self["registry-token"] is not None and self["registry"] is None:
             raise UsageError("--registry-token needs --registry: where the registry is")
 
+    def keep(self, other: "Options", names: Iterable[str]) -> None:
+        """Say of some options, by name, what others say.
+
+        Raises:
+            UsageError: what this says of the rest does not go with that.
+        """
+        for name in names:
+            if name == "listen":
+                self._listen, self._listen_configured = other._listen, other._listen_configured
+            else:
+                self[name] = other[name]
+        self.postOptions()
+
     def _check_monitor(self) -> None:
         for name in (*FOR_PAIRS, *FOR_PEERS, "peer"):
             if self[name]:
@@ -371,13 +420,14 @@ class Options(UsageOptions, AuthOptionMixin):
         return MonitorSettings(
             registry=self["registry"],
             watch=service,
-            node=replace(node, registering=None, chat=replace(node.chat, announcement=said)),
+            node=replace(node, registering=None, metrics="", chat=replace(node.chat, announcement=said)),
             master=name,
             standby_for=self["standby-for"] or "",
             token=self["registry-token"] or "",
             ask_every_s=self["ask-every"],
             dead_after_s=self["dead-after"],
             same_host=bool(self["same-host"]),
+            metrics=node.metrics,
         )
 
     def registry_settings(self) -> RegistrySettings:
@@ -389,6 +439,7 @@ class Options(UsageOptions, AuthOptionMixin):
             suspect_s=self["suspect"],
             lease_s=self["lease"],
             dns=self._dns_settings(),
+            metrics=self["metrics"] or "",
         )
 
     def _dns_settings(self) -> DNSSettings | None:
@@ -436,7 +487,7 @@ class Options(UsageOptions, AuthOptionMixin):
     def settings(self) -> NodeSettings:
         """Return what these options say of a node."""
         rate = self["rate-limit"]
-        listen = tuple(self._listen or self._listen_configured)
+        listen = self.listen
         advertised = [self["advertise"]] if self["advertise"] else []
         if (self["peer"] or self["registry"]) is not None and not advertised:
             advertised = [address for address in map(advertised_from, listen) if address is not None][:1]
@@ -450,6 +501,7 @@ class Options(UsageOptions, AuthOptionMixin):
             drain_s_max=self["drain-max"],
             migrate_every_s=self["migrate-every"],
             checkers=tuple(self.get("credCheckers", ())),
+            metrics=self["metrics"] or "",
             chat=ChatSettings(
                 name=self["name"],
                 servers=advertised,

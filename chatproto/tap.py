@@ -12,15 +12,18 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from chatproto.errors import MissingExtra
+from chatproto.jsonlog import logged_as_json
+from chatproto.live import LiveOptions
 from chatproto.log.sqlite import SQLiteStore
-from chatproto.options import Options
-from chatproto.services import NodeSettings, RegistrySettings, build_monitor, build_node, build_registry
+from chatproto.options import ENDPOINT_ERRORS, Options
+from chatproto.services import build_monitor, build_node, build_registry
 from chatproto.services.systemd import supervisor_of
 from chatproto.tally import Tally
 from chatproto.world import FILES_BESIDE_CONNECTIONS, World
@@ -31,9 +34,6 @@ SWITCH_INTERVAL_S = 0.0005
 
 SECRET_FILE = "secret"
 SECRET_CHARS_MAX = 256
-
-ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
-"""In these, Twisted's parsers of endpoints say what they do not understand."""
 
 log = Logger()
 
@@ -189,47 +189,47 @@ def makeService(options: Options) -> IService:
     world = real_world(_raise_open_files())
     _reload_when_told(world.reloading.reload)
     _tell_at_the_end(world.tally)
-    if options["role"] == "registry":
-        return _make_registry(world, options.registry_settings())
-    monitor = options.monitor_settings() if options["role"] == "monitor" else None
-    settings = options.settings()
-    _check_open_files(world.files_max, settings.chat.capacity)
+    if options["role"] != "registry":
+        _check_open_files(world.files_max, options["capacity"])
     try:
-        if monitor is not None:
-            return build_monitor(world, monitor)
-        node = build_node(world, settings)
-        _hurry_when_told_again(node.drain.hurry)
-        return node
-    except ENDPOINT_ERRORS as error:
-        _die(f"cannot use {_wrong_endpoint(world, settings)}: {error}")
+        tree = _make_role(world, options)
+    except MissingExtra as error:
+        _die(str(error))
         raise  # Never reached: the reactor does not run yet.
+    except ENDPOINT_ERRORS as error:
+        _die(f"cannot use {_wrong_endpoint(world, options)}: {error}")
+        raise
+    return logged_as_json(tree, options.parent) if options["log-format"] == "json" else tree
 
 
-def _wrong_endpoint(world: World, settings: NodeSettings) -> str:
+def _make_role(world: World, options: Options) -> MultiService:
+    if options["role"] == "registry":
+        registry = build_registry(world, options.registry_settings())
+        return _under_signals(world, registry, registry.hurry, LiveOptions(options, None))
+    if options["role"] == "monitor":
+        monitor = build_monitor(world, options.monitor_settings())
+        live = LiveOptions(options, lambda fresh: monitor.change(fresh.monitor_settings()))
+        return _under_signals(world, monitor, monitor.hurry, live)
+    node = build_node(world, options.settings())
+
+    def change(fresh: Options) -> None:
+        _check_open_files(world.files_max, fresh["capacity"])
+        node.change(fresh.settings())
+
+    return _under_signals(world, node, node.drain.hurry, LiveOptions(options, change))
+
+
+def _under_signals(world: World, tree: MultiService, hurry: Callable[[], None], live: LiveOptions) -> MultiService:
+    _hurry_when_told_again(hurry)
+    world.reloading.add("options", live.read_again)
+    return tree
+
+
+def _wrong_endpoint(world: World, options: Options) -> str:
     """Return the option whose endpoint cannot be parsed."""
-    tried: list[tuple[str, str, Callable[[str], object]]] = [
-        ("--listen", description, world.server) for description in settings.listen
-    ]
-    if settings.peer is not None:
-        tried += [
-            ("--peer-listen", settings.peer.listen, world.server),
-            ("--peer", settings.peer.dial, world.client),
-        ]
-    if settings.registering is not None:
-        tried.append(("--registry", settings.registering.registry, world.client))
-    for option, description, make in tried:
+    for option, description, serves in options.endpoints():
         try:
-            make(description)
+            (world.server if serves else world.client)(description)
         except ENDPOINT_ERRORS:
             return f"{option} {description}"
     return "an endpoint"
-
-
-def _make_registry(world: World, settings: RegistrySettings) -> IService:
-    try:
-        registry = build_registry(world, settings)
-        _hurry_when_told_again(registry.hurry)
-        return registry
-    except ENDPOINT_ERRORS as error:
-        _die(f"cannot use --registry-listen {' '.join(settings.listen)}: {error}")
-        raise  # Never reached: the reactor does not run yet.

@@ -8,6 +8,7 @@ extended types hold. The fields and their order are those of the protocol refere
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from chatproto.errors import WireError
 
@@ -380,7 +381,10 @@ class PeerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(Message, frozen=True, tag="status"):
-    """How far this client has been brought: current when `transferred` (MT) equals `archived` (MA); how the node is."""
+    """How far this client has been brought: current when `transferred` (MT) equals `archived` (MA); how the node is.
+
+    What comes after `waits_for` is told to who asks in the first line of a connection only, as operators do.
+    """
 
     rooms: list[RoomStatus]
     archived: int
@@ -395,6 +399,11 @@ class Status(Message, frozen=True, tag="status"):
     serving: bool = True
     witness: str = ""
     waits_for: str = ""
+    version: str | UnsetType = UNSET
+    up_s: float | UnsetType = UNSET
+    room_count: int | UnsetType = UNSET
+    entries: int | UnsetType = UNSET
+    dropped: int | UnsetType = UNSET
 
 
 class Private(Message, frozen=True, tag="private"):

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IReactorTime
@@ -46,6 +47,8 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
 from chatproto.log.interface import ILog
+from chatproto.release import RELEASE
+from chatproto.tally import Tally
 from chatproto.wire.fields import SERVER_IDENTITY
 
 log = Logger()
@@ -66,6 +69,7 @@ class ChatServer:
         seats: every session that this node serves, by key, those in their grace included.
         exodus: has the clients leave before this node stops.
         portal: lets accounts in, for front doors of your own: `IAvatar` for `IUsernamePassword` or `ITicket`.
+        tally: what is counted.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class ChatServer:
         clock: IReactorTime,
         now: Callable[[], float],
         dice: random.Random,
+        tally: Tally,
         aside: Aside = execute,
         checkers: Sequence[ICredentialsChecker] = (),
     ) -> None:
@@ -90,23 +95,22 @@ class ChatServer:
             dice: makes tokens and ids; it has to be the system's source where they must not be guessed.
             aside: runs what takes its time, as checking a password does.
             checkers: know whom to let in besides the accounts in the log.
+            tally: counts what is committed and heard.
         """
         self.settings = settings
         self.log = chat_log
         self.hall = Hall()
         self._now = now
+        self._clock = clock
+        self._began = clock.seconds()
         self._turn = turn
+        self.tally = tally
         # A node makes ids that no client can guess and no other start of a node has.
         self._make = EntryMaker(f"{dice.getrandbits(64):016x}.")
-        rules = SessionRules(
-            settings.name,
-            settings.message_chars_max,
-            settings.rooms_per_owner_max,
-            settings.rooms_per_session_max,
-            settings.clients_min,
-        )
-        self.seats = seats = Seats(self.hall, rules, self._make)
-        self._hearing = hearing = Hearing(self.hall, chat_log, turn, settings.history, self._fed)
+        self._rules = SessionRules(settings.name, clients_min=settings.clients_min)
+        self._set_rules()
+        self.seats = seats = Seats(self.hall, self._rules, self._make)
+        self._hearing = hearing = Hearing(settings, self.hall, chat_log, turn, tally, self._fed)
         self._neighbour = neighbour = Neighbour(settings, chat_log, seats, clock)
         self._answers = Answers(
             settings, self.hall, chat_log, hearing, seats, neighbour, dice, self.time, self._answered
@@ -178,6 +182,23 @@ class ChatServer:
         self._partings.stop([*self.seats.values(), *self._arrivals.seats])
         self._arrivals.clear()
         self._neighbour.stop()
+
+    def change(self, settings: ChatSettings) -> None:
+        """Take other settings into use.
+
+        Name, addresses and what concerns the opening of the chat have to be the same; what a link takes when it begins,
+        its rate and its ceilings in bytes, holds for those that begin from now on.
+        """
+        self.settings.become(settings)
+        self._set_rules()
+        # Other nodes, and the registry, are told the capacity.
+        self.changed()
+
+    def _set_rules(self) -> None:
+        rules, settings = self._rules, self.settings
+        rules.message_chars_max = settings.message_chars_max
+        rules.rooms_per_owner_max = settings.rooms_per_owner_max
+        rules.rooms_per_session_max = settings.rooms_per_session_max
 
     def refer(self, servers: list[str]) -> None:
         """Have clients that leave because of `stop` go to other servers, `HOST:PORT` each."""
@@ -253,7 +274,15 @@ class ChatServer:
 
     def status_line(self) -> bytes:
         """Return how this node is, as the line that a client without a session is told."""
-        return encode(self._answers.status([]))
+        status = msgspec.structs.replace(
+            self._answers.status([]),
+            version=RELEASE,
+            up_s=round(self._clock.seconds() - self._began, 1),
+            room_count=len(self.hall.rooms),
+            entries=self.log.position,
+            dropped=self.tally.dropped.total(),
+        )
+        return encode(status)
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Have something called, from the start on, whenever role, epoch or redundancy may be another."""
@@ -400,6 +429,7 @@ class ChatServer:
 
     def commit(self, runs: list[Run]) -> None:
         """See `Replayed.commit`."""
+        self._count(runs)
         for run in runs:
             if run.kind == MESSAGE:
                 self._said(run)
@@ -416,6 +446,22 @@ class ChatServer:
         for seat in list(self._impatient):
             self._appease(seat)
         self._neighbour.counted()
+
+    def _count(self, runs: list[Run]) -> None:
+        tally, messages, acts, oldest = self.tally, 0, 0, None
+        for run in runs:
+            if run.kind == MESSAGE:
+                messages += len(run.ids)
+            else:
+                acts += len(run.ids)
+            if oldest is None and run.entries and run.entries[0].origin is not None:
+                oldest = run.entries[0].time
+        tally.messages += messages
+        tally.acts += acts
+        tally.batch_entries.observe(messages + acts)
+        if oldest is not None:
+            # The time of day may be set back meanwhile.
+            tally.commit_s.observe(max(0.0, self._now() - oldest))
 
     def _said(self, run: Run) -> None:
         room = self.hall.said(run.room, run.last_position)

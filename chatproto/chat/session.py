@@ -150,8 +150,8 @@ class Proof(msgspec.Struct, frozen=True):
     ticket_until: float = 0.0
 
 
-class SessionRules(msgspec.Struct, frozen=True):
-    """What all sessions of a node share.
+class SessionRules(msgspec.Struct):
+    """What all sessions of a node share, and may be changed for all at once.
 
     Attributes:
         node: the node's name.

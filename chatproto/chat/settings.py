@@ -1,13 +1,15 @@
 """What can be set of the chat that a node serves; each ceiling has its unit in its name."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from chatproto.chat.messages import HistoryWanted
 
 
-@dataclass(frozen=True)
+@dataclass
 class ChatSettings:
     """What can be set; `--help` of the daemon says the same to operators.
+
+    All parts of a node's chat share one of these and read it when they need it, so that `become` changes it for all.
 
     Attributes:
         name: the node's name, unique in a deployment.
@@ -64,3 +66,8 @@ class ChatSettings:
     clients_min: int = 0
     held_max: int = 10_000
     held_bytes_max: int = 4 * 1024 * 1024
+
+    def become(self, other: "ChatSettings") -> None:
+        """Say from here on what another one says."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(other, each.name))

@@ -6,7 +6,6 @@ import socket
 import sys
 import textwrap
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
@@ -16,6 +15,7 @@ from chatproto.cli.commands import explanations
 from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, Misuse
 from chatproto.client.direct.settings import DirectSettings
 from chatproto.errors import ChatprotoError
+from chatproto.release import RELEASE
 from chatproto.wire import host_and_port, identity_allowed, room_allowed
 
 DONE, FAILED, MISUSED = 0, 1, 2
@@ -60,24 +60,19 @@ def command_line() -> argparse.ArgumentParser:
         description="Chat that survives its servers. The daemon is `twistd chatserver`.",
         epilog="Exit status: 0 done, 1 refused or failed, with one line on standard error, 2 wrong usage.",
     )
-    parser.add_argument("--version", action="version", version=f"chatproto {_version()}")
+    parser.add_argument("--version", action="version", version=f"chatproto {RELEASE}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_chat(subparsers)
     _add_status(subparsers)
     _add_switchover(subparsers)
     _add_drain(subparsers)
     _add_migrate(subparsers)
+    _add_reload(subparsers)
+    _add_check(subparsers)
     _add_archive(subparsers)
     add_accounts(subparsers)
     _add_demo(subparsers)
     return parser
-
-
-def _version() -> str:
-    try:
-        return version("chatproto")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 # chat
@@ -251,7 +246,14 @@ def _add_status(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         action="store_true",
         help="exit status 1 unless a server can be lost now (default: only if none answers)",
     )
-    status.add_argument("--json", action="store_true", help="as one JSON object (default: as a table)")
+    shown = status.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--wide",
+        action="store_true",
+        help="also the registry as each server sees it, rooms, entries of the log, connections dropped, how long it "
+        "runs, and its release",
+    )
+    shown.add_argument("--json", action="store_true", help="as one JSON object (default: as a table)")
     _add_registry(status)
     _add_tls(status)
     status.add_argument(
@@ -274,6 +276,7 @@ def _status(given: argparse.Namespace) -> str:
         tls=given.tls,
         ca=given.ca,
         json_wanted=given.json,
+        wide=given.wide,
         registry=given.registry,
         service=given.service,
     )
@@ -359,6 +362,55 @@ def _drain(given: argparse.Namespace) -> str:
 
     print(command(given.directory, "drain", given.timeout, ends=True))
     return ""
+
+
+# reload
+
+
+def _add_reload(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    reload = subparsers.add_parser(
+        "reload",
+        help="have a running node read its options again",
+        description="Have a running node read its options again, and say what could not be changed without a restart. "
+        "SIGHUP does the same, and says it in the log. Run it on the node's machine, as a user who may write to its "
+        "data directory.",
+    )
+    reload.add_argument("directory", metavar="DIR", help="the node's data directory")
+    reload.set_defaults(run=_reload)
+
+
+def _reload(given: argparse.Namespace) -> str:
+    from chatproto.cli.control import command
+
+    print(command(given.directory, "reload", tell=print))
+    return ""
+
+
+# check
+
+
+def _add_check(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    # What is the daemon's begins with hyphens, too, and is not for this parser.
+    check = subparsers.add_parser(
+        "check",
+        help="whether a daemon could start with some options; starts nothing",
+        usage="chatproto check [options of twistd chatserver, such as --config FILE]",
+        prefix_chars="\0",
+        add_help=False,
+    )
+    check.add_argument("options", nargs="*")
+    check.set_defaults(run=_check)
+
+
+def _check(given: argparse.Namespace) -> str:
+    from chatproto.cli.check import CHECKED, check
+
+    if {"-h", "--help"} & set(given.options):
+        print(CHECKED)
+        return ""
+    found, problems = check(given.options)
+    print("\n".join(found))
+    return "; ".join(problems)
 
 
 # demo

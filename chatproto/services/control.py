@@ -125,6 +125,7 @@ class ControlService(Service):
             "decree": self._administration.decree,
             "accounts": self._administration.accounts,
             "bans": self._administration.bans,
+            "reload": self.reload,
         }
         listening = endpoint.listen(ControlFactory(commands, self._operators.serve))
         listening.addCallbacks(self._listening, lambda failure: self._failed(failure.getErrorMessage()))
@@ -150,6 +151,13 @@ class ControlService(Service):
             self._world.stop()
 
         self._drain.run().addCallback(drained).addErrback(lambda failure: log.failure("ending", failure))
+
+    def reload(self, say: Say) -> None:
+        """Have read again what can be, and say what could not be changed, a line for each."""
+        unchanged = self._world.reloading.reload()
+        for line in unchanged:
+            say(f"not changed: {line}")
+        say(f"done: read again, but for {len(unchanged)}" if unchanged else "done: read again")
 
     def migrate(self, say: Say, to: str = "") -> "Deferred[None] | None":
         """Have a node that stands by take this one's place, and say what came of it."""

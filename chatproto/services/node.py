@@ -1,6 +1,6 @@
 """A node that serves chat: the log on its store, the chat on the log, the links on the chat."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twisted.application.internet import TimerService
@@ -8,7 +8,7 @@ from twisted.application.service import MultiService, Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import quoteStringArgument
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 
 from chatproto.chat.protocol import ClientLinkFactory
@@ -20,13 +20,17 @@ from chatproto.log.interface import ILog, IStore
 from chatproto.log.single import SingleLog
 from chatproto.pair.link import LIMITS as PEERS
 from chatproto.pair.log import PairLog, PairSettings
+from chatproto.pair.messages import PRIMARY
 from chatproto.pair.states import Role
 from chatproto.registry import RegistryWitness
 from chatproto.services.control import ControlService
 from chatproto.services.drain import Drain
 from chatproto.services.draining import Phase
 from chatproto.services.listener import Listener
+from chatproto.services.measures import of_chat, of_process, together
 from chatproto.services.migration import MigrationService
+from chatproto.services.probes import CONNECTIONS_MAX as PROBES_MAX
+from chatproto.services.probes import build_probes
 from chatproto.services.registering import RegisteringService, RegisteringSettings
 from chatproto.services.systemd import Health, Supervision
 from chatproto.services.whereabouts import Whereabouts
@@ -36,6 +40,8 @@ from chatproto.world import World
 RETENTION_INTERVAL_S = 60.0
 BOOT_S_MAX = 5.0
 """A node of a pair that has no role yet is started for all that, after so long: the other may be started after it."""
+STUCK_S_MAX = 1.0
+"""A disk that has something to take, and is seen to take nothing for so long, does not get on."""
 REGISTERING = "registering"
 """The name of the service, if there is one, that is stopped as soon as clients know that the node ends."""
 
@@ -89,6 +95,7 @@ class NodeSettings:
         drain_s_max: how long the end of the node may take, so that nobody loses anything; 0 for at once.
         migrate_every_s: seconds between moves to another node that stands by; 0 for none.
         checkers: know whom to let in besides the accounts in the log.
+        metrics: server endpoint string of its probes: metrics, health and readiness; empty for none.
     """
 
     data: str
@@ -101,6 +108,7 @@ class NodeSettings:
     drain_s_max: float = 10.0
     migrate_every_s: float = 0.0
     checkers: tuple[ICredentialsChecker, ...] = ()
+    metrics: str = ""
 
 
 class ChatService(Service):
@@ -141,7 +149,11 @@ class ChatService(Service):
 
 
 class RetentionService(TimerService):
-    """Asks, once in a while, what is to be dropped, and has it dropped."""
+    """Asks, once in a while, what is to be dropped, and has it dropped.
+
+    Attributes:
+        retain: what is kept.
+    """
 
     def __init__(self, world: World, server: ChatServer, retain: Retention) -> None:
         """Keep what `retain` says of a node's archives."""
@@ -149,11 +161,13 @@ class RetentionService(TimerService):
         self.clock = world.clock
         self._world = world
         self._server = server
-        self._retain = retain
+        self.retain = retain
 
     def tick(self) -> "Deferred[object]":
         """Look once. A failure is logged, and the next look comes all the same."""
-        retain = self._retain
+        retain = self.retain
+        if retain == Retention():
+            return succeed(None)
         before = self._world.now() - retain.age_s if retain.age_s else 0.0
         looked: Deferred[Any] = self._server.log.expired(before, retain.bytes_max)
         looked.addCallback(self._forget)
@@ -161,9 +175,9 @@ class RetentionService(TimerService):
         return looked
 
     def _forget(self, first: dict[str, int]) -> None:
-        if self._retain.count:
+        if self.retain.count:
             for room in self._server.hall.rooms.values():
-                first[room.name] = max(first.get(room.name, 0), room.last - self._retain.count + 1)
+                first[room.name] = max(first.get(room.name, 0), room.last - self.retain.count + 1)
         self._server.forget(first)
 
 
@@ -181,12 +195,14 @@ class NodeService(MultiService):
 
     def __init__(
         self,
+        clock: IReactorTime,
         chat: ChatService,
         server: ChatServer,
         factory: ClientLinkFactory,
         listeners: list[Listener],
         pair: PairLog | None,
         drain: Drain,
+        retention: RetentionService,
     ) -> None:
         """Collect the parts; `build_node` makes them."""
         super().__init__()
@@ -197,14 +213,27 @@ class NodeService(MultiService):
         self.drain = drain
         self.migration: MigrationService | None = None
         drain.withdraw = self._withdraw
+        self._clock = clock
         self._chat = chat
+        self._retention = retention
         self._durable = -1
+        self._waits_since: float | None = None
+
+    def change(self, settings: NodeSettings) -> None:
+        """Take other settings into use: chat (see `ChatServer.change`), retention, and the spans of drain and moves."""
+        self.server.change(settings.chat)
+        self._retention.retain = settings.retain
+        self.drain.change(settings.drain_s_max)
+        if self.migration is not None:
+            self.migration.change(settings.migrate_every_s)
 
     def health(self) -> Health:
         """Return how it is, for a service manager."""
         listening = all(service.port is not None for service in self if isinstance(service, Listener))
+        ready = self._chat.open and listening and self._has_role()
         stopping = self.drain.phase is not Phase.SERVING
-        return Health(self._chat.open and listening and self._has_role(), self._gets_on, stopping, self._status())
+        serving = ready and not stopping and self.server.log.serving
+        return Health(ready, self._gets_on, stopping, self._status(), serving)
 
     def _has_role(self) -> bool:
         return self.pair is None or self.pair.replica.role is not Role.BOOT or self._chat.open_s >= BOOT_S_MAX
@@ -219,7 +248,7 @@ class NodeService(MultiService):
         return f"{node_log.role}, {node_log.redundancy}{waits}, {clients} of {self.server.settings.capacity} clients"
 
     def _gets_on(self) -> bool:
-        """Whether the disk has taken something since this was asked last, or has nothing to take."""
+        """Whether the disk has nothing to take, or was not seen to take nothing for `STUCK_S_MAX` seconds."""
         if self.pair is None:
             durable = self.server.log.position
             waits = any(seat.session.unconfirmed for seat in self.server.seats.values())
@@ -227,8 +256,14 @@ class NodeService(MultiService):
             replica = self.pair.replica
             durable = replica.durable
             waits = replica.durable < replica.end and not replica.busy
-        stuck, self._durable = waits and durable == self._durable, durable
-        return not stuck
+        # By the clock, not from one question to the next: several ask, each in its own time.
+        now = self._clock.seconds()
+        if not waits:
+            self._waits_since = None
+        elif durable != self._durable or self._waits_since is None:
+            self._waits_since = now
+        self._durable = durable
+        return self._waits_since is None or now - self._waits_since < STUCK_S_MAX
 
     def stopService(self) -> "Deferred[object]":
         """Drain, for `drain_s_max` seconds at most; then stop every service."""
@@ -251,17 +286,34 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     turn = Turn(world.clock)
     pair = _build_pair(world, settings, settings.peer, turn) if settings.peer is not None else None
     node_log: ILog = pair or SingleLog(lambda: world.store(settings.data, world.fatal), turn)
+    # A copy: what is changed while it runs is not changed for whoever made the settings.
+    chat_settings = replace(settings.chat)
     server = ChatServer(
-        settings.chat, node_log, turn, world.clock, world.now, world.dice, world.aside, settings.checkers
+        chat_settings,
+        node_log,
+        turn,
+        world.clock,
+        world.now,
+        world.dice,
+        world.tally,
+        world.aside,
+        settings.checkers,
     )
-    room = world.connections_max(PEERS.connections_max if pair is not None else 0)
+    elsewhere = PEERS.connections_max if pair is not None else 0
+    room = world.connections_max(elsewhere + (PROBES_MAX if settings.metrics else 0))
     factory = ClientLinkFactory(server, turn, world.clock, world.tally, room)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
     chat = ChatService(world, server)
     drain = Drain(world, server, factory, listeners, pair, settings.drain_s_max)
-    node = NodeService(chat, server, factory, listeners, pair, drain)
+    retention = RetentionService(world, server, settings.retain)
+    node = NodeService(world.clock, chat, server, factory, listeners, pair, drain, retention)
+    if settings.metrics:
+        role = settings.peer.pair.role if settings.peer is not None else PRIMARY
+        measures = together(of_process(role, node.health, world.tally), of_chat(server, factory, pair, settings.data))
+        # It stops last: a drain is worth watching.
+        build_probes(world, settings.metrics, node.health, measures).setServiceParent(node)
     chat.setName("chat")
     chat.setServiceParent(node)
     if pair is not None and settings.peer is not None:
@@ -274,10 +326,8 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         control.setName("control")
         control.setServiceParent(node)
     # Before anything of this stops, the drain has let nobody new in, and everybody go.
-    if settings.retain != Retention():
-        retention = RetentionService(world, server, settings.retain)
-        retention.setName("retention")
-        retention.setServiceParent(node)
+    retention.setName("retention")
+    retention.setServiceParent(node)
     for number, listener in enumerate(listeners, 1):
         listener.setName(f"client-listener-{number}")
         listener.setServiceParent(node)

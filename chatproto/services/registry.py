@@ -21,6 +21,8 @@ from chatproto.registry.shelf import Shelf, split_state
 from chatproto.registry.witness import Witness
 from chatproto.services.dns import DNSService, DNSSettings
 from chatproto.services.listener import Listener
+from chatproto.services.measures import of_process, of_registry, together
+from chatproto.services.probes import build_probes
 from chatproto.services.systemd import Health, Supervision
 from chatproto.world import World
 
@@ -38,6 +40,7 @@ class RegistrySettings:
         suspect_s: a link that is silent for so long is aborted.
         lease_s: for so long after it was last heard a leader is not replaced by another node.
         dns: its answers to the DNS; None for none.
+        metrics: server endpoint string of its probes; empty for none.
     """
 
     data: str
@@ -46,6 +49,7 @@ class RegistrySettings:
     suspect_s: float = 0.6
     lease_s: float = 0.9
     dns: DNSSettings | None = None
+    metrics: str = ""
 
 
 class WitnessService(Service):
@@ -150,7 +154,8 @@ class RegistryService(MultiService):
         """Return how it is, for a service manager."""
         listening = all(listener.port is not None for listener in self.listeners)
         status = f"{len(self.names.list())} names, {len(self.factory.links)} connections"
-        return Health(self._witness.open and listening, lambda: True, not self.running, status)
+        ready = self._witness.open and listening
+        return Health(ready, lambda: True, not self.running, status, ready and bool(self.running))
 
 
 def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
@@ -171,6 +176,11 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
     dns = DNSService(world, settings.dns, names.list) if settings.dns is not None else None
     witness = WitnessService(world, settings, factory, names)
     registry = RegistryService(witness, factory, names, listeners, dns)
+    if settings.metrics:
+        measures = together(
+            of_process("registry", registry.health, world.tally), of_registry(factory, names, settings.data)
+        )
+        build_probes(world, settings.metrics, registry.health, measures).setServiceParent(registry)
     witness.setName("witness")
     witness.setServiceParent(registry)
     if dns is not None:

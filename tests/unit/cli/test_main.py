@@ -3,6 +3,7 @@
 import io
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -191,14 +192,16 @@ class Status(CommandLineTestCase):
         asked, status, out, error = self.status(return_value=("a table", False))
         self.assertEqual((status, out, error), (0, "a table\n", ""))
         self.assertEqual(
-            asked, mock.call(("127.0.0.1:4444",), timeout_s=3.0, tls=False, ca=None, json_wanted=False, **HERE)
+            asked,
+            mock.call(("127.0.0.1:4444",), timeout_s=3.0, tls=False, ca=None, json_wanted=False, wide=False, **HERE),
         )
 
     def test_everything(self) -> None:
         arguments = ("east:1", "west:2", "--json", "--tls", "--ca", "ca.pem", "--timeout", "0.5")
         asked, *_ = self.status(*arguments, return_value=("", True))
         self.assertEqual(
-            asked, mock.call(("east:1", "west:2"), timeout_s=0.5, tls=True, ca="ca.pem", json_wanted=True, **HERE)
+            asked,
+            mock.call(("east:1", "west:2"), timeout_s=0.5, tls=True, ca="ca.pem", json_wanted=True, wide=False, **HERE),
         )
 
     def test_through_a_registry_no_server_need_be_named(self) -> None:
@@ -237,6 +240,40 @@ class Switchover(CommandLineTestCase):
 
     def test_it_needs_a_directory(self) -> None:
         self.assertEqual(self.run_with("switchover")[:2], (2, ""))
+
+
+class Reload(CommandLineTestCase):
+    def test_what_could_not_be_changed_comes_first(self) -> None:
+        def command(directory: str, line: str, tell: Callable[[str], object]) -> str:
+            tell("not changed: options: --listen takes a restart")
+            return f"{line} {directory}"
+
+        with mock.patch("chatproto.cli.control.command", command):
+            status, out, error = self.run_with("reload", "data")
+        self.assertEqual((status, error), (0, ""))
+        self.assertEqual(out, "not changed: options: --listen takes a restart\nreload data\n")
+
+
+class Check(CommandLineTestCase):
+    def check(self, *arguments: str) -> tuple[int, str, str]:
+        return self.run_with("check", f"--data={self.mktemp()}", *arguments)
+
+    def test_it_could_start(self) -> None:
+        status, out, error = self.check("--role=registry", "--registry-listen", "tcp:7")
+        self.assertEqual((status, error), (0, ""))
+        self.assertEqual(out.splitlines()[:2], ["role: registry, called registry", "serves: --registry-listen=tcp:7"])
+
+    def test_it_could_not(self) -> None:
+        status, _, error = self.check("--listen=nonsense:1", "--listen=nonsense:2")
+        self.assertEqual((status, error.count("\n"), error.count("Unknown endpoint")), (1, 1, 2))
+
+    def test_options_that_are_wrong(self) -> None:
+        self.assertEqual(self.check("--capacity=x")[0], 2)
+
+    def test_it_explains_itself(self) -> None:
+        status, out, _ = self.run_with("check", "--help")
+        self.assertEqual(status, 0)
+        self.assertIn("Opens no port", out)
 
 
 class Drain(CommandLineTestCase):

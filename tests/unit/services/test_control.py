@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.errors import MigrationFailed
 from chatproto.pair.configuration import Configuration
 from chatproto.pair.states import LEADING, Role
+from chatproto.reloading import Reloading
 from chatproto.services.control import (
     COMMANDS_WAITING_MAX,
     LOOK_EVERY_S,
@@ -67,6 +68,7 @@ class ControlTestCase(SynchronousTestCase):
         self.described: list[str] = []
         self.path = self.mktemp()
         self.stopped: list[float] = []
+        self.reloading = Reloading()
 
     def drain(self) -> "Deferred[str]":
         self.drains += 1
@@ -88,6 +90,7 @@ class ControlTestCase(SynchronousTestCase):
             fatal=self.fail,
             secret=str,
             stop=lambda: self.stopped.append(self.clock.seconds()),
+            reloading=self.reloading,
         )
         server: Any = SimpleNamespace(seats={"one": 1, "two": 2})
         self.drained: Deferred[str] = Deferred()
@@ -108,6 +111,23 @@ class ControlTestCase(SynchronousTestCase):
         transport = StringTransport()
         link.makeConnection(transport)
         return link, transport
+
+
+class ReloadTests(ControlTestCase):
+    def test_what_could_not_be_changed_is_said(self) -> None:
+        link, transport = self.operator(None)
+        self.reloading.add("options", lambda: ["--listen takes a restart", "--peer takes a restart"])
+        link.dataReceived(b"reload\n")
+        self.assertEqual(
+            transport.value(),
+            b"not changed: options: --listen takes a restart\nnot changed: options: --peer takes a restart\n"
+            b"done: read again, but for 2\n",
+        )
+
+    def test_all_was_changed(self) -> None:
+        link, transport = self.operator(None)
+        link.dataReceived(b"reload\n")
+        self.assertEqual(transport.value(), b"done: read again\n")
 
 
 class SwitchoverTests(ControlTestCase):
@@ -308,9 +328,8 @@ class LinkTests(ControlTestCase):
         for line in (b"", b"halt", b"SWITCHOVER", b"switchover now", b"\xff\x00"):
             link, transport = self.operator(FakePair())
             link.dataReceived(line + b"\n")
-            self.assertEqual(
-                transport.value(), b"refused: the commands are accounts, bans, decree, drain, migrate, switchover\n"
-            )
+            known = b"accounts, bans, decree, drain, migrate, reload, switchover"
+            self.assertEqual(transport.value(), b"refused: the commands are %b\n" % known)
 
     def test_spaces_do_not_matter(self) -> None:
         link, transport = self.operator(None)
