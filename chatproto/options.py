@@ -16,6 +16,8 @@ from twisted.python.usage import UsageError
 
 from chatproto.chat.messages import HistoryWanted
 from chatproto.chat.settings import ChatSettings
+from chatproto.gateway import PageSettings
+from chatproto.gateway.admission import origin_of
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.pair.log import PairSettings
 from chatproto.registry.names import TOKEN_BYTES_MAX
@@ -25,10 +27,12 @@ from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
+from chatproto.trust.endpoints import dials_beyond, listens_beyond
 from chatproto.wire import address_allowed, address_of
 
 ROLES = ("primary", "secondary", "standby", "registry", "monitor")
 PEER_LISTEN = "tcp:4545"
+HERE = ":interface=127.0.0.1"
 REGISTRY_LISTEN = "tcp:4646"
 ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
 """In these, Twisted's parsers of endpoints say what they do not understand."""
@@ -134,6 +138,19 @@ def _token(value: str) -> str:
     return value
 
 
+def _page(value: str) -> str:
+    if not origin_of(value):
+        raise ValueError("must be an address like https://HOST:PORT")
+    return value.rstrip("/")
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    found = tuple(origin_of(part.strip()) for part in value.split(","))
+    if not all(found):
+        raise ValueError("must be origins like https://HOST:PORT, several with commas")
+    return found
+
+
 def _role(value: str) -> str:
     if value not in ROLES:
         raise ValueError(f"this release knows {', '.join(ROLES)}")
@@ -213,7 +230,7 @@ class Options(UsageOptions, AuthOptionMixin):
          "other [default: none, this node is alone]"],
         ["peer-listen", None, None, "server endpoint of this node's peer link; a server with --registry and without "
          "--peer can be moved to a standby if it has one [default: tcp:4545, with --peer, --migrate-every, or for a "
-         "standby]"],
+         "standby; for this machine alone without --tls, --secret-file or --insecure-links]"],
         ["peer-advertise", None, None, "HOST:PORT of this node's peer link, registered [default: from --peer-listen, "
          "with the name of this machine]", _address],
         ["registry", None, None, "client endpoint of the registry, like tcp:HOST:4646, where this node is registered: "
@@ -222,7 +239,14 @@ class Options(UsageOptions, AuthOptionMixin):
          "active; 0 for none", _seconds],
         ["registry-token", None, None, "what protects this node's name in the registry: whoever has it may register in "
          "its place [default: a secret that the data directory keeps]", _token],
-        ["registry-listen", None, REGISTRY_LISTEN, "(registry) server endpoint where it serves"],
+        ["registry-listen", None, None, "(registry) server endpoint where it serves [default: tcp:4646; for this "
+         "machine alone without --tls, --secret-file or --insecure-links]"],
+        ["tls", None, None, "directory with ca.pem, node.pem and node.key, as `chatproto certs` makes it: links among "
+         "nodes and to the registry are encrypted, and each side proves its name; `ssl:PORT` listens with that "
+         "certificate [default: none]"],
+        ["registry-name", None, "registry", "the name that the registry's certificate has to be for", _name],
+        ["secret-file", None, None, "file with a secret, the same on each node: links among nodes and to the registry "
+         "prove that they know it, and are not encrypted; instead of --tls [default: none]"],
         ["dns", None, None, "(registry) HOST:PORT where it answers the DNS, UDP and TCP: A, AAAA and SRV of what is "
          "registered [default: not at all]", _interface],
         ["dns-zone", None, "chat.example", "(registry) the zone that it answers for", _zone],
@@ -266,6 +290,11 @@ class Options(UsageOptions, AuthOptionMixin):
         ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],
         ["ticket-for", None, 2592000.0, "seconds that an account that has logged in may come back without its "
          "password", _some_seconds],
+        ["web", None, None, "server endpoint of the page and its WebSocket, like tcp:8080 [default: none]"],
+        ["web-advertise", None, None, "http(s)://HOST:PORT that browsers reach the page by, and go on with at the "
+         "other server [default: in a pair, from --web, with the name of this machine]", _page],
+        ["web-origins", None, None, "the only origins whose pages may use the WebSocket, beside those of the two "
+         "servers, with commas [default: the host that the browser asked for]", _origins],
         ["metrics", None, None, "server endpoint of /metrics (for Prometheus), /healthz and /readyz, like "
          "tcp:9464:interface=127.0.0.1 [default: none]"],
         ["log-format", None, "text", "text, or json: one object a line", _log_format],
@@ -276,6 +305,8 @@ class Options(UsageOptions, AuthOptionMixin):
     optFlags: ClassVar[list[list[Any]]] = [
         ["no-guests", None, "let nobody in without an account"],
         ["same-host", None, "(monitor) stand in also for a server on this machine, with which both would be lost"],
+        ["insecure-links", None, "let anybody who reaches its port be a node, or change what is registered: for a "
+         "network where nobody else is"],
         ["prefer-primary", None, "a secondary that leads hands over when the primary is back and has caught up"],
         ["allow-data-loss", None, "lead although the other node may hold messages that this one has not: for when that "
          "one is lost for good; what only it held is lost"],
@@ -308,11 +339,11 @@ class Options(UsageOptions, AuthOptionMixin):
     def endpoints(self) -> list[tuple[str, str, bool]]:
         """Return each endpoint: the option that names it, its description, and whether it is a server's."""
         of_registry = self["role"] == "registry"
-        served = [("registry-listen", self["registry-listen"])] if of_registry else []
+        served: list[tuple[str, Any]] = [("registry-listen", self._registry_listen)] if of_registry else []
         served += [("listen", each) for each in self.listen if not of_registry]
         if self._has_peers:
-            served.append(("peer-listen", self["peer-listen"] or PEER_LISTEN))
-        served.append(("metrics", self["metrics"] or None))
+            served.append(("peer-listen", self._peer_listen))
+        served += [(name, self[name] or None) for name in ("web", "metrics")]
         dialled = [(name, self[name]) for name in ("peer", "registry")]
         found = [(name, each, True) for name, each in served] + [(name, each, False) for name, each in dialled]
         return [(f"--{name}", description, serves) for name, description, serves in found if description is not None]
@@ -387,8 +418,48 @@ class Options(UsageOptions, AuthOptionMixin):
             raise UsageError("--peer is for a primary or a secondary: a standby is invited by whoever wants to move")
         elif self["migrate-every"] and self["registry"] is None:
             raise UsageError("--migrate-every needs --registry: it knows who stands by")
+        for name in ("web-advertise", "web-origins"):
+            if self[name] and not self["web"]:
+                raise UsageError(f"--{name} needs --web: where the page is served")
         if self["registry-token"] is not None and self["registry"] is None:
             raise UsageError("--registry-token needs --registry: where the registry is")
+        if self["tls"] and self["secret-file"]:
+            raise UsageError("--tls and --secret-file are two ways to one end: give one of them")
+        if self["role"] == "registry":
+            self._check_guarded("registry-listen", self._registry_listen)
+        elif self._has_peers:
+            self._check_guarded("peer-listen", self._peer_listen)
+
+    @property
+    def _guarded(self) -> bool:
+        """Whether it is said how nodes know each other, if only that they do not."""
+        return bool(self["tls"] or self["secret-file"] or self["insecure-links"])
+
+    @property
+    def _registry_listen(self) -> str:
+        """Where a registry serves: unless told or guarded, this machine alone."""
+        told: str | None = self["registry-listen"]
+        return told or (REGISTRY_LISTEN if self._guarded else f"{REGISTRY_LISTEN}{HERE}")
+
+    @property
+    def _peer_listen(self) -> str:
+        """Where nodes are listened for: unless told or guarded, on this machine alone, if all that are known are there.
+
+        Who is dialled on another machine would have to dial from there, too.
+        """
+        advertised = self["peer-advertise"] and f"tcp:{self['peer-advertise']}"
+        beyond = any(map(dials_beyond, filter(None, (self["peer"], self["registry"], advertised))))
+        told: str | None = self["peer-listen"]
+        return told or (PEER_LISTEN if self._guarded or beyond else f"{PEER_LISTEN}{HERE}")
+
+    def _check_guarded(self, option: str, listen: str) -> None:
+        """Check that only whoever proves who it is comes in from another machine, unless that is wanted."""
+        if not self._guarded and listens_beyond(listen):
+            raise UsageError(
+                f"--{option}={listen} may be reached from other machines, and anybody could be a node: give --tls=DIR "
+                "(`chatproto certs` makes one), --secret-file=FILE, or --insecure-links to have it so; or listen for "
+                f"this machine alone, with {HERE[1:]}"
+            )
 
     def keep(self, other: "Options", names: Iterable[str]) -> None:
         """Say of some options, by name, what others say.
@@ -434,7 +505,7 @@ class Options(UsageOptions, AuthOptionMixin):
         """Return what these options say of a registry."""
         return RegistrySettings(
             data=self["data"],
-            listen=(self["registry-listen"],),
+            listen=(self._registry_listen,),
             heartbeat_s=self["heartbeat"],
             suspect_s=self["suspect"],
             lease_s=self["lease"],
@@ -457,14 +528,14 @@ class Options(UsageOptions, AuthOptionMixin):
     @property
     def _peer_address(self) -> str:
         """The `HOST:PORT` of this node's peer link."""
-        return self["peer-advertise"] or advertised_from(self["peer-listen"] or PEER_LISTEN) or ""
+        return self["peer-advertise"] or advertised_from(self._peer_listen) or ""
 
     def _peer_settings(self) -> PeerSettings | None:
         if not self._has_peers:
             return None
         return PeerSettings(
             dial=self["peer"] or "",
-            listen=self["peer-listen"] or PEER_LISTEN,
+            listen=self._peer_listen,
             registry=self["registry"] or "",
             pair=PairSettings(
                 name=self["name"],
@@ -484,6 +555,13 @@ class Options(UsageOptions, AuthOptionMixin):
         peer = self._peer_address if self._has_peers else ""
         return RegisteringSettings(self["registry"], self["registry-token"] or "", self["service"], peer)
 
+    def _advertised_page(self) -> list[str]:
+        if self["web-advertise"] or not self["web"] or (self["peer"] or self["registry"]) is None:
+            return [self["web-advertise"]] if self["web-advertise"] else []
+        address = advertised_from(self["web"])
+        scheme = "https" if self["web"].startswith(("ssl:", "tls:")) else "http"
+        return [f"{scheme}://{address}"] if address is not None else []
+
     def settings(self) -> NodeSettings:
         """Return what these options say of a node."""
         rate = self["rate-limit"]
@@ -501,10 +579,12 @@ class Options(UsageOptions, AuthOptionMixin):
             drain_s_max=self["drain-max"],
             migrate_every_s=self["migrate-every"],
             checkers=tuple(self.get("credCheckers", ())),
+            page=PageSettings(self["web"], self["web-origins"] or ()) if self["web"] else None,
             metrics=self["metrics"] or "",
             chat=ChatSettings(
                 name=self["name"],
                 servers=advertised,
+                pages=self._advertised_page(),
                 history=_history(str(self["history"])),
                 capacity=self["capacity"],
                 greet_after_s=self["greet-after"],

@@ -9,16 +9,18 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService, MultiService, Service
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
-from chatproto.errors import MissingExtra
+from chatproto.errors import MissingExtra, TrustError
 from chatproto.jsonlog import logged_as_json
 from chatproto.live import LiveOptions
 from chatproto.log.sqlite import SQLiteStore
@@ -26,6 +28,12 @@ from chatproto.options import ENDPOINT_ERRORS, Options
 from chatproto.services import build_monitor, build_node, build_registry
 from chatproto.services.systemd import supervisor_of
 from chatproto.tally import Tally
+from chatproto.trust.certificates import Certificates
+from chatproto.trust.certified import Certified
+from chatproto.trust.endpoints import plain
+from chatproto.trust.refusals import Refusals
+from chatproto.trust.sharing import SharedSecret, read_secret
+from chatproto.trust.watch import CertificateWatch
 from chatproto.world import FILES_BESIDE_CONNECTIONS, World
 
 BACKLOG = 1024
@@ -97,7 +105,7 @@ class CannotStart(Exception):
     """The node cannot start; `twistd` tells whoever started it, in the foreground or as a daemon, and ends."""
 
 
-def _die(reason: str) -> None:
+def _die(reason: str) -> NoReturn:
     """End as a crash would, which everything here is built to survive: no more is written, said or promised."""
     from twisted.internet import reactor
 
@@ -186,7 +194,10 @@ def _check_open_files(files_max: int, capacity: int) -> None:
 def makeService(options: Options) -> IService:
     """Build the service tree that the options ask for."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    world = real_world(_raise_open_files())
+    try:
+        world, watches = guard(real_world(_raise_open_files()), options)
+    except TrustError as error:
+        _die(str(error))
     _reload_when_told(world.reloading.reload)
     _tell_at_the_end(world.tally)
     if options["role"] != "registry":
@@ -195,11 +206,36 @@ def makeService(options: Options) -> IService:
         tree = _make_role(world, options)
     except MissingExtra as error:
         _die(str(error))
-        raise  # Never reached: the reactor does not run yet.
     except ENDPOINT_ERRORS as error:
         _die(f"cannot use {_wrong_endpoint(world, options)}: {error}")
-        raise
+    for watch in watches:
+        watch.setServiceParent(tree)
     return logged_as_json(tree, options.parent) if options["log-format"] == "json" else tree
+
+
+def guard(world: World, options: Options) -> tuple[World, list[Service]]:
+    """Return the world with links as the options want them guarded, and the services that keep that up to date.
+
+    Raises:
+        TrustError: certificates, or the secret, cannot be used.
+    """
+    refusals = Refusals(world.tally, world.clock.seconds)
+    if options["secret-file"]:
+        secret = read_secret(options["secret-file"])
+        return replace(world, trust=SharedSecret(secret, options["name"], refusals)), []
+    if not options["tls"]:
+        return world, []
+    certificates = Certificates(options["tls"], options["name"], world.now)
+    trust = Certified(certificates, refusals, options["registry-name"])
+    watch = CertificateWatch(certificates, world.clock)
+    watch.setName("certificates")
+    world.reloading.add("certificates", watch.read_again)
+
+    def server(description: str) -> IStreamServerEndpoint:
+        beneath = plain(description)
+        return world.server(description) if beneath is None else trust.for_clients(world.server(beneath))
+
+    return replace(world, trust=trust, server=server), [watch]
 
 
 def _make_role(world: World, options: Options) -> MultiService:

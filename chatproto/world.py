@@ -16,6 +16,7 @@ from twisted.internet.protocol import DatagramProtocol
 from chatproto.log.interface import IStore
 from chatproto.reloading import Reloading
 from chatproto.tally import Tally
+from chatproto.trust.interface import BELIEVING, Trust
 
 FILES_BESIDE_CONNECTIONS = 64
 """A process needs them itself: the store, the log, connections that it dials."""
@@ -65,6 +66,7 @@ class World:
         tally: what is counted for whoever measures.
         aside: runs a call that takes its time where it holds nobody up, and calls back with what it returns; in
             simulation here and now.
+        trust: how links between nodes, and to the registry, know who is at their other end; by default they believe.
         files_max: how many files, connections among them, the process may have open; 0 for any number.
     """
 
@@ -83,6 +85,15 @@ class World:
     tally: Tally = field(default_factory=Tally)
     aside: Callable[[Callable[[], Any]], "Deferred[Any]"] = execute
     files_max: int = 0
+    trust: Trust = BELIEVING
+
+    def guarded_server(self, description: str, door: str) -> IStreamServerEndpoint:
+        """Make a listening endpoint for links at a door: `PEER` or `REGISTRY` of `chatproto.trust.proof`."""
+        return self.trust.server(self.server(description), door)
+
+    def guarded_client(self, description: str, door: str) -> IStreamClientEndpoint:
+        """Make a connecting endpoint to others' links at a door."""
+        return self.trust.client(self.client(description), door)
 
     def connections_max(self, elsewhere: int = 0) -> int:
         """Return how many connections one door may have, so that those of other doors, and files, still can be had.

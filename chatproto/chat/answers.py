@@ -185,6 +185,7 @@ class Answers:
             self._log.serving,
             _WITNESS[self._log.witness],
             self._log.waits_for,
+            self._neighbour.all_pages,
         )
 
     # Between two clients, each of which may be on either node

@@ -269,6 +269,7 @@ class Arrivals:
             self._log.role,
             self._log.redundancy,
             list(dict.fromkeys([*self._settings.servers, *self._neighbour.servers])),
+            self._neighbour.all_pages,
             member.identity if account is not None else None,
             seat.ticket,
             account.roles if account is not None else [],

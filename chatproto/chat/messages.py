@@ -295,7 +295,10 @@ class Said(Message, frozen=True, tag="message"):
 
 
 class Welcome(Message, frozen=True, tag="welcome", omit_defaults=True):
-    """The answer to `hello`; `account`, with its roles, for whoever is logged in, `ticket` after a password."""
+    """The answer to `hello`; `pages` are the addresses of the servers' pages, for clients in browsers.
+
+    `account`, with its roles, is that of whoever is logged in; there is a `ticket` after a password.
+    """
 
     version: int
     server: str
@@ -305,6 +308,7 @@ class Welcome(Message, frozen=True, tag="welcome", omit_defaults=True):
     role: str
     redundancy: str
     servers: list[str]
+    pages: list[str] = []
     account: str | None = None
     ticket: str | None = None
     roles: list[str] = []
@@ -399,6 +403,7 @@ class Status(Message, frozen=True, tag="status"):
     serving: bool = True
     witness: str = ""
     waits_for: str = ""
+    pages: list[str] = []
     version: str | UnsetType = UNSET
     up_s: float | UnsetType = UNSET
     room_count: int | UnsetType = UNSET
@@ -439,12 +444,13 @@ class BanList(Message, frozen=True, tag="bans"):
     bans: list[BanEntry]
 
 
-class Redirect(Message, frozen=True, tag="redirect"):
-    """Go to one of `servers` after so many milliseconds."""
+class Redirect(Message, frozen=True, tag="redirect", omit_defaults=True):
+    """Go to one of `servers`, or in a browser of `pages`, after so many milliseconds."""
 
     servers: list[str]
     reason: str
     after: int
+    pages: list[str] = []
 
 
 class Notice(Message, frozen=True, tag="notice"):

@@ -284,6 +284,11 @@ class ChatServer:
         )
         return encode(status)
 
+    @property
+    def pages(self) -> list[str]:
+        """The addresses of this node's page and the other's, as far as they are known."""
+        return self._neighbour.all_pages
+
     def watch(self, changed: Callable[[], None]) -> None:
         """Have something called, from the start on, whenever role, epoch or redundancy may be another."""
         self._watchers.append(changed)

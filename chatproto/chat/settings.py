@@ -14,6 +14,7 @@ class ChatSettings:
     Attributes:
         name: the node's name, unique in a deployment.
         servers: addresses of this node, `HOST:PORT` each, told to clients of either node.
+        pages: addresses of this node's page, `http(s)://HOST:PORT` each, told to clients of either node.
         history: what a client receives of a room's archive on joining, unless it says otherwise.
         capacity: sessions before newcomers are turned away.
         greet_after_s: how long a connection may stay silent before it is taken for a base client.
@@ -42,6 +43,7 @@ class ChatSettings:
 
     name: str = "primary"
     servers: list[str] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
     history: HistoryWanted = "all"
     capacity: int = 100
     greet_after_s: float = 0.1

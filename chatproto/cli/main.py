@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import socket
 import sys
 import textwrap
@@ -12,9 +13,10 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from chatproto.chat.messages import HistoryWanted
 from chatproto.cli.accounts import add_accounts, password_asked
 from chatproto.cli.commands import explanations
-from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, Misuse
+from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, TLS, Misuse
 from chatproto.client.direct.settings import DirectSettings
 from chatproto.errors import ChatprotoError
+from chatproto.pair.configuration import name_allowed
 from chatproto.release import RELEASE
 from chatproto.wire import host_and_port, identity_allowed, room_allowed
 
@@ -24,6 +26,8 @@ STATUS_TIMEOUT_S = 3.0
 DRAIN_TIMEOUT_S = 60.0
 HISTORY = 100
 HELP_CELLS = 78
+NODE_DAYS = 397
+DAYS_MAX = 36500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +75,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_check(subparsers)
     _add_archive(subparsers)
     add_accounts(subparsers)
+    _add_certs(subparsers)
     _add_demo(subparsers)
     return parser
 
@@ -364,6 +369,56 @@ def _drain(given: argparse.Namespace) -> str:
     return ""
 
 
+# certs
+
+
+def _add_certs(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    certs = subparsers.add_parser(
+        "certs",
+        help="make certificates for the nodes of a deployment, or show one",
+        description="Make a certificate for each NAME, signed by the authority in DIR, which is made where there is "
+        "none; again, to renew it. Each is in DIR/NAME, to be copied to that node's machine for --tls. The authority's "
+        "key, DIR/ca.key, is never replaced. Or, with `show`, tell what the certificates in FILE are for, and until "
+        "when.",
+    )
+    certs.add_argument("directory", metavar="DIR|show", help="where the authority is, or is to be; or the word show")
+    certs.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME|FILE",
+        help="the --name of a node (the registry's is `registry` unless told otherwise); or a file to show",
+    )
+    certs.add_argument(
+        "--host",
+        type=_host,
+        action="append",
+        default=[],
+        metavar="HOST",
+        dest="hosts",
+        help="name or address by which clients reach the nodes; may be repeated (default: the name of each alone)",
+    )
+    certs.add_argument(
+        "--days", type=_days, default=NODE_DAYS, metavar="N", help="how long they are good (default: %(default)d)"
+    )
+    certs.set_defaults(run=_certs)
+
+
+def _certs(given: argparse.Namespace) -> str:
+    from chatproto.cli.certs import make_certificates, show
+
+    if given.directory == "show":
+        for path in given.names:
+            show(path, print)
+        return ""
+    for name in given.names:
+        if not name_allowed(name):
+            raise Misuse(f"{name!r} is no name of a node: letters, digits, dots, hyphens and underscores, 64 at most")
+    for host in set(given.hosts) & set(given.names) if len(given.names) > 1 else ():
+        raise Misuse(f"with --host={host} every one of them could be {host}, which is a node")
+    make_certificates(given.directory, given.names, given.hosts, given.days, print)
+    return ""
+
+
 # reload
 
 
@@ -453,8 +508,8 @@ def _add_registry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--registry",
         metavar="REGISTRY",
-        help="HOST, HOST:PORT or a Twisted client endpoint of a registry that knows the servers (default: none; "
-        "default port: 4646)",
+        help="HOST, HOST:PORT, with TLS tls:HOST:PORT, or a Twisted client endpoint of a registry that knows the "
+        "servers (default: none; default port: 4646)",
     )
     parser.add_argument(
         "--service", default="chat", metavar="NAME", help="the deployment to look for there (default: %(default)s)"
@@ -471,22 +526,25 @@ def _add_tls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ca",
         metavar="FILE",
-        help="PEM file of the authorities to trust with --tls (default: the system's)",
+        help="PEM file of the authorities to trust with TLS, such as the ca.pem of `chatproto certs` (default: the "
+        "system's)",
     )
 
 
 def _check_tls(given: argparse.Namespace) -> None:
-    if given.ca is not None and not given.tls:
-        raise Misuse("--ca needs --tls")
+    # Whoever is told of by a server that speaks TLS does so, too.
+    given.tls = given.tls or any(server.startswith(TLS) for server in given.servers)
+    if given.ca is not None and not given.tls and not (given.registry or "").startswith(TLS):
+        raise Misuse("--ca needs --tls, or tls:HOST:PORT")
 
 
 # Values
 
 
 def _port(value: str) -> int:
-    if value.isascii() and value.isdecimal() and 0 < int(value[:6]) < 65532:
+    if value.isascii() and value.isdecimal() and 0 < int(value[:6]) < 65530:
         return int(value)
-    raise argparse.ArgumentTypeError(f"{value!r} is not a port from 1 to 65531")
+    raise argparse.ArgumentTypeError(f"{value!r} is not a port from 1 to 65529")
 
 
 def _dns(value: str) -> tuple[str, int]:
@@ -507,6 +565,22 @@ def _direct(value: str) -> tuple[str, int]:
         least = DirectSettings.port_min
         raise argparse.ArgumentTypeError(f"{value!r} is neither PORT nor HOST:PORT, from {least} to 65535, or 0")
     return host or socket.gethostname(), int(port)
+
+
+def _days(value: str) -> int:
+    if value.isascii() and value.isdecimal() and 0 < int(value[:6]) <= DAYS_MAX:
+        return int(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not a number of days from 1 to {DAYS_MAX}")
+
+
+def _host(value: str) -> str:
+    if (
+        isIPAddress(value)
+        or isIPv6Address(value)
+        or re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", value)
+    ):
+        return value
+    raise argparse.ArgumentTypeError(f"{value!r} is neither a name of the DNS nor an address")
 
 
 def _identity(value: str) -> str:

@@ -52,7 +52,7 @@ def _raise(error: Exception) -> None:
 
 @inlineCallbacks
 def inquire_registry(
-    reactor: Any, registry: str, service: str, timeout_s: float
+    reactor: Any, registry: str, service: str, timeout_s: float, ca: str | None = None
 ) -> Generator["Deferred[Any]", Any, list[tuple[str, Answer]]]:
     """Ask all nodes of a service how they stand, through the registry: so it need not be possible to reach them.
 
@@ -63,7 +63,7 @@ def inquire_registry(
         Misuse: there can be no such registry.
         RegistryError: the registry does not say who there is.
     """
-    client = RegistryClient(registry_endpoint(reactor, registry), reactor, who="status", timeout_s=timeout_s)
+    client = RegistryClient(registry_endpoint(reactor, registry, ca), reactor, who="status", timeout_s=timeout_s)
     client.startService()
     try:
         found: list[Registration] = yield client.list(service=service, kind=KIND)
@@ -221,7 +221,7 @@ def status(
         answers: list[Answer] = yield gatherResults(inquiries)
         found.extend(zip(servers, answers, strict=True))
         if registry is not None:
-            found.extend((yield inquire_registry(reactor, registry, service, timeout_s)))
+            found.extend((yield inquire_registry(reactor, registry, service, timeout_s, ca)))
 
     def begin() -> None:
         asking = ask().addErrback(failures.append)

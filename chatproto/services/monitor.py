@@ -24,6 +24,7 @@ from chatproto.services.node import NodeService, NodeSettings, build_node, tcp_c
 from chatproto.services.probes import build_probes
 from chatproto.services.registering import KIND, WITHDRAW_S_MAX
 from chatproto.services.systemd import Health, Supervision
+from chatproto.trust.proof import REGISTRY
 from chatproto.wire import host_and_port
 from chatproto.world import World
 
@@ -325,8 +326,8 @@ def build_monitor(world: World, settings: MonitorSettings) -> MonitorTree:
     tree = MonitorTree()
     turn = Turn(world.clock)
     who = f"{settings.watch}/{settings.node.chat.name}"
-    dialled = world.client(settings.registry)
-    client = RegistryClient(dialled, world.clock, world.dice, turn, who=who, tally=world.tally)
+    dialled = world.guarded_client(settings.registry, REGISTRY)
+    client = RegistryClient(dialled, world.clock, world.dice, turn, who=who, tally=world.tally, trust=world.trust)
     master = RegisteredMaster(world, settings)
     stand_in = ChatStandIn(world, settings, master, client, tree)
     client.watch(master, settings.watch)

@@ -15,6 +15,7 @@ from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.chat.server import ChatServer
 from chatproto.chat.settings import ChatSettings
 from chatproto.errors import StoreError
+from chatproto.gateway import PageFactory, PageSettings
 from chatproto.link import Turn
 from chatproto.log.interface import ILog, IStore
 from chatproto.log.single import SingleLog
@@ -34,6 +35,7 @@ from chatproto.services.probes import build_probes
 from chatproto.services.registering import RegisteringService, RegisteringSettings
 from chatproto.services.systemd import Health, Supervision
 from chatproto.services.whereabouts import Whereabouts
+from chatproto.trust.proof import PEER, REGISTRY
 from chatproto.wire import host_and_port
 from chatproto.world import World
 
@@ -95,6 +97,7 @@ class NodeSettings:
         drain_s_max: how long the end of the node may take, so that nobody loses anything; 0 for at once.
         migrate_every_s: seconds between moves to another node that stands by; 0 for none.
         checkers: know whom to let in besides the accounts in the log.
+        page: what can be set of the page; None for a node that has none.
         metrics: server endpoint string of its probes: metrics, health and readiness; empty for none.
     """
 
@@ -108,6 +111,7 @@ class NodeSettings:
     drain_s_max: float = 10.0
     migrate_every_s: float = 0.0
     checkers: tuple[ICredentialsChecker, ...] = ()
+    page: PageSettings | None = None
     metrics: str = ""
 
 
@@ -188,6 +192,7 @@ class NodeService(MultiService):
         server: its chat.
         factory: makes the links of its clients, for front doors of your own.
         listeners: one for each endpoint, in the order given; `ready` fires with the port.
+        page: the listener of its page; None for a node that has none.
         pair: its log, where it is one of two; None for a node alone.
         drain: the node's end: `stopService` begins with it, and it may be begun before.
         migration: moves its place to another node; None for a node that cannot.
@@ -209,6 +214,7 @@ class NodeService(MultiService):
         self.server = server
         self.factory = factory
         self.listeners = listeners
+        self.page: Listener | None = None
         self.pair = pair
         self.drain = drain
         self.migration: MigrationService | None = None
@@ -301,12 +307,20 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     )
     elsewhere = PEERS.connections_max if pair is not None else 0
     room = world.connections_max(elsewhere + (PROBES_MAX if settings.metrics else 0))
+    if settings.page is not None and room:
+        # Neither of the two doors for clients takes the other's.
+        room = max(1, room // 2)
     factory = ClientLinkFactory(server, turn, world.clock, world.tally, room)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
     ]
+    page = None
+    if settings.page is not None:
+        pages = PageFactory(settings.page, factory, lambda: server.pages, turn, world.clock, world.tally)
+        page = Listener(settings.page.listen, world.server(settings.page.listen), pages, world.fatal)
     chat = ChatService(world, server)
-    drain = Drain(world, server, factory, listeners, pair, settings.drain_s_max)
+    doors = [*listeners, *([page] if page is not None else [])]
+    drain = Drain(world, server, factory, doors, pair, settings.drain_s_max)
     retention = RetentionService(world, server, settings.retain)
     node = NodeService(world.clock, chat, server, factory, listeners, pair, drain, retention)
     if settings.metrics:
@@ -317,7 +331,9 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     chat.setName("chat")
     chat.setServiceParent(node)
     if pair is not None and settings.peer is not None:
-        peers = Listener(settings.peer.listen, world.server(settings.peer.listen), pair.factory, world.fatal)
+        peers = Listener(
+            settings.peer.listen, world.guarded_server(settings.peer.listen, PEER), pair.factory, world.fatal
+        )
         peers.setName("peer-listener")
         peers.setServiceParent(node)
     control = None
@@ -331,6 +347,10 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     for number, listener in enumerate(listeners, 1):
         listener.setName(f"client-listener-{number}")
         listener.setServiceParent(node)
+    if page is not None:
+        node.page = page
+        page.setName("page-listener")
+        page.setServiceParent(node)
     if settings.registering is not None:
         registering = RegisteringService(world, settings.registering, settings.data, server, turn)
         registering.setName("registering")
@@ -361,7 +381,7 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
     witness = None
     if peer.registry:
         witness = RegistryWitness(
-            world.client(peer.registry),
+            world.guarded_client(peer.registry, REGISTRY),
             world.clock,
             world.dice,
             turn,
@@ -369,15 +389,16 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
             node=peer.pair.name,
             heartbeat_s=peer.pair.heartbeat_s,
             suspect_s=peer.pair.suspect_s,
+            trust=world.trust,
             tally=world.tally,
         )
-    dial = world.client(peer.dial) if peer.dial else None
+    dial = world.guarded_client(peer.dial, PEER) if peer.dial else None
 
     def reach(address: str) -> IStreamClientEndpoint:
-        return world.client(tcp_client(address))
+        return world.guarded_client(tcp_client(address), PEER)
 
     outside = turn, world.clock, world.dice, dial, witness, world.fatal, reach, world.tally
-    return PairLog(peer.pair, open_store, *outside, PEERS.within(world.connections_max() // 2))
+    return PairLog(peer.pair, open_store, *outside, PEERS.within(world.connections_max() // 2), world.trust)
 
 
 def tcp_client(address: str) -> str:

@@ -24,6 +24,7 @@ from chatproto.services.listener import Listener
 from chatproto.services.measures import of_process, of_registry, together
 from chatproto.services.probes import build_probes
 from chatproto.services.systemd import Health, Supervision
+from chatproto.trust.proof import REGISTRY
 from chatproto.world import World
 
 STOP_S_MAX = 1.0
@@ -168,9 +169,11 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
     """
     turn = Turn(world.clock)
     limits = LIMITS.within(world.connections_max(DNS_LIMITS.connections_max))
-    factory = RegistryLinkFactory(turn, world.clock, settings.heartbeat_s, settings.suspect_s, world.tally, limits)
+    spans = settings.heartbeat_s, settings.suspect_s
+    factory = RegistryLinkFactory(turn, world.clock, *spans, world.tally, limits, world.trust)
     listeners = [
-        Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
+        Listener(description, world.guarded_server(description, REGISTRY), factory, world.fatal)
+        for description in settings.listen
     ]
     names = Names()
     dns = DNSService(world, settings.dns, names.list) if settings.dns is not None else None

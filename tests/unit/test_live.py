@@ -24,7 +24,7 @@ class LiveTests(SynchronousTestCase):
 
     def begin(self, *arguments: str) -> LiveOptions:
         options = Options()
-        options.parseOptions([*arguments, f"--config={self.path}"])
+        options.parseOptions(["--insecure-links", *arguments, f"--config={self.path}"])
         return LiveOptions(options, self.changed.append)
 
     def test_what_can_change_is_taken_into_use(self) -> None:

@@ -232,6 +232,7 @@ class StatusTests(AnswersTestCase):
                     "serving": True,
                     "witness": "",
                     "waits_for": "",
+                    "pages": [],
                 }
             ],
         )

@@ -237,6 +237,7 @@ class AskingTests(ProtocolTestCase):
                 "serving": True,
                 "witness": "",
                 "waits_for": "",
+                "pages": [],
                 "room_count": 1,
                 "entries": 1,
                 "dropped": 0,

@@ -16,7 +16,7 @@ class CheckTests(SynchronousTestCase):
         self.data = os.path.abspath(self.mktemp())
 
     def check(self, *arguments: str) -> tuple[list[str], list[str]]:
-        return check([f"--data={self.data}", *arguments])
+        return check([f"--data={self.data}", "--insecure-links", *arguments])
 
     def make_data(self, *statements: str) -> None:
         os.mkdir(self.data)

@@ -1,6 +1,7 @@
 """Tests for chatproto.cli.main: the command line, without a reactor."""
 
 import io
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -259,7 +260,7 @@ class Check(CommandLineTestCase):
         return self.run_with("check", f"--data={self.mktemp()}", *arguments)
 
     def test_it_could_start(self) -> None:
-        status, out, error = self.check("--role=registry", "--registry-listen", "tcp:7")
+        status, out, error = self.check("--role=registry", "--insecure-links", "--registry-listen", "tcp:7")
         self.assertEqual((status, error), (0, ""))
         self.assertEqual(out.splitlines()[:2], ["role: registry, called registry", "serves: --registry-listen=tcp:7"])
 
@@ -316,7 +317,7 @@ class Demo(CommandLineTestCase):
     def test_values_that_make_no_sense(self) -> None:
         for arguments in (
             ("--port", "0"),
-            ("--port", "65532"),
+            ("--port", "65530"),
             ("--port", "9" * 5000),
             ("--port", "-1"),
             ("--port", "http"),
@@ -327,8 +328,8 @@ class Demo(CommandLineTestCase):
             options, status, out, error = self.demo(*arguments)
             self.assertEqual((options, status, out), (None, 2, ""), arguments)
             self.assertIn(arguments[0], error)
-        options, *_ = self.demo("--port", "65531")
-        self.assertEqual(options, DemoOptions(None, 65531, None))
+        options, *_ = self.demo("--port", "65529")
+        self.assertEqual(options, DemoOptions(None, 65529, None))
 
 
 class Imports(SynchronousTestCase):
@@ -339,3 +340,55 @@ class Imports(SynchronousTestCase):
         code = "import sys, chatproto.cli, chatproto.cli.chat; sys.exit('twisted.internet.reactor' in sys.modules)"
         run = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
         self.assertEqual(run.returncode, 0)
+
+
+class Certificates(CommandLineTestCase):
+    def setUp(self) -> None:
+        self.folder = self.mktemp()
+
+    def test_they_are_made_for_each_name_and_shown(self) -> None:
+        status, out, error = self.run_with(
+            "certs", self.folder, "registry", "one.example", "--host", "chat.example", "--host=10.0.0.1", "--days=30"
+        )
+        self.assertEqual((status, error), (0, ""))
+        self.assertIn("Made an authority", out)
+        for name in ("registry", "one.example"):
+            self.assertEqual(set(os.listdir(os.path.join(self.folder, name))), {"ca.pem", "node.pem", "node.key"})
+            self.assertIn(f"--name={name} --tls={name}", out)
+        status, out, _ = self.run_with("certs", "show", os.path.join(self.folder, "one.example", "node.pem"))
+        self.assertEqual(status, 0)
+        for said in ("names      one.example, chat.example\n", "addresses  10.0.0.1\n", ", in 29 days\n"):
+            self.assertIn(said, out)
+
+    def test_again_they_are_renewed(self) -> None:
+        self.run_with("certs", self.folder, "one")
+        status, out, _ = self.run_with("certs", self.folder, "one", "two")
+        self.assertEqual((status, "authority" in out), (0, False))
+
+    def test_mistakes(self) -> None:
+        self.run_with("certs", self.folder, "one")
+        os.unlink(os.path.join(self.folder, "ca.key"))
+        for arguments, expected, said in (
+            ((self.folder, "one"), 1, "ca.key is not there"),
+            (("show", self.folder), 1, "cannot read"),
+            ((self.folder, "../one"), 2, "'../one' is no name of a node"),
+            ((self.folder, "one", "--host=a b"), 2, "neither a name of the DNS nor an address"),
+            ((self.folder, "one", "--host=*.example"), 2, "neither a name of the DNS nor an address"),
+            ((self.folder, "one", "two", "--host=two"), 2, "every one of them could be two"),
+            ((self.folder, "one", "--days=0"), 2, "not a number of days"),
+            ((self.folder,), 2, "NAME"),
+        ):
+            status, _, error = self.run_with("certs", *arguments)
+            self.assertEqual(status, expected, error)
+            self.assertIn(said, error)
+
+
+class Authorities(CommandLineTestCase):
+    def test_they_are_for_tls(self) -> None:
+        status, _, error = self.run_with("chat", "--plain", "--ca", "missing", "one")
+        self.assertEqual(status, 2)
+        self.assertIn("--ca needs --tls, or tls:HOST:PORT", error)
+        for arguments in (("tls:one",), ("tls:one:5",), ("--registry", "tls:one")):
+            status, _, error = self.run_with("status", "--ca", "missing", *arguments)
+            self.assertEqual(status, 2)
+            self.assertIn("cannot read certificates from missing", error)

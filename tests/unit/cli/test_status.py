@@ -163,6 +163,7 @@ class JsonTests(SynchronousTestCase):
                         "serving": True,
                         "witness": "reached",
                         "waits_for": "",
+                        "pages": [],
                     },
                     {"address": "b:2", "error": "refused"},
                 ],

@@ -748,14 +748,14 @@ class AccountTests(SynchronousTestCase):
         machine.start()
         machine.connected()
         self.assertEqual(self.hello(machine), {"account": "ada", "password": "p"})
-        welcome = Welcome(1, "a", "s", "ada", 1, "leader", "single", [], "ada", "t", ["admin"])
+        welcome = Welcome(1, "a", "s", "ada", 1, "leader", "single", [], [], "ada", "t", ["admin"])
         machine.hear(welcome)
         self.assertEqual((machine.state.ticket, machine.state.roles), ("t", ("admin",)))
         machine.lose()
         machine.due()
         machine.connected()
         self.assertEqual(self.hello(machine), {"account": "ada", "ticket": "t"})
-        machine.hear(Welcome(1, "a", "s", "ada", 1, "leader", "single", [], "ada"))
+        machine.hear(Welcome(1, "a", "s", "ada", 1, "leader", "single", [], [], "ada"))
         self.assertEqual(machine.state.ticket, "t")
 
     def test_a_ticket_that_is_good_no_longer_is_followed_by_the_password(self) -> None:

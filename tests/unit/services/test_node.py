@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.chat.protocol import ClientLink
 from chatproto.chat.settings import ChatSettings
 from chatproto.errors import StoreBusy
+from chatproto.gateway import PageSettings
 from chatproto.log.interface import Snapshot
 from chatproto.services import NodeSettings, Retention, build_node
 from chatproto.services.draining import PHASE_S_MAX, Phase
@@ -102,6 +103,18 @@ class TreeTests(NodeTestCase):
             [service.name for service in node], ["chat", "retention", "client-listener-1", "client-listener-2"]
         )
         self.assertIs(node.getServiceNamed("client-listener-2"), node.listeners[1])
+
+    def test_the_page_is_served_beside_the_lines_and_closed_with_them(self) -> None:
+        node = self.build(page=PageSettings("tcp:8080"))
+        self.assertEqual(
+            [service.name for service in node], ["chat", "retention", "client-listener-1", "page-listener"]
+        )
+        node.startService()
+        assert node.page is not None
+        self.assertIs(node.page.port, self.ports["tcp:8080"])
+        node.drain.run()
+        self.assertEqual([len(port.stopped) for port in self.ports.values()], [1, 1])
+        self.assertIsNone(self.build().page)
 
     def test_nothing_is_opened_before_it_starts(self) -> None:
         node = self.build()
