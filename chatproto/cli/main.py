@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from chatproto.chat.messages import HistoryWanted
+from chatproto.cli.accounts import add_accounts, password_asked
 from chatproto.cli.commands import explanations
 from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, TLS, Misuse
 from chatproto.client.direct.settings import DirectSettings
@@ -77,6 +78,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_backup(subparsers)
     _add_restore(subparsers)
     _add_import(subparsers)
+    add_accounts(subparsers)
     _add_certs(subparsers)
     _add_demo(subparsers)
     return parser
@@ -130,6 +132,18 @@ def _add_chat(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="what to receive of a room's archive on entering it: all, none or the last N messages "
         "(default: %(default)s)",
     )
+    chat.add_argument(
+        "--account",
+        type=_identity,
+        metavar="NAME",
+        help="log in to this account, which is your name then; the password is asked for on the terminal (default: be "
+        "a guest)",
+    )
+    chat.add_argument(
+        "--password-file",
+        metavar="FILE",
+        help="take the password from the first line of a file (default: from the terminal)",
+    )
     _add_registry(chat)
     _add_tls(chat)
     chat.add_argument(
@@ -162,10 +176,14 @@ def _chat(given: argparse.Namespace) -> str:
     from chatproto.cli.chat import ChatOptions, chat
 
     _check_tls(given)
+    if given.password_file is not None and given.account is None:
+        raise Misuse("--password-file needs --account")
     return chat(
         ChatOptions(
             servers=_servers(given),
-            name=given.name,
+            name=given.account or given.name,
+            account=given.account,
+            password=_password(given),
             rooms=tuple(dict.fromkeys(given.rooms)),
             history=given.history,
             tls=given.tls,
@@ -178,6 +196,18 @@ def _chat(given: argparse.Namespace) -> str:
             direct=given.direct,
         )
     )
+
+
+def _password(given: argparse.Namespace) -> str | None:
+    if given.account is None:
+        return None
+    if given.password_file is None:
+        return password_asked(f"password of {given.account}: ")
+    try:
+        with open(given.password_file, encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+    except (OSError, UnicodeError) as error:
+        raise Misuse(f"--password-file {given.password_file}: {error}") from None
 
 
 # archive

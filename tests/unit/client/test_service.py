@@ -764,7 +764,7 @@ class ResumingTests(SynchronousTestCase):
             each.addErrback(lambda failure: None)
         for client in clients:
             self.assertEqual(client.state, "online")
-            member = deployment.node.server.hall.identities[client.identity]
+            (member,) = deployment.node.server.hall.identities[client.identity].devices.values()
             self.assertEqual(client.rooms, member.rooms)
             self.assertEqual(client._machine._outbox._bytes, 0)
             for room in client.rooms:
