@@ -478,7 +478,8 @@ def _add_certs(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=[],
         metavar="HOST",
         dest="hosts",
-        help="name or address by which clients reach the nodes; may be repeated (default: the name of each alone)",
+        help="name or address by which clients reach the nodes; may be repeated (default: as in the certificate that "
+        "is renewed, or else the name of each alone)",
     )
     certs.add_argument(
         "--days", type=_days, default=NODE_DAYS, metavar="N", help="how long they are good (default: %(default)d)"
@@ -508,10 +509,10 @@ def _certs(given: argparse.Namespace) -> str:
 def _add_reload(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     reload = subparsers.add_parser(
         "reload",
-        help="have a running node read its options again",
-        description="Have a running node read its options again, and say what could not be changed without a restart. "
-        "SIGHUP does the same, and says it in the log. Run it on the node's machine, as a user who may write to its "
-        "data directory.",
+        help="have a running node read its options and certificates again",
+        description="Have a running node read its options and certificates again. Exit status 1, with a line for each, "
+        "if something could not be changed: it takes a restart, or there is a mistake in it. SIGHUP does the same, and "
+        "says it in the log. Run it on the node's machine, as a user who may write to its data directory.",
     )
     reload.add_argument("directory", metavar="DIR", help="the node's data directory")
     reload.set_defaults(run=_reload)

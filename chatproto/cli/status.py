@@ -99,7 +99,10 @@ def verdict(answers: Sequence[Answer]) -> tuple[bool, str]:
     leaders = [status for status in known if status.role == "leader" and status.serving]
     if not leaders:
         return False, _why_nobody_leads(known)
-    if len({status.epoch for status in known}) > 1 or len(leaders) > 1:
+    agreed = len({status.epoch for status in known}) == 1
+    # Who leads alone in the latest epoch is right, whatever one that is cut off still believes.
+    cut_off = leaders[0].redundancy != "paired" and leaders[0].epoch == max(status.epoch for status in known)
+    if len(leaders) > 1 or not (agreed or cut_off):
         return False, "the servers are of different minds who leads; ask again"
     if leaders[0].redundancy != "paired":
         return False, f"{leaders[0].server} is {leaders[0].redundancy}: it alone holds every message"

@@ -165,7 +165,7 @@ class ControlService(Service):
         unchanged = self._world.reloading.reload()
         for line in unchanged:
             say(f"not changed: {line}")
-        say(f"done: read again, but for {len(unchanged)}" if unchanged else "done: read again")
+        say("refused: not all of it could be changed" if unchanged else "done: read again")
 
     def migrate(self, say: Say, to: str = "") -> "Deferred[None] | None":
         """Have a node that stands by take this one's place, and say what came of it."""

@@ -139,7 +139,7 @@ class ReloadTests(ControlTestCase):
         self.assertEqual(
             transport.value(),
             b"not changed: options: --listen takes a restart\nnot changed: options: --peer takes a restart\n"
-            b"done: read again, but for 2\n",
+            b"refused: not all of it could be changed\n",
         )
 
     def test_all_was_changed(self) -> None:
