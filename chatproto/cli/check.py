@@ -16,7 +16,7 @@ from chatproto.cli.servers import Misuse
 from chatproto.errors import StoreError, TrustError
 from chatproto.log.sqlite import SCHEMA_VERSION, connect, file_of
 from chatproto.options import ENDPOINT_ERRORS, Options
-from chatproto.trust.certificates import Certificates, date
+from chatproto.trust.certificates import CERTIFICATE, Certificates, date, names_of
 from chatproto.trust.endpoints import plain
 from chatproto.trust.sharing import read_secret
 
@@ -24,9 +24,9 @@ CHECKED = """\
 usage: chatproto check [options of twistd chatserver, such as --config FILE]
 
 Says whether `twistd chatserver` could start with these options: that the options and the file are understood and go
-together, that each endpoint can be made (with its certificate, if it has one), that the certificate of --tls is this
-node's, with its key, and until when, or that the secret of --secret-file can be used, that what it needs is installed,
-and that the data directory is one of this release, or can be made. Opens no port, starts nothing, changes nothing; a
+together, that the certificates of --tls, or the secret, can be used, that each endpoint can be made (with a certificate
+of its own, if it names one), that what it needs is installed, and that the data directory is one of this release, or
+can be made. Opens no port, starts nothing, changes nothing; a
 running daemon is not disturbed. Run it as the user that the daemon runs as.
 
 Exit status: 0 it could start, 1 it could not, with the reasons on standard error, 2 the options are wrong.
@@ -55,18 +55,18 @@ def check(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         raise Misuse(str(error)) from None
     found = [f"role: {options['role']}, called {options['name']}"]
     problems: list[str] = []
+    try:
+        found += _proof(options)
+    except TrustError as error:
+        problems.append(str(error))
     for option, description, serves in options.endpoints():
         found.append(f"{'serves' if serves else 'connects'}: {option}={description}")
-        # With the certificate of --tls, if it is that which it is to show.
+        # What shows the node's certificate has none of its own that would have to be there.
         beneath = plain(description) if serves and options["tls"] else None
         try:
             (serverFromString if serves else clientFromString)(reactor, beneath or description)
         except ENDPOINT_ERRORS as error:
             problems.append(f"cannot use {option}={description}: {error}")
-    try:
-        found += _proofs(options)
-    except TrustError as error:
-        problems.append(str(error))
     if options["metrics"] and find_spec("prometheus_client") is None:
         problems.append("--metrics needs prometheus_client: pip install chatproto[metrics]")
     try:
@@ -76,20 +76,22 @@ def check(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return found, problems
 
 
-def _proofs(options: Options) -> list[str]:
-    """Return by what links know each other, and what of it ends soon, in lines for an operator.
+def _proof(options: Options) -> list[str]:
+    """Return what proves to other nodes who this one is.
 
     Raises:
         TrustError: it cannot be used.
     """
     if options["secret-file"]:
         read_secret(options["secret-file"])
-        return [f"links: both sides prove that they know the secret in {options['secret-file']}; not encrypted"]
+        return [f"proves: that it knows what is in --secret-file={options['secret-file']}"]
     if not options["tls"]:
         return []
     certificates = Certificates(options["tls"], options["name"], time.time)
-    names, until = ", ".join(certificates.held.proof.names or ()), date(min(certificates.held.ends.values()))
-    return [f"links: TLS, with the certificate in {options['tls']} for {names}, until {until}", *certificates.endings()]
+    held = certificates.held
+    names = ", ".join(names_of(held.chain[0])[0])
+    proves = f"proves: --tls={options['tls']}, that it is {names}, until {date(held.ends[CERTIFICATE])}"
+    return [proves, *certificates.endings()]
 
 
 def _data(options: Options) -> str:
