@@ -109,7 +109,7 @@ class PairLog:
         self.settings = settings
         self._gates: dict[bool, Gate[Link]] = {True: Gate("peer", tally), False: Gate("peer", tally, lambda: limits)}
         self._paired = peer is not None
-        self.factory = PeerLinkFactory(self._make_link)
+        self.factory = PeerLinkFactory(self._make_link, self._gates[False])
         rules = Rules(
             settings.name,
             witness is None,

@@ -32,7 +32,7 @@ from chatproto.registry.shelf import Shelf
 from chatproto.registry.witness import Abort, Effect, End, Keep, Send, Witness
 from chatproto.tally import Tally
 
-LIMITS = Limits(connections_max=512, per_address_max=128, strangers_max=256)
+LIMITS = Limits(connections_max=512, per_address_max=128, strangers_max=256, arrivals_a_second=50, arrivals_at_once=256)
 """More strangers than the reactor takes in at once; with as many visitors as the desk serves, there is still room for
 nodes."""
 

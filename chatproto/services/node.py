@@ -252,7 +252,8 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     room = world.connections_max(PEERS.connections_max if pair is not None else 0)
     factory = ClientLinkFactory(server, turn, world.clock, world.tally, room)
     listeners = [
-        Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
+        Listener(description, world.server(description), factory, world.fatal, factory.gate)
+        for description in settings.listen
     ]
     chat = ChatService(world, server)
     drain = Drain(world, server, factory, listeners, pair, settings.drain_s_max)
@@ -260,7 +261,8 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     chat.setName("chat")
     chat.setServiceParent(node)
     if pair is not None and settings.peer is not None:
-        peers = Listener(settings.peer.listen, world.server(settings.peer.listen), pair.factory, world.fatal)
+        endpoint = world.server(settings.peer.listen)
+        peers = Listener(settings.peer.listen, endpoint, pair.factory, world.fatal, pair.factory.gate)
         peers.setName("peer-listener")
         peers.setServiceParent(node)
     control = None

@@ -165,7 +165,8 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
     limits = LIMITS.within(world.connections_max(DNS_LIMITS.connections_max))
     factory = RegistryLinkFactory(turn, world.clock, settings.heartbeat_s, settings.suspect_s, world.tally, limits)
     listeners = [
-        Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
+        Listener(description, world.server(description), factory, world.fatal, factory.gate)
+        for description in settings.listen
     ]
     names = Names()
     dns = DNSService(world, settings.dns, names.list) if settings.dns is not None else None
