@@ -248,7 +248,7 @@ class Options(UsageOptions):
         ["nonsense-max", None, 1000, "lines of nonsense in a minute before a client is dropped", _positive],
         ["connections-per-address-max", None, 1000, "connections of one address at once; 0 for any", _count],
         ["arrivals-per-address", None, 50.0, "connections a second of one address, after as many at once as it may "
-         "have; 0 for any", _rate],
+         "have, and 100 more; 0 for any", _rate],
         ["handshakes-max", None, 1000, "connections at once that are not greeted yet", _positive],
         ["rooms-per-owner-max", None, 100, "rooms that one client may own; 0 for any", _count],
         ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],

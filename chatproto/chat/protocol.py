@@ -31,6 +31,8 @@ from chatproto.tally import Tally
 from chatproto.wire import TokenBucket
 from chatproto.wire.fields import SERVER_IDENTITY
 
+ARRIVALS_MORE = 100
+"""Arrivals of one address at once beyond the connections that it may have: whoever is one too many is told so."""
 RATE_PAUSE_S = 0.1
 """How long lines above a rate wait until it is looked again how many may be taken."""
 
@@ -346,7 +348,7 @@ class ClientLinkFactory(Factory):
             at_once,
             settings.handshakes_max,
             arrivals_a_second=settings.arrivals_per_address if at_once else 0,
-            arrivals_at_once=at_once,
+            arrivals_at_once=at_once + ARRIVALS_MORE,
             lines_a_second=settings.rate_lines_per_address,
             lines_at_once=settings.burst_lines,
         )
