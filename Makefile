@@ -79,11 +79,11 @@ $(BIN)/python:
 		{ rm -rf $(VENV); echo "No virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/.for-run: $(NEEDS) | $(BIN)/python
-	$(PIP_INSTALL) --editable '.[terminal,web,metrics]'
+	$(PIP_INSTALL) --editable '.[terminal,metrics]'
 	@touch $@
 
 $(VENV)/.for-development: $(NEEDS) | $(BIN)/python
-	$(PIP_INSTALL) --editable '.[terminal,web,metrics,docs,test,check]'
+	$(PIP_INSTALL) --editable '.[terminal,metrics,docs,test,check]'
 	@touch $@
 
 $(VENV)/.for-bench: $(NEEDS) | $(BIN)/python

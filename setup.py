@@ -23,11 +23,13 @@ setup(
     # `twisted.plugins` is a folder without __init__.py that Twisted's own package extends itself
     # with; find_packages does not see it, and a wheel would come without the plugin.
     packages=[*find_packages(".", include=["chatproto", "chatproto.*"]), "twisted.plugins"],
-    package_data={"chatproto": ["py.typed"], "twisted.plugins": ["chatproto_plugin.py", "chatproto_endpoints.py"]},
-    install_requires=["Twisted[tls]>=24", "service-identity", "msgspec"],
+    package_data={
+        "chatproto": ["py.typed", "gateway/static/*"],
+        "twisted.plugins": ["chatproto_plugin.py", "chatproto_endpoints.py"],
+    },
+    install_requires=["Twisted[tls]>=24", "cryptography>=42", "service-identity", "msgspec"],
     extras_require={
         "terminal": ["textual"],
-        "web": ["autobahn"],
         "metrics": ["prometheus_client"],
         "docs": ["sphinx", "myst-parser"],
         "test": ["pytest", "pytest-twisted", "pytest-xdist", "hypothesis", "coverage", "playwright", "trustme"],

@@ -10,6 +10,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.client import ChatClient, RegistryEndpoint, SRVEndpoint
 from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, RegistryError, StoreError
 from chatproto.registry import Registration, RegistryClient
+from chatproto.release import RELEASE
 from chatproto.services import (
     DNSSettings,
     MonitorSettings,
@@ -26,7 +27,7 @@ from chatproto.services import (
 )
 from chatproto.world import World
 
-__version__ = "0.1.0"
+__version__ = RELEASE
 
 __all__ = [
     "ChatClient",

@@ -2,7 +2,9 @@
 
 * `ChatprotoError`: all of them.
 * `WireError`: bytes that are not what the protocol says.
+* `TrustError`: certificates, or a secret, that cannot be used.
 * `StoreError`: the durable log cannot be opened.
+* `MissingExtra`: an option needs a library that is not installed.
 * `ClientError`: what an embedding program hears from `ChatClient`.
 * `DeliveryError`: what became of a message, or of a request, that was not acknowledged.
 * `RegistryError`: what a program hears from `RegistryClient`.
@@ -15,6 +17,22 @@ class ChatprotoError(Exception):
 
 class WireError(ChatprotoError):
     """Bytes from the network that the protocol does not allow."""
+
+
+class Unproven(WireError):
+    """The other side of a link has not proven to be who it says.
+
+    Attributes:
+        reason: a code of `chatproto.trust.proof.REASONS`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class TrustError(ChatprotoError):
+    """Certificates, or a secret, cannot be used or made; the message says which file, and why."""
 
 
 class StoreError(ChatprotoError):
@@ -31,6 +49,10 @@ class StoreVersion(StoreError):
 
 class StoreCorrupt(StoreError):
     """The data directory does not pass its integrity check."""
+
+
+class MissingExtra(ChatprotoError):
+    """What was asked for needs a library that is not installed; the text names the extra that brings it."""
 
 
 class MigrationFailed(ChatprotoError):

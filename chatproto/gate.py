@@ -72,6 +72,11 @@ class Origin:
         self.arrivals = TokenBucket(limits.arrivals_a_second, limits.arrivals_at_once)
         self.lines = TokenBucket(limits.lines_a_second, limits.lines_at_once)
 
+    def obey(self, limits: Limits) -> None:
+        """Take limits that may have changed; what is used up stays so."""
+        self.arrivals.rate, self.arrivals.burst = limits.arrivals_a_second, limits.arrivals_at_once
+        self.lines.rate, self.lines.burst = limits.lines_a_second, limits.lines_at_once
+
 
 class Gate(Generic[L]):
     """Counts those who come in by one door and those who are dropped there.
@@ -119,6 +124,7 @@ class Gate(Generic[L]):
         if origin is not None:
             self._remembered.pop(origin.name, None)
             self._origins[origin.name] = origin
+            origin.obey(limits)
             origin.connections += 1
             if limits.per_address_max and origin.connections > limits.per_address_max:
                 return link, "too-many-from-address"

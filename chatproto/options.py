@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
@@ -14,6 +14,8 @@ from twisted.python.usage import UsageError
 
 from chatproto.chat.messages import HistoryWanted
 from chatproto.chat.settings import ChatSettings
+from chatproto.gateway import PageSettings
+from chatproto.gateway.admission import origin_of
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.pair.log import PairSettings
 from chatproto.registry.names import TOKEN_BYTES_MAX
@@ -23,11 +25,16 @@ from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
+from chatproto.trust.endpoints import dials_beyond, listens_beyond
 from chatproto.wire import address_allowed, address_of
 
 ROLES = ("primary", "secondary", "standby", "registry", "monitor")
 PEER_LISTEN = "tcp:4545"
+HERE = ":interface=127.0.0.1"
 REGISTRY_LISTEN = "tcp:4646"
+ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
+"""In these, Twisted's parsers of endpoints say what they do not understand."""
+LOG_FORMATS = ("text", "json")
 FOR_PAIRS = ("prefer-primary", "allow-data-loss")
 FOR_PEERS = ("peer-listen", "peer-advertise", "migrate-every")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -129,9 +136,28 @@ def _token(value: str) -> str:
     return value
 
 
+def _page(value: str) -> str:
+    if not origin_of(value):
+        raise ValueError("must be an address like https://HOST:PORT")
+    return value.rstrip("/")
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    found = tuple(origin_of(part.strip()) for part in value.split(","))
+    if not all(found):
+        raise ValueError("must be origins like https://HOST:PORT, several with commas")
+    return found
+
+
 def _role(value: str) -> str:
     if value not in ROLES:
         raise ValueError(f"this release knows {', '.join(ROLES)}")
+    return value
+
+
+def _log_format(value: str) -> str:
+    if value not in LOG_FORMATS:
+        raise ValueError(f"must be {' or '.join(LOG_FORMATS)}")
     return value
 
 
@@ -181,7 +207,11 @@ def _named(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 class Options(UsageOptions):
-    """The options of a chat node. Each may stand in the TOML file that `--config` names; the command line wins."""
+    """The options of a chat node. Each may stand in the TOML file that `--config` names; the command line wins.
+
+    Attributes:
+        arguments: what was parsed.
+    """
 
     synopsis = "[options]"
     longdesc = "Serves chat rooms over line JSON, durable and ordered. Run alone, it needs no option at all."
@@ -197,7 +227,7 @@ class Options(UsageOptions):
          "other [default: none, this node is alone]"],
         ["peer-listen", None, None, "server endpoint of this node's peer link; a server with --registry and without "
          "--peer can be moved to a standby if it has one [default: tcp:4545, with --peer, --migrate-every, or for a "
-         "standby]"],
+         "standby; for this machine alone without --tls, --secret-file or --insecure-links]"],
         ["peer-advertise", None, None, "HOST:PORT of this node's peer link, registered [default: from --peer-listen, "
          "with the name of this machine]", _address],
         ["registry", None, None, "client endpoint of the registry, like tcp:HOST:4646, where this node is registered: "
@@ -206,7 +236,14 @@ class Options(UsageOptions):
          "active; 0 for none", _seconds],
         ["registry-token", None, None, "what protects this node's name in the registry: whoever has it may register in "
          "its place [default: a secret that the data directory keeps]", _token],
-        ["registry-listen", None, REGISTRY_LISTEN, "(registry) server endpoint where it serves"],
+        ["registry-listen", None, None, "(registry) server endpoint where it serves [default: tcp:4646; for this "
+         "machine alone without --tls, --secret-file or --insecure-links]"],
+        ["tls", None, None, "directory with ca.pem, node.pem and node.key, as `chatproto certs` makes it: links among "
+         "nodes and to the registry are encrypted, and each side proves its name; `ssl:PORT` listens with that "
+         "certificate [default: none]"],
+        ["registry-name", None, "registry", "the name that the registry's certificate has to be for", _name],
+        ["secret-file", None, None, "file with a secret, the same on each node: links among nodes and to the registry "
+         "prove that they know it, and are not encrypted; instead of --tls [default: none]"],
         ["dns", None, None, "(registry) HOST:PORT where it answers the DNS, UDP and TCP: A, AAAA and SRV of what is "
          "registered [default: not at all]", _interface],
         ["dns-zone", None, "chat.example", "(registry) the zone that it answers for", _zone],
@@ -252,12 +289,23 @@ class Options(UsageOptions):
         ["handshakes-max", None, 1000, "connections at once that are not greeted yet", _positive],
         ["rooms-per-owner-max", None, 100, "rooms that one client may own; 0 for any", _count],
         ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],
+        ["web", None, None, "server endpoint of the page and its WebSocket, like tcp:8080 [default: none]"],
+        ["web-advertise", None, None, "http(s)://HOST:PORT that browsers reach the page by, and go on with at the "
+         "other server [default: in a pair, from --web, with the name of this machine]", _page],
+        ["web-origins", None, None, "the only origins whose pages may use the WebSocket, beside those of the two "
+         "servers, with commas [default: the host that the browser asked for]", _origins],
+        ["metrics", None, None, "server endpoint of /metrics (for Prometheus), /healthz and /readyz, like "
+         "tcp:9464:interface=127.0.0.1 [default: none]"],
+        ["log-format", None, "text", "text, or json: one object a line", _log_format],
         ["announcement", None, None, "what newcomers are told by the server itself [default: nothing; of a monitor, "
          "for whom it stands in]"],
         ["config", None, None, "TOML file with any of these options"],
     ]  # fmt: skip
     optFlags: ClassVar[list[list[Any]]] = [
         ["same-host", None, "(monitor) stand in also for a server on this machine, with which both would be lost"],
+        ["no-search", None, "keep no index of what is said, for clients to search"],
+        ["insecure-links", None, "let anybody who reaches its port be a node, or change what is registered: for a "
+         "network where nobody else is"],
         ["prefer-primary", None, "a secondary that leads hands over when the primary is back and has caught up"],
         ["allow-data-loss", None, "lead although the other node may hold messages that this one has not: for when that "
          "one is lost for good; what only it held is lost"],
@@ -268,6 +316,7 @@ class Options(UsageOptions):
 
     def __init__(self) -> None:
         """Start with the defaults."""
+        self.arguments: list[str] = []
         self._listen: list[str] = []
         self._listen_configured: list[str] = ["tcp:4444"]
         super().__init__()
@@ -276,9 +325,26 @@ class Options(UsageOptions):
         """Server endpoint of the client link; may be repeated [default: tcp:4444]."""
         self._listen.append(endpoint)
 
+    @property
+    def listen(self) -> tuple[str, ...]:
+        """The server endpoints of the client link."""
+        return tuple(self._listen or self._listen_configured)
+
+    def endpoints(self) -> list[tuple[str, str, bool]]:
+        """Return each endpoint: the option that names it, its description, and whether it is a server's."""
+        of_registry = self["role"] == "registry"
+        served: list[tuple[str, Any]] = [("registry-listen", self._registry_listen)] if of_registry else []
+        served += [("listen", each) for each in self.listen if not of_registry]
+        if self._has_peers:
+            served.append(("peer-listen", self._peer_listen))
+        served += [(name, self[name] or None) for name in ("web", "metrics")]
+        dialled = [(name, self[name]) for name in ("peer", "registry")]
+        found = [(name, each, True) for name, each in served] + [(name, each, False) for name, each in dialled]
+        return [(f"--{name}", description, serves) for name, description, serves in found if description is not None]
+
     def parseOptions(self, options: Any = None) -> None:
         """Parse; the file first, so that the command line wins."""
-        arguments = sys.argv[1:] if options is None else list(options)
+        self.arguments = arguments = sys.argv[1:] if options is None else list(options)
         look = _Look()
         UsageOptions.parseOptions(look, arguments)
         path = look["config"]
@@ -305,6 +371,8 @@ class Options(UsageOptions):
             self["name"] = self["role"]
         if self["data"] is None:
             self["data"] = default_data_directory(self["name"])
+        if self["log-format"] == "json" and self.parent is not None and self.parent["syslog"]:
+            raise UsageError("--log-format=json is for a file or the standard output, not for --syslog")
         if self["silence-max"] < self["ping-every"]:
             raise UsageError("--silence-max must not be shorter than --ping-every")
         if self["heartbeat"] >= self["suspect"]:
@@ -339,8 +407,61 @@ class Options(UsageOptions):
             raise UsageError("--peer is for a primary or a secondary: a standby is invited by whoever wants to move")
         elif self["migrate-every"] and self["registry"] is None:
             raise UsageError("--migrate-every needs --registry: it knows who stands by")
+        for name in ("web-advertise", "web-origins"):
+            if self[name] and not self["web"]:
+                raise UsageError(f"--{name} needs --web: where the page is served")
         if self["registry-token"] is not None and self["registry"] is None:
             raise UsageError("--registry-token needs --registry: where the registry is")
+        if self["tls"] and self["secret-file"]:
+            raise UsageError("--tls and --secret-file are two ways to one end: give one of them")
+        if self["role"] == "registry":
+            self._check_guarded("registry-listen", self._registry_listen)
+        elif self._has_peers:
+            self._check_guarded("peer-listen", self._peer_listen)
+
+    @property
+    def _guarded(self) -> bool:
+        """Whether it is said how nodes know each other, if only that they do not."""
+        return bool(self["tls"] or self["secret-file"] or self["insecure-links"])
+
+    @property
+    def _registry_listen(self) -> str:
+        """Where a registry serves: unless told or guarded, this machine alone."""
+        told: str | None = self["registry-listen"]
+        return told or (REGISTRY_LISTEN if self._guarded else f"{REGISTRY_LISTEN}{HERE}")
+
+    @property
+    def _peer_listen(self) -> str:
+        """Where nodes are listened for: unless told or guarded, on this machine alone, if all that are known are there.
+
+        Who is dialled on another machine would have to dial from there, too.
+        """
+        advertised = self["peer-advertise"] and f"tcp:{self['peer-advertise']}"
+        beyond = any(map(dials_beyond, filter(None, (self["peer"], self["registry"], advertised))))
+        told: str | None = self["peer-listen"]
+        return told or (PEER_LISTEN if self._guarded or beyond else f"{PEER_LISTEN}{HERE}")
+
+    def _check_guarded(self, option: str, listen: str) -> None:
+        """Check that only whoever proves who it is comes in from another machine, unless that is wanted."""
+        if not self._guarded and listens_beyond(listen):
+            raise UsageError(
+                f"--{option}={listen} may be reached from other machines, and anybody could be a node: give --tls=DIR "
+                "(`chatproto certs` makes one), --secret-file=FILE, or --insecure-links to have it so; or listen for "
+                f"this machine alone, with {HERE[1:]}"
+            )
+
+    def keep(self, other: "Options", names: Iterable[str]) -> None:
+        """Say of some options, by name, what others say.
+
+        Raises:
+            UsageError: what this says of the rest does not go with that.
+        """
+        for name in names:
+            if name == "listen":
+                self._listen, self._listen_configured = other._listen, other._listen_configured
+            else:
+                self[name] = other[name]
+        self.postOptions()
 
     def _check_monitor(self) -> None:
         for name in (*FOR_PAIRS, *FOR_PEERS, "peer"):
@@ -359,24 +480,26 @@ class Options(UsageOptions):
         return MonitorSettings(
             registry=self["registry"],
             watch=service,
-            node=replace(node, registering=None, chat=replace(node.chat, announcement=said)),
+            node=replace(node, registering=None, metrics="", chat=replace(node.chat, announcement=said)),
             master=name,
             standby_for=self["standby-for"] or "",
             token=self["registry-token"] or "",
             ask_every_s=self["ask-every"],
             dead_after_s=self["dead-after"],
             same_host=bool(self["same-host"]),
+            metrics=node.metrics,
         )
 
     def registry_settings(self) -> RegistrySettings:
         """Return what these options say of a registry."""
         return RegistrySettings(
             data=self["data"],
-            listen=(self["registry-listen"],),
+            listen=(self._registry_listen,),
             heartbeat_s=self["heartbeat"],
             suspect_s=self["suspect"],
             lease_s=self["lease"],
             dns=self._dns_settings(),
+            metrics=self["metrics"] or "",
         )
 
     def _dns_settings(self) -> DNSSettings | None:
@@ -394,14 +517,14 @@ class Options(UsageOptions):
     @property
     def _peer_address(self) -> str:
         """The `HOST:PORT` of this node's peer link."""
-        return self["peer-advertise"] or advertised_from(self["peer-listen"] or PEER_LISTEN) or ""
+        return self["peer-advertise"] or advertised_from(self._peer_listen) or ""
 
     def _peer_settings(self) -> PeerSettings | None:
         if not self._has_peers:
             return None
         return PeerSettings(
             dial=self["peer"] or "",
-            listen=self["peer-listen"] or PEER_LISTEN,
+            listen=self._peer_listen,
             registry=self["registry"] or "",
             pair=PairSettings(
                 name=self["name"],
@@ -421,10 +544,17 @@ class Options(UsageOptions):
         peer = self._peer_address if self._has_peers else ""
         return RegisteringSettings(self["registry"], self["registry-token"] or "", self["service"], peer)
 
+    def _advertised_page(self) -> list[str]:
+        if self["web-advertise"] or not self["web"] or (self["peer"] or self["registry"]) is None:
+            return [self["web-advertise"]] if self["web-advertise"] else []
+        address = advertised_from(self["web"])
+        scheme = "https" if self["web"].startswith(("ssl:", "tls:")) else "http"
+        return [f"{scheme}://{address}"] if address is not None else []
+
     def settings(self) -> NodeSettings:
         """Return what these options say of a node."""
         rate, of_address = self["rate-limit"], self["rate-limit-address"]
-        listen = tuple(self._listen or self._listen_configured)
+        listen = self.listen
         advertised = [self["advertise"]] if self["advertise"] else []
         if (self["peer"] or self["registry"]) is not None and not advertised:
             advertised = [address for address in map(advertised_from, listen) if address is not None][:1]
@@ -437,9 +567,13 @@ class Options(UsageOptions):
             registering=self._registering_settings(),
             drain_s_max=self["drain-max"],
             migrate_every_s=self["migrate-every"],
+            page=PageSettings(self["web"], self["web-origins"] or ()) if self["web"] else None,
+            search=not self["no-search"],
+            metrics=self["metrics"] or "",
             chat=ChatSettings(
                 name=self["name"],
                 servers=advertised,
+                pages=self._advertised_page(),
                 history=_history(str(self["history"])),
                 capacity=self["capacity"],
                 greet_after_s=self["greet-after"],

@@ -9,19 +9,31 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService, Service
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
+from chatproto.errors import MissingExtra, TrustError
+from chatproto.jsonlog import logged_as_json
+from chatproto.live import LiveOptions
+from chatproto.log.search import SearchIndex
 from chatproto.log.sqlite import SQLiteStore
-from chatproto.options import Options
-from chatproto.services import NodeSettings, RegistrySettings, build_monitor, build_node, build_registry
+from chatproto.options import ENDPOINT_ERRORS, Options
+from chatproto.services import build_monitor, build_node, build_registry
 from chatproto.services.systemd import supervisor_of
 from chatproto.tally import Tally
+from chatproto.trust.certificates import Certificates
+from chatproto.trust.certified import Certified
+from chatproto.trust.endpoints import plain
+from chatproto.trust.refusals import Refusals
+from chatproto.trust.sharing import SharedSecret, read_secret
+from chatproto.trust.watch import CertificateWatch
 from chatproto.world import FILES_BESIDE_CONNECTIONS, World
 
 BACKLOG = 1024
@@ -30,9 +42,6 @@ SWITCH_INTERVAL_S = 0.0005
 
 SECRET_FILE = "secret"
 SECRET_CHARS_MAX = 256
-
-ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
-"""In these, Twisted's parsers of endpoints say what they do not understand."""
 
 log = Logger()
 
@@ -51,6 +60,7 @@ def real_world(files_max: int = 0) -> World:
         server=lambda description: serverFromString(reactor, with_backlog(description)),
         client=lambda description: clientFromString(reactor, description),
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
+        search=lambda directory: SearchIndex(directory, reactor),  # type: ignore[arg-type]
         fatal=_die,
         udp=reactor.listenUDP,  # type: ignore[attr-defined]
         secret=secret_in,
@@ -95,7 +105,7 @@ class CannotStart(Exception):
     """The node cannot start; `twistd` tells whoever started it, in the foreground or as a daemon, and ends."""
 
 
-def _die(reason: str) -> None:
+def _die(reason: str) -> NoReturn:
     """End as a crash would, which everything here is built to survive: no more is written, said or promised."""
     from twisted.internet import reactor
 
@@ -184,50 +194,78 @@ def _check_open_files(files_max: int, capacity: int) -> None:
 def makeService(options: Options) -> IService:
     """Build the service tree that the options ask for."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    world = real_world(_raise_open_files())
+    try:
+        world, watches = guard(real_world(_raise_open_files()), options)
+    except TrustError as error:
+        _die(str(error))
     _reload_when_told(world.reloading.reload)
     _tell_at_the_end(world.tally)
-    if options["role"] == "registry":
-        return _make_registry(world, options.registry_settings())
-    monitor = options.monitor_settings() if options["role"] == "monitor" else None
-    settings = options.settings()
-    _check_open_files(world.files_max, settings.chat.capacity)
+    if options["role"] != "registry":
+        _check_open_files(world.files_max, options["capacity"])
     try:
-        if monitor is not None:
-            return build_monitor(world, monitor)
-        node = build_node(world, settings)
-        _hurry_when_told_again(node.drain.hurry)
-        return node
+        tree = _make_role(world, options)
+    except MissingExtra as error:
+        _die(str(error))
     except ENDPOINT_ERRORS as error:
-        _die(f"cannot use {_wrong_endpoint(world, settings)}: {error}")
-        raise  # Never reached: the reactor does not run yet.
+        _die(f"cannot use {_wrong_endpoint(world, options)}: {error}")
+    for watch in watches:
+        watch.setServiceParent(tree)
+    return logged_as_json(tree, options.parent) if options["log-format"] == "json" else tree
 
 
-def _wrong_endpoint(world: World, settings: NodeSettings) -> str:
+def guard(world: World, options: Options) -> tuple[World, list[Service]]:
+    """Return the world with links as the options want them guarded, and the services that keep that up to date.
+
+    Raises:
+        TrustError: certificates, or the secret, cannot be used.
+    """
+    refusals = Refusals(world.tally, world.clock.seconds)
+    if options["secret-file"]:
+        secret = read_secret(options["secret-file"])
+        return replace(world, trust=SharedSecret(secret, options["name"], refusals)), []
+    if not options["tls"]:
+        return world, []
+    certificates = Certificates(options["tls"], options["name"], world.now)
+    trust = Certified(certificates, refusals, options["registry-name"])
+    watch = CertificateWatch(certificates, world.clock)
+    watch.setName("certificates")
+    world.reloading.add("certificates", watch.read_again)
+
+    def server(description: str) -> IStreamServerEndpoint:
+        beneath = plain(description)
+        return world.server(description) if beneath is None else trust.for_clients(world.server(beneath))
+
+    return replace(world, trust=trust, server=server), [watch]
+
+
+def _make_role(world: World, options: Options) -> MultiService:
+    if options["role"] == "registry":
+        registry = build_registry(world, options.registry_settings())
+        return _under_signals(world, registry, registry.hurry, LiveOptions(options, None))
+    if options["role"] == "monitor":
+        monitor = build_monitor(world, options.monitor_settings())
+        live = LiveOptions(options, lambda fresh: monitor.change(fresh.monitor_settings()))
+        return _under_signals(world, monitor, monitor.hurry, live)
+    node = build_node(world, options.settings())
+
+    def change(fresh: Options) -> None:
+        _check_open_files(world.files_max, fresh["capacity"])
+        node.change(fresh.settings())
+
+    return _under_signals(world, node, node.drain.hurry, LiveOptions(options, change))
+
+
+def _under_signals(world: World, tree: MultiService, hurry: Callable[[], None], live: LiveOptions) -> MultiService:
+    _hurry_when_told_again(hurry)
+    world.reloading.add("options", live.read_again)
+    return tree
+
+
+def _wrong_endpoint(world: World, options: Options) -> str:
     """Return the option whose endpoint cannot be parsed."""
-    tried: list[tuple[str, str, Callable[[str], object]]] = [
-        ("--listen", description, world.server) for description in settings.listen
-    ]
-    if settings.peer is not None:
-        tried += [
-            ("--peer-listen", settings.peer.listen, world.server),
-            ("--peer", settings.peer.dial, world.client),
-        ]
-    if settings.registering is not None:
-        tried.append(("--registry", settings.registering.registry, world.client))
-    for option, description, make in tried:
+    for option, description, serves in options.endpoints():
         try:
-            make(description)
+            (world.server if serves else world.client)(description)
         except ENDPOINT_ERRORS:
             return f"{option} {description}"
     return "an endpoint"
-
-
-def _make_registry(world: World, settings: RegistrySettings) -> IService:
-    try:
-        registry = build_registry(world, settings)
-        _hurry_when_told_again(registry.hurry)
-        return registry
-    except ENDPOINT_ERRORS as error:
-        _die(f"cannot use --registry-listen {' '.join(settings.listen)}: {error}")
-        raise  # Never reached: the reactor does not run yet.

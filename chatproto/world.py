@@ -11,9 +11,10 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.protocol import DatagramProtocol
 
-from chatproto.log.interface import IStore
+from chatproto.log.interface import ISearch, IStore
 from chatproto.reloading import Reloading
 from chatproto.tally import Tally
+from chatproto.trust.interface import BELIEVING, Trust
 
 FILES_BESIDE_CONNECTIONS = 64
 """A process needs them itself: the store, the log, connections that it dials."""
@@ -59,8 +60,11 @@ class World:
         supervisor: the service manager that wants to be told how the process is; None where there is none.
         udp: listens for datagrams: on a port, with a protocol, at an address of this machine. Raises
             `CannotListenError`, always so in simulation, which has none.
+        search: opens what finds messages of the log in a data directory, whose store is open already; raises
+            `StoreError`. None where there is no such thing.
         reloading: what is read again when an operator says so.
         tally: what is counted for whoever measures.
+        trust: how links between nodes, and to the registry, know who is at their other end; by default they believe.
         files_max: how many files, connections among them, the process may have open; 0 for any number.
     """
 
@@ -75,9 +79,19 @@ class World:
     stop: Callable[[], object] = _go_on
     supervisor: Supervisor | None = None
     udp: Callable[[int, DatagramProtocol, str], IListeningPort] = _no_datagrams
+    search: Callable[[str], ISearch] | None = None
     reloading: Reloading = field(default_factory=Reloading)
     tally: Tally = field(default_factory=Tally)
     files_max: int = 0
+    trust: Trust = BELIEVING
+
+    def guarded_server(self, description: str, door: str) -> IStreamServerEndpoint:
+        """Make a listening endpoint for links at a door: `PEER` or `REGISTRY` of `chatproto.trust.proof`."""
+        return self.trust.server(self.server(description), door)
+
+    def guarded_client(self, description: str, door: str) -> IStreamClientEndpoint:
+        """Make a connecting endpoint to others' links at a door."""
+        return self.trust.client(self.client(description), door)
 
     def connections_max(self, elsewhere: int = 0) -> int:
         """Return how many connections one door may have, so that those of other doors, and files, still can be had.

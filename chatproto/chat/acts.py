@@ -142,7 +142,11 @@ class Forget(Act, frozen=True, tag="forget"):
     first: int
 
 
-AnyAct = Enter | Attach | Adopt | Depart | Rename | Move | Part | Create | Destroy | Expel | Forget
+class Restart(Act, frozen=True, tag="restart"):
+    """The log goes on from a copy: every session is over, lost by the servers, as `Depart.lost` says."""
+
+
+AnyAct = Enter | Attach | Adopt | Depart | Rename | Move | Part | Create | Destroy | Expel | Forget | Restart
 
 encode_act = msgspec.json.Encoder().encode
 decode_act = msgspec.json.Decoder(AnyAct).decode

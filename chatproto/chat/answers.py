@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatproto.chat.hall import Hall
+from chatproto.chat.hall import Hall, Room
 from chatproto.chat.hearing import Hearing
-from chatproto.chat.lines import HISTORY_LIMIT_MAX, fitting, history_line, lines_of
+from chatproto.chat.lines import HISTORY_LIMIT_MAX, SEARCH_LIMIT_MAX, fitting, history_line, lines_of, search_line
 from chatproto.chat.messages import (
     Contact,
     ContactAsked,
@@ -22,27 +22,36 @@ from chatproto.chat.messages import (
     PrivateAck,
     PrivateAsked,
     RoomStatus,
+    SearchAsked,
     Status,
     StatusAsked,
     encode,
 )
 from chatproto.chat.neighbour import Neighbour
 from chatproto.chat.notes import Answer, Call, Called, Heard, Question, Whisper
+from chatproto.chat.query import match_of
 from chatproto.chat.seat import Seat
 from chatproto.chat.settings import ChatSettings
 from chatproto.errors import Rejected
-from chatproto.log.interface import ILog, Slice
+from chatproto.log.interface import Found, ILog, Slice, Wanted
 from chatproto.messaging import ConcurrentServer
 
 ADDRESS_CHARS_MAX = 256
 PAGE_BYTES_READ_MAX = 4 * 1024 * 1024
 PAGES_AT_ONCE_MAX = 4
 """Pages that are read together: each is held as a whole, far more than what is sent of it, until it is sent."""
+SEARCHES_WAITING_MAX = 20
+"""They are made one after the other, and each may take a while."""
 
 _NO_PAGE = {
     "busy": "too many read the archive now: ask again",
     "no-such-room": "the room was deleted",
     "unreadable": "the archive cannot be read now",
+}
+_NOTHING_FOUND = {
+    "busy": "too many search now, or it takes too long: ask again, or for something rarer",
+    "no-search": "this server does not search",
+    "unreadable": "the archive cannot be searched now",
 }
 
 _WITNESS = {None: "", True: "reached", False: "not reached"}
@@ -92,15 +101,20 @@ class Answers:
         self._pages = ConcurrentServer(
             lambda page: page(), at_once_max=PAGES_AT_ONCE_MAX, waiting_max=settings.capacity
         )
+        self._searches: ConcurrentServer[Callable[[], Deferred[bytes]], bytes]
+        self._searches = ConcurrentServer(lambda find: find(), at_once_max=1, waiting_max=SEARCHES_WAITING_MAX)
+        self.search: Callable[[Wanted], Deferred[Found]] | None = None
+        """Finds messages; None where nobody does."""
         self._steps: dict[type[Any], Callable[[Seat, Any], None]] = {
             HistoryAsked: self._history,
+            SearchAsked: self._search,
             StatusAsked: self._status,
             PrivateAsked: self._private,
             ContactAsked: self._contact,
         }
 
-    def answer(self, seat: Seat, asked: HistoryAsked | StatusAsked | PrivateAsked | ContactAsked) -> None:
-        """Answer a request, now or, for a page of history, once it is read."""
+    def answer(self, seat: Seat, asked: HistoryAsked | SearchAsked | StatusAsked | PrivateAsked | ContactAsked) -> None:
+        """Answer a request, now or, for what is on the disk, once it is read."""
         self._steps[type(asked)](seat, asked)
 
     def _history(self, seat: Seat, asked: HistoryAsked) -> None:
@@ -157,6 +171,50 @@ class Answers:
         seat.send(line)
         self._tell_answered(seat)
 
+    def _search(self, seat: Seat, asked: SearchAsked) -> None:
+        finding = self._searches.serve(partial(self._find, seat, asked)).addErrback(self._nothing_found)
+        finding.addCallback(partial(self._answered, seat))
+        finding.addErrback(lambda failure: log.failure("answering a search failed", failure))
+
+    @inlineCallbacks
+    def _find(self, seat: Seat, asked: SearchAsked) -> Generator["Deferred[Found]", Found, bytes]:
+        """Look for messages; return the line that says what was found.
+
+        Raises:
+            Rejected: nothing can be found; see `_NOTHING_FOUND`.
+        """
+        match = match_of(asked.query)
+        assert match is not None
+        rooms = {room.name: (room.first, room.last) for room in self._rooms(seat, asked.roomid)}
+        before = None if asked.roomid is None or asked.before is None else (asked.roomid, asked.before)
+        if self.search is None:
+            raise Rejected("no-search")
+        try:
+            found = yield self.search(Wanted(match, rooms, before, min(asked.limit, SEARCH_LIMIT_MAX)))
+        except Rejected:
+            raise
+        except Exception as error:
+            log.failure("the archive cannot be searched: look at the disk of this node")
+            raise Rejected("unreadable") from error
+        if not (found.lines or found.complete):
+            raise Rejected("busy")
+        # What it has left meanwhile is none of its business any more.
+        seen = {room.name for room in self._rooms(seat, asked.roomid)}
+        lines = [line for name, line in found.lines if name in seen]
+        page = fitting(lines, from_the_end=False, beside_bytes=len(search_line(asked.query, [], False)))
+        return search_line(asked.query, page, found.more or len(page) < len(lines))
+
+    def _rooms(self, seat: Seat, only: str | None) -> list[Room]:
+        """Return the rooms that a session is in, or the only one of them."""
+        member = seat.session.member
+        names = member.rooms if member is not None else ()
+        return [self._hall.rooms[name] for name in names if only is None or name == only]
+
+    def _nothing_found(self, failure: Failure) -> bytes:
+        reason = failure.value.reason if isinstance(failure.value, Rejected) else ""
+        code = reason if reason in _NOTHING_FOUND else "unreadable"
+        return encode(Error(code, _NOTHING_FOUND[code]))
+
     # How it is
 
     def _status(self, seat: Seat, asked: StatusAsked) -> None:
@@ -184,6 +242,7 @@ class Answers:
             self._log.serving,
             _WITNESS[self._log.witness],
             self._log.waits_for,
+            self._neighbour.all_pages,
         )
 
     # Between two clients, each of which may be on either node

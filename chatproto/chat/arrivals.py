@@ -207,6 +207,7 @@ class Arrivals:
             self._log.role,
             self._log.redundancy,
             list(dict.fromkeys([*self._settings.servers, *self._neighbour.servers])),
+            self._neighbour.all_pages,
         )
         seat.send(encode(welcome))
 

@@ -73,9 +73,9 @@ class Exodus:
         self._base.clear()
         self._neighbour.retire(retired=False)
 
-    def found(self, servers: list[str]) -> None:
-        """Hear where clients are served, if this node is not heard to know."""
-        self._neighbour.found(servers)
+    def found(self, servers: list[str], pages: list[str]) -> None:
+        """Hear where clients are served, and browsers, if this node is not heard to know."""
+        self._neighbour.found(servers, pages)
 
     def send_away(self, within_ms: int) -> None:
         """Tell extended clients to go, each at a moment of its own within a span; until then they are served."""

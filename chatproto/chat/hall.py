@@ -26,6 +26,7 @@ from chatproto.chat.acts import (
     Move,
     Part,
     Rename,
+    Restart,
 )
 from chatproto.chat.messages import (
     Error,
@@ -235,6 +236,7 @@ class Hall:
             Destroy: self._destroy,
             Expel: self._expel,
             Forget: self._forget,
+            Restart: self._restart,
         }
 
     def _clear(self) -> None:
@@ -570,6 +572,10 @@ class Hall:
         if room is not None and room.first < act.first <= room.last + 1:
             room.first = act.first
         yield from ()
+
+    def _restart(self, act: Restart) -> Iterator[Effect]:
+        for member in list(self.members.values()):
+            yield from self._gone(member, lost=True)
 
     # The whole state
 

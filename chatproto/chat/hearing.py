@@ -13,9 +13,11 @@ from chatproto.chat.hall import Hall, Room
 from chatproto.chat.lines import base_lines, base_lines_of
 from chatproto.chat.messages import Gap, HistoryWanted, Rewind, encode
 from chatproto.chat.seat import Feed, Seat
+from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import Run
 from chatproto.log.interface import ILog, Slice
+from chatproto.tally import Tally
 
 PEEK_BYTES = 32 * 1024
 """An archive up to this size is sent at once, in its place among the lines that the reference lists."""
@@ -41,21 +43,29 @@ class Hearing:
     """
 
     def __init__(
-        self, hall: Hall, chat_log: ILog, turn: Turn, history: HistoryWanted, fed: Callable[[Seat], None]
+        self,
+        settings: ChatSettings,
+        hall: Hall,
+        chat_log: ILog,
+        turn: Turn,
+        tally: Tally,
+        fed: Callable[[Seat], None],
     ) -> None:
         """Begin with nobody.
 
         Args:
+            settings: what a seat gets of an archive when neither it nor its session says.
             hall: the replayed state.
             chat_log: whose archive is read.
             turn: of the reactor that all calls come from.
-            history: what a seat gets of an archive when neither it nor its session says.
+            tally: counts what is heard.
             fed: called with a seat when nothing is left to feed it.
         """
         self._hall = hall
         self._log = chat_log
         self._turn = turn
-        self._history = history
+        self._settings = settings
+        self._tally = tally
         self._tell_fed = fed
         self._audiences: dict[str, Audience] = {}
         self._touched: dict[Audience, None] = {}
@@ -69,6 +79,7 @@ class Hearing:
         audience = self._audiences.get(run.room)
         if audience is not None:
             self._touched[audience] = None
+            self._tally.deliveries += len(run.ids) * (len(audience.base) + len(audience.extended))
             if audience.base:
                 audience.tell_base(base_lines_of(run))
             if audience.extended:
@@ -132,7 +143,7 @@ class Hearing:
         room = self._hall.rooms[name]
         first, end = room.first, room.last + 1
         if index is None:
-            wanted = self._history if history is None else history
+            wanted = self._settings.history if history is None else history
             count = wanted if isinstance(wanted, int) else room.last if wanted == "all" else 0
             start = max(first, end - count)
         else:

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from chatproto.chat.messages import NONSENSE, Status, StatusAsked, encode
 from chatproto.errors import ChatprotoError
+from chatproto.trust.ending import tls_trouble
 
 LINE_BYTES_MAX = 1024 * 1024
 
@@ -54,7 +55,7 @@ class _Inquiry(LineOnlyReceiver):
         """Note that there will be no answer."""
         if not self._over:
             self._over = True
-            self.answered.errback(NotAnswered("it closed the connection"))
+            self.answered.errback(NotAnswered(tls_trouble(reason) or "it closed the connection"))
 
 
 def inquire(endpoint: IStreamClientEndpoint) -> "Deferred[Status]":

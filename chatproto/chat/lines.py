@@ -3,6 +3,8 @@
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from chatproto.log.entry import Run
 
 if TYPE_CHECKING:
@@ -10,6 +12,9 @@ if TYPE_CHECKING:
 
 HISTORY_LIMIT_MAX = 500
 HISTORY_BYTES_MAX = 64 * 1024
+SEARCH_LIMIT_MAX = 100
+
+_encode_str = msgspec.json.Encoder().encode
 
 # Inside a JSON string a quotation mark stands behind a backslash, so `","roomid":"` with bare ones can only be
 # where the stored line has it: behind the content, where a base line ends.
@@ -39,10 +44,22 @@ def history_line(room: str, lines: list[bytes], more: bool) -> bytes:
     )
 
 
-def fitting(lines: list[bytes], *, from_the_end: bool) -> list[bytes]:
-    """Return as many lines as fit a `history` line, one at least, from the start or from the end."""
+def search_line(query: str, lines: list[bytes], more: bool) -> bytes:
+    """Return the `search` line of what was found, from stored lines."""
+    return b'{"type":"search","query":%b,"messages":[%b],"more":%b}\n' % (
+        _encode_str(query),
+        b",".join(lines),
+        b"true" if more else b"false",
+    )
+
+
+def fitting(lines: list[bytes], *, from_the_end: bool, beside_bytes: int = 128) -> list[bytes]:
+    """Return as many lines as fit a `history` line, one at least, from the start or from the end.
+
+    `beside_bytes` is what that has beside them.
+    """
     ordered = lines[::-1] if from_the_end else lines
-    room_left = HISTORY_BYTES_MAX - 128
+    room_left = HISTORY_BYTES_MAX - beside_bytes
     count = 0
     for line in ordered:
         room_left -= len(line) + 1

@@ -8,6 +8,7 @@ extended types hold. The fields and their order are those of the protocol refere
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from chatproto.errors import WireError
 
@@ -136,6 +137,15 @@ class HistoryAsked(Message, frozen=True, tag="history", omit_defaults=True):
     limit: Number = 100
 
 
+class SearchAsked(Message, frozen=True, tag="search", omit_defaults=True):
+    """Asks for messages with these words, the newest first: of one room, or of all that the session is in."""
+
+    query: str
+    roomid: str | None = None
+    before: Number | None = None
+    limit: Number = 20
+
+
 class StatusAsked(Message, frozen=True, tag="status"):
     """Asks how far this client has been brought; as the first line of a connection, how the node is."""
 
@@ -177,6 +187,7 @@ ExtendedRequest = (
     | Hello
     | Leave
     | HistoryAsked
+    | SearchAsked
     | StatusAsked
     | PrivateAsked
     | ContactAsked
@@ -238,8 +249,8 @@ class Said(Message, frozen=True, tag="message"):
 # From the server: extended
 
 
-class Welcome(Message, frozen=True, tag="welcome"):
-    """The answer to `hello`."""
+class Welcome(Message, frozen=True, tag="welcome", omit_defaults=True):
+    """The answer to `hello`; `pages` are the addresses of the servers' pages, for clients in browsers."""
 
     version: int
     server: str
@@ -249,6 +260,7 @@ class Welcome(Message, frozen=True, tag="welcome"):
     role: str
     redundancy: str
     servers: list[str]
+    pages: list[str] = []
 
 
 class SaidExtended(Message, frozen=True, tag="message"):
@@ -305,6 +317,14 @@ class History(Message, frozen=True, tag="history"):
     more: bool
 
 
+class Search(Message, frozen=True, tag="search"):
+    """What has the words asked for, newest first; `more` says whether there is more that is older."""
+
+    query: str
+    messages: list[SaidExtended]
+    more: bool
+
+
 class RoomStatus(msgspec.Struct, frozen=True, gc=False):
     """A room's archive and how far this client has been brought in it, as positions."""
 
@@ -322,7 +342,10 @@ class PeerStatus(msgspec.Struct, frozen=True):
 
 
 class Status(Message, frozen=True, tag="status"):
-    """How far this client has been brought: current when `transferred` (MT) equals `archived` (MA); how the node is."""
+    """How far this client has been brought: current when `transferred` (MT) equals `archived` (MA); how the node is.
+
+    What comes after `waits_for` is told to who asks in the first line of a connection only, as operators do.
+    """
 
     rooms: list[RoomStatus]
     archived: int
@@ -337,6 +360,12 @@ class Status(Message, frozen=True, tag="status"):
     serving: bool = True
     witness: str = ""
     waits_for: str = ""
+    pages: list[str] = []
+    version: str | UnsetType = UNSET
+    up_s: float | UnsetType = UNSET
+    room_count: int | UnsetType = UNSET
+    entries: int | UnsetType = UNSET
+    dropped: int | UnsetType = UNSET
 
 
 class Private(Message, frozen=True, tag="private"):
@@ -356,12 +385,13 @@ class Contact(Message, frozen=True, tag="contact", omit_defaults=True):
     address: str | None = None
 
 
-class Redirect(Message, frozen=True, tag="redirect"):
-    """Go to one of `servers` after so many milliseconds."""
+class Redirect(Message, frozen=True, tag="redirect", omit_defaults=True):
+    """Go to one of `servers`, or in a browser of `pages`, after so many milliseconds."""
 
     servers: list[str]
     reason: str
     after: int
+    pages: list[str] = []
 
 
 class Notice(Message, frozen=True, tag="notice"):
@@ -391,6 +421,7 @@ ServerMessage = (
     | Rewind
     | Gap
     | History
+    | Search
     | Status
     | Private
     | Contact

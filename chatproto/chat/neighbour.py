@@ -52,6 +52,7 @@ class Neighbour:
         self._here: dict[str, Here] = {}
         self._referred: list[str] = []
         self._servers: list[str] = []
+        self._pages: list[str] = []
         self._sent = 0
         self._told = 0
         self._telling: IDelayedCall | None = None
@@ -69,6 +70,17 @@ class Neighbour:
         return self._referred or serving or self._servers
 
     @property
+    def pages(self) -> list[str]:
+        """The addresses of its page, as it told last; not of servers referred to, which have told nothing."""
+        serving = [page for here in self._here.values() if here.serving for page in here.pages]
+        return [] if self._referred else serving or self._pages
+
+    @property
+    def all_pages(self) -> list[str]:
+        """The addresses of this node's page and its own."""
+        return list(dict.fromkeys([*self._settings.pages, *self.pages]))
+
+    @property
     def serving(self) -> bool:
         """Whether it is heard, and serves."""
         return bool(self._referred) or any(here.serving for here in self._here.values())
@@ -77,10 +89,10 @@ class Neighbour:
         """Have clients that leave go to these servers, which are no other node of this one's pair."""
         self._referred = servers
 
-    def found(self, servers: list[str]) -> None:
-        """Hear from elsewhere where clients are served, while this node knows of nobody who does."""
+    def found(self, servers: list[str], pages: list[str]) -> None:
+        """Hear from elsewhere where clients are served, and browsers, while this node knows of nobody who does."""
         if not self.serving:
-            self._servers = servers
+            self._servers, self._pages = servers, pages
 
     def takes_one(self) -> bool:
         """Whether it has room for a client that is sent there; if so, that one is counted."""
@@ -121,7 +133,7 @@ class Neighbour:
         self._told = len(self._seats)
         settings = self._settings
         serving = self._log.serving and not self._retired
-        self._send(Here(settings.servers, self._told, settings.capacity, serving, settings.name))
+        self._send(Here(settings.servers, self._told, settings.capacity, serving, settings.name, settings.pages))
 
     def _send(self, note: Note) -> bool:
         return self._log.tell(encode_note(note))
@@ -148,7 +160,7 @@ class Neighbour:
             log.warn("ignoring a note from the other node: {error}; do both run one version?", error=str(error))
             return
         if isinstance(said, Here):
-            self._here[said.name], self._servers, self._sent = said, said.servers, 0
+            self._here[said.name], self._servers, self._pages, self._sent = said, said.servers, said.pages, 0
         elif isinstance(said, Heard | Called):
             self._questions.answered(said.number, said)
         else:

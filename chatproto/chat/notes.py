@@ -21,6 +21,7 @@ class Here(Note, frozen=True, tag="here"):
         capacity: how many it takes before it turns newcomers away.
         serving: whether it can have anything agreed on.
         name: of the node.
+        pages: addresses of its page.
     """
 
     servers: list[str]
@@ -28,6 +29,7 @@ class Here(Note, frozen=True, tag="here"):
     capacity: int
     serving: bool
     name: str = ""
+    pages: list[str] = []
 
 
 class Whisper(Note, frozen=True, tag="whisper"):

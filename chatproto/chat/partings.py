@@ -148,7 +148,7 @@ class Partings:
         servers = self._neighbour.servers
         if extended:
             after_ms = 0 if reason == "full" else self._dice.randint(0, within_ms)
-            return encode(Redirect(servers, reason, after_ms))
+            return encode(Redirect(servers, reason, after_ms, self._neighbour.pages))
         return self._said(reason, servers)
 
     def _said(self, reason: str, servers: list[str]) -> bytes:

@@ -77,6 +77,11 @@ class ClientLink(LineLink):
         self._above = b""
         self._nonsense: TokenBucket | None = None
 
+    @property
+    def greet_after_s(self) -> float:
+        """How long a first line is waited for."""
+        return self._server.settings.greet_after_s
+
     def connectionMade(self) -> None:
         """Wait for a first line, or for a client that wants to be greeted."""
         super().connectionMade()
@@ -93,13 +98,13 @@ class ClientLink(LineLink):
         if ISSLTransport.providedBy(transport):
             self._timer = self.clock.callLater(settings.handshake_s_max, self.drop, "handshake-timeout")
         else:
-            self._timer = self.clock.callLater(settings.greet_after_s, self._greet)
+            self._timer = self.clock.callLater(self.greet_after_s, self._greet)
 
     def handshakeCompleted(self) -> None:
         """TLS is up: from here on it is as with any other stream."""
         if self.open and not self._greeted:
             self._cancel_timer()
-            self._timer = self.clock.callLater(self._server.settings.greet_after_s, self._greet)
+            self._timer = self.clock.callLater(self.greet_after_s, self._greet)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the server, which knows whether the session ends with it."""
@@ -316,7 +321,7 @@ class ClientLinkFactory(Factory):
     """Makes the links of a node's clients, and bounds how many there are.
 
     Attributes:
-        gate: has every connection.
+        gate: has every connection that came to it.
     """
 
     noisy = False
@@ -325,14 +330,22 @@ class ClientLinkFactory(Factory):
         """Serve a node's chat over so many connections at once, 0 for any; those that it drops are counted."""
         self.server = server
         self._connections_max = connections_max
-        self.gate: Gate[Link] = Gate("client", tally, self._limits)
+        self._tally = tally
+        self._gates: list[Gate[Link]] = []
+        self.gate = self.open_gate("client")
         self._turn = turn
         self._clock = clock
 
     @property
     def links(self) -> list[Link]:
-        """Every connection."""
-        return list(self.gate.links)
+        """Every connection of a client, by whatever door it came."""
+        return [link for gate in self._gates for link in gate.links]
+
+    def open_gate(self, door: str) -> Gate[Link]:
+        """Return the gate of one more door, with the same limits, whose links are clients' too."""
+        gate: Gate[Link] = Gate(door, self._tally, self._limits)
+        self._gates.append(gate)
+        return gate
 
     def buildProtocol(self, addr: IAddress | None) -> ClientLink:  # type: ignore[override]
         """Make the link of a connection."""

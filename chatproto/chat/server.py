@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -40,7 +42,9 @@ from chatproto.chat.session import Ask, Effect, EntryMaker, HangUp, Hold, Reply,
 from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Run
-from chatproto.log.interface import ILog
+from chatproto.log.interface import Found, ILog, Wanted
+from chatproto.release import RELEASE
+from chatproto.tally import Tally
 from chatproto.wire.fields import SERVER_IDENTITY
 
 log = Logger()
@@ -60,6 +64,7 @@ class ChatServer:
         hall: the replayed state.
         seats: every session that this node serves, by key, those in their grace included.
         exodus: has the clients leave before this node stops.
+        tally: what is counted.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class ChatServer:
         clock: IReactorTime,
         now: Callable[[], float],
         dice: random.Random,
+        tally: Tally,
     ) -> None:
         """Make a node's chat; `start` brings it to where the log is.
 
@@ -80,23 +86,22 @@ class ChatServer:
             clock: for the grace of sessions, and for what waits for the other node.
             now: the time of day in Unix seconds.
             dice: makes tokens and ids; it has to be the system's source where they must not be guessed.
+            tally: counts what is committed and heard.
         """
         self.settings = settings
         self.log = chat_log
         self.hall = Hall()
         self._now = now
+        self._clock = clock
+        self._began = clock.seconds()
         self._turn = turn
+        self.tally = tally
         # A node makes ids that no client can guess and no other start of a node has.
         self._make = EntryMaker(f"{dice.getrandbits(64):016x}.")
-        rules = SessionRules(
-            settings.name,
-            settings.message_chars_max,
-            settings.rooms_per_owner_max,
-            settings.rooms_per_session_max,
-            settings.clients_min,
-        )
-        self.seats = seats = Seats(self.hall, rules, self._make)
-        self._hearing = hearing = Hearing(self.hall, chat_log, turn, settings.history, self._fed)
+        self._rules = SessionRules(settings.name, clients_min=settings.clients_min)
+        self._set_rules()
+        self.seats = seats = Seats(self.hall, self._rules, self._make)
+        self._hearing = hearing = Hearing(settings, self.hall, chat_log, turn, tally, self._fed)
         self._neighbour = neighbour = Neighbour(settings, chat_log, seats, clock)
         self._answers = Answers(
             settings, self.hall, chat_log, hearing, seats, neighbour, dice, self._time, self._answered
@@ -151,6 +156,27 @@ class ChatServer:
         self._partings.stop([*self.seats.values(), *self._arrivals.arriving])
         self._arrivals.clear()
         self._neighbour.stop()
+
+    def search_by(self, find: Callable[[Wanted], "Deferred[Found]"]) -> None:
+        """Have clients' searches answered by what finds messages of the log."""
+        self._answers.search = find
+
+    def change(self, settings: ChatSettings) -> None:
+        """Take other settings into use.
+
+        Name, addresses and what concerns the opening of the chat have to be the same; what a link takes when it begins,
+        its rate and its ceilings in bytes, holds for those that begin from now on.
+        """
+        self.settings.become(settings)
+        self._set_rules()
+        # Other nodes, and the registry, are told the capacity.
+        self.changed()
+
+    def _set_rules(self) -> None:
+        rules, settings = self._rules, self.settings
+        rules.message_chars_max = settings.message_chars_max
+        rules.rooms_per_owner_max = settings.rooms_per_owner_max
+        rules.rooms_per_session_max = settings.rooms_per_session_max
 
     def refer(self, servers: list[str]) -> None:
         """Have clients that leave because of `stop` go to other servers, `HOST:PORT` each."""
@@ -217,7 +243,20 @@ class ChatServer:
 
     def status_line(self) -> bytes:
         """Return how this node is, as the line that a client without a session is told."""
-        return encode(self._answers.status([]))
+        status = msgspec.structs.replace(
+            self._answers.status([]),
+            version=RELEASE,
+            up_s=round(self._clock.seconds() - self._began, 1),
+            room_count=len(self.hall.rooms),
+            entries=self.log.position,
+            dropped=self.tally.dropped.total(),
+        )
+        return encode(status)
+
+    @property
+    def pages(self) -> list[str]:
+        """The addresses of this node's page and the other's, as far as they are known."""
+        return self._neighbour.all_pages
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Have something called, from the start on, whenever role, epoch or redundancy may be another."""
@@ -364,6 +403,7 @@ class ChatServer:
 
     def commit(self, runs: list[Run]) -> None:
         """See `Replayed.commit`."""
+        self._count(runs)
         for run in runs:
             if run.kind == MESSAGE:
                 self._said(run)
@@ -380,6 +420,22 @@ class ChatServer:
         for seat in list(self._impatient):
             self._appease(seat)
         self._neighbour.counted()
+
+    def _count(self, runs: list[Run]) -> None:
+        tally, messages, acts, oldest = self.tally, 0, 0, None
+        for run in runs:
+            if run.kind == MESSAGE:
+                messages += len(run.ids)
+            else:
+                acts += len(run.ids)
+            if oldest is None and run.entries and run.entries[0].origin is not None:
+                oldest = run.entries[0].time
+        tally.messages += messages
+        tally.acts += acts
+        tally.batch_entries.observe(messages + acts)
+        if oldest is not None:
+            # The time of day may be set back meanwhile.
+            tally.commit_s.observe(max(0.0, self._now() - oldest))
 
     def _said(self, run: Run) -> None:
         room = self.hall.said(run.room, run.last_position)

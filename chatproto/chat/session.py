@@ -36,9 +36,11 @@ from chatproto.chat.messages import (
     Said,
     Say,
     SayExtended,
+    SearchAsked,
     StatusAsked,
     Who,
 )
+from chatproto.chat.query import QUERY_CHARS_MAX, match_of
 from chatproto.log.entry import ACT, MESSAGE, Entry
 from chatproto.wire.fields import ID_CHARS_MAX, SERVER_IDENTITY
 
@@ -65,7 +67,7 @@ class Hold(msgspec.Struct, gc=False):
 class Ask(msgspec.Struct, gc=False):
     """A request that needs more than the hall: the node answers it."""
 
-    request: HistoryAsked | StatusAsked | PrivateAsked | ContactAsked | HangUp
+    request: HistoryAsked | SearchAsked | StatusAsked | PrivateAsked | ContactAsked | HangUp
 
 
 Effect = Entry | Hold | Reply | Ask
@@ -102,8 +104,8 @@ class EntryMaker:
         return Entry(MESSAGE, room, id, now, head, b',"id":"' + id.encode() + b'"' + self._end, False, origin)
 
 
-class SessionRules(msgspec.Struct, frozen=True):
-    """What all sessions of a node share.
+class SessionRules(msgspec.Struct):
+    """What all sessions of a node share, and may be changed for all at once.
 
     Attributes:
         node: the node's name.
@@ -330,16 +332,35 @@ class Session:
         effects.append(Ask(request))
 
     def _history(self, request: HistoryAsked, now: float, effects: list[Effect]) -> None:
-        name = request.roomid[:ID_CHARS_MAX]
+        refusal = self._no_archive(request.roomid)
         if (request.index is None) == (request.before is None) or request.limit < 1:
             text = "history needs a limit of 1 or more, and either from or before"
-            effects.append(Reply(Error("bad-request", text, roomid=name)))
-        elif request.roomid not in self._hall.rooms:
-            effects.append(Reply(Error("no-such-room", f"there is no room {name}", roomid=name)))
-        elif self.member is None or request.roomid not in self.member.rooms:
-            effects.append(Reply(Error("not-a-member", f"you are not in {name}", roomid=name)))
+            refusal = Error("bad-request", text, roomid=request.roomid[:ID_CHARS_MAX])
+        self._ask_the_disk(request, refusal, effects)
+
+    def _search(self, request: SearchAsked, now: float, effects: list[Effect]) -> None:
+        refusal = None if request.roomid is None else self._no_archive(request.roomid)
+        if match_of(request.query) is None:
+            text = f"a query has words, 1 to {QUERY_CHARS_MAX} characters in all"
+            refusal = Error("bad-query", text)
+        elif request.limit < 1 or (request.before is not None and request.roomid is None):
+            refusal = Error("bad-request", "search needs a limit of 1 or more, and before only with a roomid")
+        self._ask_the_disk(request, refusal, effects)
+
+    def _no_archive(self, room: str) -> Error | None:
+        """Return why this session does not get to see a room's archive; None if it does."""
+        name = room[:ID_CHARS_MAX]
+        if room not in self._hall.rooms:
+            return Error("no-such-room", f"there is no room {name}", roomid=name)
+        if self.member is None or room not in self.member.rooms:
+            return Error("not-a-member", f"you are not in {name}", roomid=name)
+        return None
+
+    def _ask_the_disk(self, request: HistoryAsked | SearchAsked, refusal: Error | None, effects: list[Effect]) -> None:
+        if refusal is not None:
+            effects.append(Reply(refusal))
         else:
-            # Answered by the disk; what is asked next is answered after it, when `acted` is called.
+            # What is asked next is answered after it, when `acted` is called.
             self._acting += 1
             effects.append(Ask(request))
 
@@ -385,6 +406,7 @@ _STEPS: dict[type[Any], _Step] = {
     List: Session._list,
     Hello: Session._hello,
     HistoryAsked: Session._history,
+    SearchAsked: Session._search,
     StatusAsked: Session._ask,
     PrivateAsked: Session._private,
     ContactAsked: Session._ask,

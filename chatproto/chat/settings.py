@@ -1,17 +1,20 @@
 """What can be set of the chat that a node serves; each ceiling has its unit in its name."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from chatproto.chat.messages import HistoryWanted
 
 
-@dataclass(frozen=True)
+@dataclass
 class ChatSettings:
     """What can be set; `--help` of the daemon says the same to operators.
+
+    All parts of a node's chat share one of these and read it when they need it, so that `become` changes it for all.
 
     Attributes:
         name: the node's name, unique in a deployment.
         servers: addresses of this node, `HOST:PORT` each, told to clients of either node.
+        pages: addresses of this node's page, `http(s)://HOST:PORT` each, told to clients of either node.
         history: what a client receives of a room's archive on joining, unless it says otherwise.
         capacity: sessions before newcomers are turned away.
         greet_after_s: how long a connection may stay silent before it is taken for a base client.
@@ -40,6 +43,7 @@ class ChatSettings:
 
     name: str = "primary"
     servers: list[str] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
     history: HistoryWanted = "all"
     capacity: int = 100
     greet_after_s: float = 0.1
@@ -64,3 +68,8 @@ class ChatSettings:
     clients_min: int = 0
     held_max: int = 10_000
     held_bytes_max: int = 4 * 1024 * 1024
+
+    def become(self, other: "ChatSettings") -> None:
+        """Say from here on what another one says."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(other, each.name))

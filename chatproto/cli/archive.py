@@ -1,5 +1,6 @@
 """`chatproto archive`: the committed archive of a data directory, also of a running node, as JSON lines."""
 
+import sqlite3
 from collections.abc import Callable
 
 import msgspec
@@ -8,8 +9,7 @@ from chatproto.chat.acts import decode_act
 from chatproto.chat.hall import Hall
 from chatproto.chat.messages import SaidExtended
 from chatproto.log.entry import MESSAGE
-from chatproto.log.interface import Snapshot
-from chatproto.log.rows import read_slices, runs_after
+from chatproto.log.rows import read_slices, read_snapshot, runs_after
 from chatproto.log.sqlite import connect
 
 _READ_BYTES = 1024 * 1024
@@ -45,17 +45,7 @@ def archive(directory: str, room: str | None, write: Callable[[str], None]) -> N
     try:
         # One transaction: what a running node commits meanwhile is not seen half.
         database.execute("BEGIN")
-        hall = Hall()
-        row = database.execute("SELECT body FROM snapshot ORDER BY idx DESC LIMIT 1").fetchone()
-        snapshot = msgspec.msgpack.decode(row[0], type=Snapshot) if row else None
-        if snapshot is not None:
-            hall = Hall.restored(snapshot.state)
-        for run in runs_after(database, snapshot.index if snapshot else 0):
-            if run.kind == MESSAGE:
-                hall.said(run.room, run.last_position)
-            else:
-                for line in run.lines():
-                    hall.apply(decode_act(line), run.epoch)
+        hall = replayed(database)
         for name in hall.rooms if room is None else (room,):
             if name in hall.rooms:
                 position = hall.rooms[name].first
@@ -66,6 +56,25 @@ def archive(directory: str, room: str | None, write: Callable[[str], None]) -> N
                         position = piece.position + piece.count
     finally:
         database.close()
+
+
+def replayed(database: sqlite3.Connection) -> Hall:
+    """Return what replaying the log in a database gives.
+
+    Raises:
+        StoreCorrupt: an entry is missing or damaged.
+    """
+    hall = Hall()
+    snapshot = read_snapshot(database)
+    if snapshot is not None:
+        hall.restore(snapshot.state)
+    for run in runs_after(database, snapshot.index if snapshot is not None else 0):
+        if run.kind == MESSAGE:
+            hall.said(run.room, run.last_position)
+        else:
+            for line in run.lines():
+                hall.apply(decode_act(line), run.epoch)
+    return hall
 
 
 def _exported(line: bytes) -> str:

@@ -7,7 +7,8 @@ from twisted.python.failure import Failure
 
 from chatproto.chat.messages import Status
 from chatproto.cli import commands
-from chatproto.client import ChatClient
+from chatproto.cli.text import clock_time, day, harmless
+from chatproto.client import ChatClient, SearchResults
 from chatproto.errors import ClientError, Refused
 
 
@@ -32,6 +33,8 @@ def ask(client: ChatClient, request: commands.Request, room: str) -> Deferred[An
             return client.kick(request.room, request.identity, request.seconds)
         case commands.Private():
             return client.send_direct(request.to, request.content)
+        case commands.Search():
+            return client.search(request.query)
         case commands.ShowStatus():
             return client.status()
 
@@ -67,3 +70,16 @@ def status_in_words(status: Status) -> list[str]:
     ]
     lines += [f"{peer.name} ({peer.role}) is {peer.lag} entries behind." for peer in status.peers]
     return lines
+
+
+def results_in_words(results: SearchResults) -> list[str]:
+    """Return the answer to `#search`, a line for each message, the newest last, as in a room."""
+    if not results.messages:
+        return [f"Nothing that was said in your rooms has {results.query}."]
+    lines = [
+        f"{day(said.time)}, {clock_time(said.time)}, {said.room} {said.index}: "
+        f"<{said.identity}> {harmless(said.content)}"
+        for said in reversed(results.messages)
+    ]
+    older = ["There is more that is older: look for more words."] if results.more else []
+    return [*older, *lines]

@@ -87,7 +87,7 @@ def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
 
     endpoints = [connector(server) for server in options.servers]
     if options.registry is not None:
-        registry = registry_endpoint(reactor, options.registry)
+        registry = registry_endpoint(reactor, options.registry, options.ca)
         endpoints.append(RegistryEndpoint(registry, reactor, connector, service=options.service))
     client = ChatClient(
         reactor,

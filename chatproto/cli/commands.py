@@ -91,6 +91,13 @@ class Kick:
 
 
 @dataclass(frozen=True)
+class Search:
+    """Look for messages in the rooms that we are in."""
+
+    query: str
+
+
+@dataclass(frozen=True)
 class ShowStatus:
     """Ask how the server is and how far this client has been brought."""
 
@@ -107,7 +114,9 @@ class Quit:
     """Leave politely."""
 
 
-Request = ChangeIdentity | Join | Leave | Who | ListRooms | CreateRoom | DeleteRoom | Kick | Private | ShowStatus
+Request = (
+    ChangeIdentity | Join | Leave | Who | ListRooms | CreateRoom | DeleteRoom | Kick | Private | Search | ShowStatus
+)
 """What the server is asked, and answers."""
 
 Command = Say | Request | Help | Quit
@@ -171,6 +180,7 @@ FORMS: dict[str, Form] = {
     "createroom": Form(("ROOM",), "makes a room that you own: 3 to 32 letters and digits", CreateRoom),
     "delete": Form(("ROOM",), "deletes a room that you own, with its archive", DeleteRoom),
     "kick": Form(("ROOM", "NAME", "SECONDS"), "puts somebody out of a room that you own, for a while", _kick),
+    "search": Form(("TEXT",), 'finds words, and words that begin so*, "or stand together", in your rooms', Search),
     "status": Form((), "tells how the servers are and whether you are up to date", ShowStatus),
     "quit": Form((), "leaves the chat", Quit),
 }

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Callable
 
 from chatproto.errors import ChatprotoError
 
@@ -12,7 +13,18 @@ class ControlFailed(ChatprotoError):
     """The node refused, or was not reached."""
 
 
-def command(directory: str, line: str, answer_s_max: float | None = None, *, ends: bool = False) -> str:
+class NotRunning(ControlFailed):
+    """Nobody takes commands there."""
+
+
+def command(
+    directory: str,
+    line: str,
+    answer_s_max: float | None = None,
+    *,
+    ends: bool = False,
+    tell: Callable[[str], object] | None = None,
+) -> str:
     """Have the node that runs on a data directory do something; return what it says of it.
 
     Args:
@@ -20,9 +32,11 @@ def command(directory: str, line: str, answer_s_max: float | None = None, *, end
         line: the command.
         answer_s_max: how long an answer is waited for; `ANSWER_S_MAX`, unless given.
         ends: whether the node ends with it, which is waited for, too.
+        tell: called with each line that comes before the last one.
 
     Raises:
-        ControlFailed: it refused, with its reason; or no node runs there.
+        NotRunning: no node runs there.
+        ControlFailed: it refused, with its reason.
     """
     path = os.path.join(directory, "control")
     try:
@@ -32,10 +46,13 @@ def command(directory: str, line: str, answer_s_max: float | None = None, *, end
             link.sendall(line.encode() + b"\n")
             with link.makefile("r", encoding="utf-8") as said:
                 answer = said.readline().strip()
+                while tell is not None and answer and not answer.startswith(("done", "refused")):
+                    tell(answer)
+                    answer = said.readline().strip()
                 if ends and answer.startswith("done"):
                     said.read()
     except (FileNotFoundError, ConnectionRefusedError):
-        raise ControlFailed(f"no node runs on {directory}") from None
+        raise NotRunning(f"no node runs on {directory}") from None
     except OSError as error:
         raise ControlFailed(f"{path}: {error.strerror or error}") from None
     outcome, _, why = answer.partition(": ")

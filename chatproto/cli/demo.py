@@ -112,13 +112,15 @@ def demo(options: DemoOptions, say: Callable[[str], None]) -> None:
 
 def _run(options: DemoOptions, directory: str, stack: ExitStack, say: Callable[[str], None]) -> None:
     first = options.port
-    # After the two ports for clients: the peer links, and the registry.
-    ports = dict(zip(("primary", "secondary", "peer 1", "peer 2", "registry"), range(first, first + 5), strict=True))
+    # After the two ports for clients: the peer links, the registry, and the pages.
+    uses = ("primary", "secondary", "peer 1", "peer 2", "registry", "page 1", "page 2")
+    ports = dict(zip(uses, range(first, first + len(uses)), strict=True))
     _check_free(ports.values())
     children = {
         "registry": _start(stack, directory, "registry", f"--registry-listen=tcp:{ports['registry']}:interface={HOST}")
     }
-    for name, own, other in (("primary", "peer 1", "peer 2"), ("secondary", "peer 2", "peer 1")):
+    peers = (("primary", "peer 1", "peer 2", "page 1"), ("secondary", "peer 2", "peer 1", "page 2"))
+    for name, own, other, page in peers:
         children[name] = _start(
             stack,
             directory,
@@ -127,6 +129,7 @@ def _run(options: DemoOptions, directory: str, stack: ExitStack, say: Callable[[
             f"--peer-listen=tcp:{ports[own]}:interface={HOST}",
             f"--peer=tcp:{HOST}:{ports[other]}",
             f"--registry=tcp:{HOST}:{ports['registry']}",
+            f"--web=tcp:{ports[page]}:interface={HOST}",
         )
     servers = [f"{HOST}:{ports['primary']}", f"{HOST}:{ports['secondary']}"]
     began = time.monotonic()
@@ -139,6 +142,7 @@ def _run(options: DemoOptions, directory: str, stack: ExitStack, say: Callable[[
         time.sleep(LOOK_EVERY_S)
     say(f"A registry, a primary and a secondary serve on this machine; data and logs are in {directory}.")
     say(f"  join:    chatproto chat {' '.join(servers)}")
+    say(f"  page:    http://{HOST}:{ports['page 1']}/ or http://{HOST}:{ports['page 2']}/")
     say(f"  look:    chatproto status {' '.join(servers)}")
     say(f"  kill:    kill -9 {children['primary'].process.pid}     (the primary; nothing said is lost)")
     say(f"  move:    chatproto switchover {os.path.join(directory, 'primary')}")

@@ -2,19 +2,22 @@
 
 import argparse
 import os
+import re
 import socket
 import sys
 import textwrap
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import nullcontext
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from chatproto.chat.messages import HistoryWanted
 from chatproto.cli.commands import explanations
-from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, Misuse
+from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, TLS, Misuse
 from chatproto.client.direct.settings import DirectSettings
 from chatproto.errors import ChatprotoError
+from chatproto.pair.configuration import name_allowed
+from chatproto.release import RELEASE
 from chatproto.wire import host_and_port, identity_allowed, room_allowed
 
 DONE, FAILED, MISUSED = 0, 1, 2
@@ -23,6 +26,8 @@ STATUS_TIMEOUT_S = 3.0
 DRAIN_TIMEOUT_S = 60.0
 HISTORY = 100
 HELP_CELLS = 78
+NODE_DAYS = 397
+DAYS_MAX = 36500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,23 +64,22 @@ def command_line() -> argparse.ArgumentParser:
         description="Chat that survives its servers. The daemon is `twistd chatserver`.",
         epilog="Exit status: 0 done, 1 refused or failed, with one line on standard error, 2 wrong usage.",
     )
-    parser.add_argument("--version", action="version", version=f"chatproto {_version()}")
+    parser.add_argument("--version", action="version", version=f"chatproto {RELEASE}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_chat(subparsers)
     _add_status(subparsers)
     _add_switchover(subparsers)
     _add_drain(subparsers)
     _add_migrate(subparsers)
+    _add_reload(subparsers)
+    _add_check(subparsers)
     _add_archive(subparsers)
+    _add_backup(subparsers)
+    _add_restore(subparsers)
+    _add_import(subparsers)
+    _add_certs(subparsers)
     _add_demo(subparsers)
     return parser
-
-
-def _version() -> str:
-    try:
-        return version("chatproto")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 # chat
@@ -199,6 +203,85 @@ def _archive(given: argparse.Namespace) -> str:
     return ""
 
 
+# backup, restore, import
+
+
+def _add_backup(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    backup = subparsers.add_parser(
+        "backup",
+        help="copy what is committed into a file, also while the node runs; or check such a file",
+        description="Copy what is committed in a data directory, also of a running node, into a file, and check it; "
+        "then say what is in it. The file is whole, or it is not there.",
+    )
+    backup.add_argument("directory", metavar="DIR", nargs="?", help="the data directory")
+    backup.add_argument("file", metavar="FILE", nargs="?", help="the backup; not there before")
+    backup.add_argument("--replace", action="store_true", help="have it take the place of FILE (default: refused)")
+    backup.add_argument("--verify", metavar="FILE", help="copy nothing: check a backup, and say what is in it")
+    backup.set_defaults(run=_backup)
+
+
+def _backup(given: argparse.Namespace) -> str:
+    from chatproto.cli.backup import backup, verify
+
+    if (given.verify is None) == (given.file is None) or (given.verify is not None and given.directory is not None):
+        raise Misuse("backup needs DIR and FILE, or --verify=FILE")
+    print(
+        backup(given.directory, given.file, RELEASE, replace=given.replace)
+        if given.verify is None
+        else verify(given.verify)
+    )
+    return ""
+
+
+def _add_restore(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    restore = subparsers.add_parser(
+        "restore",
+        help="make a data directory of a backup",
+        description="Make the data directory of a new server, or of the primary of a new pair, of a backup. The "
+        "secondary starts with an empty one and learns, the registry must know nothing of the old pair; docs/backup.md "
+        "says how. The sessions that there were are over; rooms wait for their owners.",
+    )
+    restore.add_argument("file", metavar="FILE", help="what chatproto backup has written")
+    restore.add_argument("directory", metavar="DIR", help="the data directory; no data in it yet")
+    restore.set_defaults(run=_restore)
+
+
+def _restore(given: argparse.Namespace) -> str:
+    from chatproto.cli.backup import restore
+
+    print(restore(given.file, given.directory))
+    return ""
+
+
+def _add_import(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    importing = subparsers.add_parser(
+        "import",
+        help="make a data directory of an archive in JSON lines",
+        description="Make a data directory of JSON lines as chatproto archive writes them. Messages keep their ids and "
+        "their places; rooms wait for their owner to come.",
+    )
+    importing.add_argument("file", metavar="FILE", help="the lines; - for standard input")
+    importing.add_argument("directory", metavar="DIR", help="the data directory; no data in it yet")
+    importing.add_argument(
+        "--owner",
+        type=_identity,
+        help="who owns the rooms (default: nobody; they stay, and nobody can delete them)",
+    )
+    importing.set_defaults(run=_import)
+
+
+def _import(given: argparse.Namespace) -> str:
+    from chatproto.cli.importing import import_archive
+
+    try:
+        with nullcontext(sys.stdin.buffer) if given.file == "-" else open(given.file, "rb") as lines:
+            imported = import_archive(lines, given.directory, given.owner)
+    except OSError as error:
+        return f"cannot read {given.file}: {error.strerror}"
+    print(imported)
+    return ""
+
+
 # status
 
 
@@ -221,7 +304,14 @@ def _add_status(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         action="store_true",
         help="exit status 1 unless a server can be lost now (default: only if none answers)",
     )
-    status.add_argument("--json", action="store_true", help="as one JSON object (default: as a table)")
+    shown = status.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--wide",
+        action="store_true",
+        help="also the registry as each server sees it, rooms, entries of the log, connections dropped, how long it "
+        "runs, and its release",
+    )
+    shown.add_argument("--json", action="store_true", help="as one JSON object (default: as a table)")
     _add_registry(status)
     _add_tls(status)
     status.add_argument(
@@ -244,6 +334,7 @@ def _status(given: argparse.Namespace) -> str:
         tls=given.tls,
         ca=given.ca,
         json_wanted=given.json,
+        wide=given.wide,
         registry=given.registry,
         service=given.service,
     )
@@ -331,6 +422,105 @@ def _drain(given: argparse.Namespace) -> str:
     return ""
 
 
+# certs
+
+
+def _add_certs(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    certs = subparsers.add_parser(
+        "certs",
+        help="make certificates for the nodes of a deployment, or show one",
+        description="Make a certificate for each NAME, signed by the authority in DIR, which is made where there is "
+        "none; again, to renew it. Each is in DIR/NAME, to be copied to that node's machine for --tls. The authority's "
+        "key, DIR/ca.key, is never replaced. Or, with `show`, tell what the certificates in FILE are for, and until "
+        "when.",
+    )
+    certs.add_argument("directory", metavar="DIR|show", help="where the authority is, or is to be; or the word show")
+    certs.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME|FILE",
+        help="the --name of a node (the registry's is `registry` unless told otherwise); or a file to show",
+    )
+    certs.add_argument(
+        "--host",
+        type=_host,
+        action="append",
+        default=[],
+        metavar="HOST",
+        dest="hosts",
+        help="name or address by which clients reach the nodes; may be repeated (default: the name of each alone)",
+    )
+    certs.add_argument(
+        "--days", type=_days, default=NODE_DAYS, metavar="N", help="how long they are good (default: %(default)d)"
+    )
+    certs.set_defaults(run=_certs)
+
+
+def _certs(given: argparse.Namespace) -> str:
+    from chatproto.cli.certs import make_certificates, show
+
+    if given.directory == "show":
+        for path in given.names:
+            show(path, print)
+        return ""
+    for name in given.names:
+        if not name_allowed(name):
+            raise Misuse(f"{name!r} is no name of a node: letters, digits, dots, hyphens and underscores, 64 at most")
+    for host in set(given.hosts) & set(given.names) if len(given.names) > 1 else ():
+        raise Misuse(f"with --host={host} every one of them could be {host}, which is a node")
+    make_certificates(given.directory, given.names, given.hosts, given.days, print)
+    return ""
+
+
+# reload
+
+
+def _add_reload(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    reload = subparsers.add_parser(
+        "reload",
+        help="have a running node read its options again",
+        description="Have a running node read its options again, and say what could not be changed without a restart. "
+        "SIGHUP does the same, and says it in the log. Run it on the node's machine, as a user who may write to its "
+        "data directory.",
+    )
+    reload.add_argument("directory", metavar="DIR", help="the node's data directory")
+    reload.set_defaults(run=_reload)
+
+
+def _reload(given: argparse.Namespace) -> str:
+    from chatproto.cli.control import command
+
+    print(command(given.directory, "reload", tell=print))
+    return ""
+
+
+# check
+
+
+def _add_check(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    # What is the daemon's begins with hyphens, too, and is not for this parser.
+    check = subparsers.add_parser(
+        "check",
+        help="whether a daemon could start with some options; starts nothing",
+        usage="chatproto check [options of twistd chatserver, such as --config FILE]",
+        prefix_chars="\0",
+        add_help=False,
+    )
+    check.add_argument("options", nargs="*")
+    check.set_defaults(run=_check)
+
+
+def _check(given: argparse.Namespace) -> str:
+    from chatproto.cli.check import CHECKED, check
+
+    if {"-h", "--help"} & set(given.options):
+        print(CHECKED)
+        return ""
+    found, problems = check(given.options)
+    print("\n".join(found))
+    return "; ".join(problems)
+
+
 # demo
 
 
@@ -371,8 +561,8 @@ def _add_registry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--registry",
         metavar="REGISTRY",
-        help="HOST, HOST:PORT or a Twisted client endpoint of a registry that knows the servers (default: none; "
-        "default port: 4646)",
+        help="HOST, HOST:PORT, with TLS tls:HOST:PORT, or a Twisted client endpoint of a registry that knows the "
+        "servers (default: none; default port: 4646)",
     )
     parser.add_argument(
         "--service", default="chat", metavar="NAME", help="the deployment to look for there (default: %(default)s)"
@@ -389,22 +579,25 @@ def _add_tls(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ca",
         metavar="FILE",
-        help="PEM file of the authorities to trust with --tls (default: the system's)",
+        help="PEM file of the authorities to trust with TLS, such as the ca.pem of `chatproto certs` (default: the "
+        "system's)",
     )
 
 
 def _check_tls(given: argparse.Namespace) -> None:
-    if given.ca is not None and not given.tls:
-        raise Misuse("--ca needs --tls")
+    # Whoever is told of by a server that speaks TLS does so, too.
+    given.tls = given.tls or any(server.startswith(TLS) for server in given.servers)
+    if given.ca is not None and not given.tls and not (given.registry or "").startswith(TLS):
+        raise Misuse("--ca needs --tls, or tls:HOST:PORT")
 
 
 # Values
 
 
 def _port(value: str) -> int:
-    if value.isascii() and value.isdecimal() and 0 < int(value[:6]) < 65532:
+    if value.isascii() and value.isdecimal() and 0 < int(value[:6]) < 65530:
         return int(value)
-    raise argparse.ArgumentTypeError(f"{value!r} is not a port from 1 to 65531")
+    raise argparse.ArgumentTypeError(f"{value!r} is not a port from 1 to 65529")
 
 
 def _dns(value: str) -> tuple[str, int]:
@@ -425,6 +618,22 @@ def _direct(value: str) -> tuple[str, int]:
         least = DirectSettings.port_min
         raise argparse.ArgumentTypeError(f"{value!r} is neither PORT nor HOST:PORT, from {least} to 65535, or 0")
     return host or socket.gethostname(), int(port)
+
+
+def _days(value: str) -> int:
+    if value.isascii() and value.isdecimal() and 0 < int(value[:6]) <= DAYS_MAX:
+        return int(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not a number of days from 1 to {DAYS_MAX}")
+
+
+def _host(value: str) -> str:
+    if (
+        isIPAddress(value)
+        or isIPv6Address(value)
+        or re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", value)
+    ):
+        return value
+    raise argparse.ArgumentTypeError(f"{value!r} is neither a name of the DNS nor an address")
 
 
 def _identity(value: str) -> str:

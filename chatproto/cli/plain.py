@@ -32,6 +32,7 @@ renamed FORMER NAME
 moved NAME FORMER ROOM
 members ROOM OWNER NAME ...
 rooms ROOM=COUNT ...
+found ROOM INDEX TIME NAME TEXT
 status ROLE EPOCH REDUNDANCY ARCHIVED TRANSFERRED PEER=LAG ...
 done COMMAND
 missing ROOM FROM TO REASON
@@ -201,6 +202,10 @@ class PlainChat:
         match command:
             case commands.ShowStatus():
                 self._status(answer)
+            case commands.Search():
+                for said in answer.messages:
+                    self._out("found", said.room, said.index, iso_time(said.time), said.identity, text=said.content)
+                self._out("done", text=line.strip())
             case commands.Private():
                 self._out("delivered", command.to, answer.sessions, "direct" if answer.direct else "relayed")
             case commands.Who() | commands.ListRooms():

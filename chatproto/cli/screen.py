@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.cli import commands
-from chatproto.cli.asking import ask, reason, status_in_words
+from chatproto.cli.asking import ask, reason, results_in_words, status_in_words
 from chatproto.cli.conversation import Conversation, Pending, RoomView, Tone
 from chatproto.cli.history import History
 from chatproto.cli.widgets import Members, Prompt, Rooms, StatusLine
@@ -197,6 +197,8 @@ class ChatApp(App[str]):
                 conversation.private(command.to, command.content, time.time(), own=True)
                 if not answer.sessions:
                     self._note(f"{command.to} was not reached.", Tone.WRONG)
+            case commands.Search():
+                self._note("\n".join(results_in_words(answer)), Tone.ANSWER)
             case commands.ShowStatus():
                 self._note("\n".join(status_in_words(answer)), Tone.ANSWER)
             case _:

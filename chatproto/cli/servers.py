@@ -14,6 +14,7 @@ DEFAULT_PORT = 4444
 REGISTRY_PORT = 4646
 DEFAULT_SERVER = f"127.0.0.1:{DEFAULT_PORT}"
 SRV = "srv:"
+TLS = "tls:"
 
 
 class Misuse(ChatprotoError):
@@ -58,7 +59,8 @@ def endpoint(
 
     Args:
         reactor: the reactor.
-        server: as typed: what `host_and_port` reads, the description of an endpoint, or `srv:DOMAIN`.
+        server: as typed: what `host_and_port` reads, the same after `tls:`, the description of an endpoint, or
+            `srv:DOMAIN`.
         tls: whether a host and a port mean TLS.
         ca: a PEM file of the authorities to trust instead of the system's.
         dns: address and port of the DNS server that knows the domain; the system's where it is not given.
@@ -70,6 +72,8 @@ def endpoint(
     if server.startswith(SRV):
         return _found(reactor, server.removeprefix(SRV), tls, ca, dns)
     address = host_and_port(server, default_port)
+    if address is None and server.startswith(TLS) and "=" not in server:
+        address, tls = host_and_port(server.removeprefix(TLS), default_port), True
     if address is None:
         try:
             described: IStreamClientEndpoint = clientFromString(reactor, server)
@@ -96,13 +100,13 @@ def _found(reactor: Any, domain: str, tls: bool, ca: str | None, dns: tuple[str,
     )
 
 
-def registry_endpoint(reactor: Any, registry: str) -> IStreamClientEndpoint:
-    """Return the endpoint that a registry is reached by; its links are not encrypted.
+def registry_endpoint(reactor: Any, registry: str, ca: str | None = None) -> IStreamClientEndpoint:
+    """Return the endpoint that a registry is reached by: with TLS as `tls:HOST:PORT`, believing `ca`.
 
     Raises:
         Misuse: there is none like that.
     """
-    return endpoint(reactor, registry, default_port=REGISTRY_PORT)
+    return endpoint(reactor, registry, ca=ca, default_port=REGISTRY_PORT)
 
 
 def _tls(host: str, ca: str | None) -> Any:

@@ -52,7 +52,7 @@ def _raise(error: Exception) -> None:
 
 @inlineCallbacks
 def inquire_registry(
-    reactor: Any, registry: str, service: str, timeout_s: float
+    reactor: Any, registry: str, service: str, timeout_s: float, ca: str | None = None
 ) -> Generator["Deferred[Any]", Any, list[tuple[str, Answer]]]:
     """Ask all nodes of a service how they stand, through the registry: so it need not be possible to reach them.
 
@@ -63,7 +63,7 @@ def inquire_registry(
         Misuse: there can be no such registry.
         RegistryError: the registry does not say who there is.
     """
-    client = RegistryClient(registry_endpoint(reactor, registry), reactor, who="status", timeout_s=timeout_s)
+    client = RegistryClient(registry_endpoint(reactor, registry, ca), reactor, who="status", timeout_s=timeout_s)
     client.startService()
     try:
         found: list[Registration] = yield client.list(service=service, kind=KIND)
@@ -125,9 +125,13 @@ def _why_nobody_leads(known: Sequence[Status]) -> str:
     return "no server that answers leads"
 
 
-def table(servers: Sequence[str], answers: Sequence[Answer]) -> str:
+HEADS = ("SERVER", "NAME", "ROLE", "EPOCH", "REDUNDANCY", "CLIENTS", "LAG")
+WIDE_HEADS = ("REGISTRY", "ROOMS", "ENTRIES", "DROPPED", "UP", "RELEASE")
+
+
+def table(servers: Sequence[str], answers: Sequence[Answer], *, wide: bool = False) -> str:
     """Return what the servers say as a table, and the verdict under it."""
-    heads = ("SERVER", "NAME", "ROLE", "EPOCH", "REDUNDANCY", "CLIENTS", "LAG")
+    heads = HEADS + WIDE_HEADS if wide else HEADS
     rows: list[tuple[str, ...]] = [heads]
     for server, answer in zip(servers, answers, strict=True):
         if isinstance(answer, Unanswered):
@@ -137,7 +141,8 @@ def table(servers: Sequence[str], answers: Sequence[Answer]) -> str:
         clients = f"{answer.clients} of {answer.capacity}"
         role = answer.role if answer.serving or answer.role == STANDBY else f"{answer.role}, not serving"
         state = "-" if answer.role == STANDBY else answer.redundancy
-        rows.append((server, answer.server, role, str(answer.epoch), state, clients, behind))
+        row = (server, answer.server, role, str(answer.epoch), state, clients, behind)
+        rows.append(row + _more(answer) if wide else row)
     whole = [row for row in rows if len(row) == len(heads)]
     widths = [max(len(row[column]) for row in whole) for column in range(len(heads))]
     widths[0] = max(len(row[0]) for row in rows)
@@ -145,6 +150,25 @@ def table(servers: Sequence[str], answers: Sequence[Answer]) -> str:
     can, why = verdict(answers)
     lines.append(f"Can I lose a server now? {'Yes' if can else 'No'}: {why}.")
     return "\n".join(lines)
+
+
+def _more(answer: Status) -> tuple[str, ...]:
+    """Return what a wide table has besides; a server of an older release does not say all of it."""
+    told = (answer.room_count, answer.entries, answer.dropped)
+    counts = tuple("-" if count is msgspec.UNSET else str(count) for count in told)
+    up = "-" if isinstance(answer.up_s, msgspec.UnsetType) else _span(answer.up_s)
+    return (answer.witness or "-", *counts, up, answer.version or "-")
+
+
+def _span(seconds: float) -> str:
+    """Return a span as an operator reads it: its two largest units."""
+    left = int(seconds)
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if left >= size or (unit == "s" and not parts):
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    return " ".join(parts[:2])
 
 
 def as_json(servers: Sequence[str], answers: Sequence[Answer]) -> str:
@@ -174,6 +198,7 @@ def status(
     tls: bool,
     ca: str | None,
     json_wanted: bool,
+    wide: bool = False,
     registry: str | None = None,
     service: str = KIND,
 ) -> tuple[str, bool]:
@@ -196,7 +221,7 @@ def status(
         answers: list[Answer] = yield gatherResults(inquiries)
         found.extend(zip(servers, answers, strict=True))
         if registry is not None:
-            found.extend((yield inquire_registry(reactor, registry, service, timeout_s)))
+            found.extend((yield inquire_registry(reactor, registry, service, timeout_s, ca)))
 
     def begin() -> None:
         asking = ask().addErrback(failures.append)
@@ -211,4 +236,5 @@ def status(
     if all(isinstance(answer, Unanswered) for _, answer in found):
         raise StatusFailed("; ".join(f"{name}: {one.why}" for name, one in found if isinstance(one, Unanswered)))
     names, answers = [name for name, _ in found], [answer for _, answer in found]
-    return as_json(names, answers) if json_wanted else table(names, answers), verdict(answers)[0]
+    said = as_json(names, answers) if json_wanted else table(names, answers, wide=wide)
+    return said, verdict(answers)[0]

@@ -185,6 +185,14 @@ class HistoryPage(msgspec.Struct, frozen=True):
     more: bool
 
 
+class SearchResults(msgspec.Struct, frozen=True):
+    """What has the words of a query, the newest first; `more` says whether there is more that is older."""
+
+    query: str
+    messages: tuple[Said, ...]
+    more: bool
+
+
 def said_from(line: SaidExtended, *, own: bool = False) -> Said:
     """Return what a wire message says."""
     return Said(line.roomid, line.index, line.epoch, line.id, line.identity, line.content, line.time, own)

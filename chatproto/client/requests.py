@@ -32,12 +32,14 @@ from chatproto.chat.messages import (
     RoomContents,
     RoomList,
     SayExtended,
+    Search,
+    SearchAsked,
     Status,
     StatusAsked,
     Who,
     encode,
 )
-from chatproto.client.events import ContactFound, HistoryPage, Members, said_from
+from chatproto.client.events import ContactFound, HistoryPage, Members, SearchResults, said_from
 from chatproto.errors import ClientError
 
 NEWEST = 2**53 - 1
@@ -216,6 +218,20 @@ def history_page(
         return Answer(HistoryPage(room, said, message.more))
 
     return Request(key, line_of(HistoryAsked(room, start, before, limit)), hears, room)
+
+
+def search(
+    key: str, query: str, room: str | None, before: int | None, limit: int, is_own: Callable[[str], bool]
+) -> Request:
+    """Look for messages, in one room or in all that the session is in."""
+
+    def hears(message: Message, me: str) -> Answer | None:
+        if not isinstance(message, Search) or message.query != query:
+            return None
+        said = tuple(said_from(line, own=is_own(line.id)) for line in message.messages)
+        return Answer(SearchResults(query, said, message.more))
+
+    return Request(key, line_of(SearchAsked(query, room, before, limit)), hears, room)
 
 
 def accept_contacts(address: str) -> bytes:

@@ -25,7 +25,7 @@ from chatproto.client import requests
 from chatproto.client.direct.service import DirectMessages
 from chatproto.client.direct.settings import DirectSettings
 from chatproto.client.effects import Connect, Effect, HangUp, Send, Sleep, Tell, Wake
-from chatproto.client.events import ContactFound, Delivered, Event, HistoryPage, Members, Sent
+from chatproto.client.events import ContactFound, Delivered, Event, HistoryPage, Members, SearchResults, Sent
 from chatproto.client.outbox import Done
 from chatproto.client.phases import Phase
 from chatproto.client.places import Place, Places
@@ -258,6 +258,19 @@ class ChatClient(Service):
         key = self._new_id()
         is_own = self._machine.is_own
         return self._ask(key, lambda: requests.history_page(key, room, before, start, limit, is_own))
+
+    def search(
+        self, query: str, room: str | None = None, *, before: int | None = None, limit: int = 20
+    ) -> "Deferred[SearchResults]":
+        """Look for messages, newest first: in a room, there before an index, or in all rooms that the session is in.
+
+        A query is words, and "several words in quotation marks" that stand together, each with a `*` at its end for
+        all that begin so; a message has to have all of them. A server gives 100 at most, and what was said in the last
+        moment may not be found yet. Refused with `bad-query` where there is no word in it.
+        """
+        key = self._new_id()
+        is_own = self._machine.is_own
+        return self._ask(key, lambda: requests.search(key, query, room, before, limit, is_own))
 
     def status(self) -> "Deferred[Status]":
         """Ask how far this client has been brought, and how the server stands."""

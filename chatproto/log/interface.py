@@ -13,7 +13,7 @@ from zope.interface import Attribute, Interface
 
 from chatproto.log.entry import Entry, Run, Slice, Snapshot
 
-__all__ = ["ILog", "IStore", "Peer", "Replayed", "Slice", "Snapshot"]
+__all__ = ["Found", "ILog", "ISearch", "IStore", "Peer", "Replayed", "Slice", "Snapshot", "Wanted"]
 
 
 class IStore(Interface):
@@ -117,6 +117,58 @@ class IStore(Interface):
 
     def close() -> "Deferred[None]":
         """Finish what was appended, then let the data directory go."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What is looked for in the archives.
+
+    Attributes:
+        match: an expression of SQLite's FTS5 over the contents.
+        rooms: where, each with the first and the last position that count.
+        before: of a room, only what has a lower position; of the others, only what was committed before that. None
+            for everything.
+        limit: messages at most.
+    """
+
+    match: str
+    rooms: dict[str, tuple[int, int]]
+    before: tuple[str, int] | None = None
+    limit: int = 20
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What was found.
+
+    Attributes:
+        lines: rooms and stored lines, the newest first.
+        more: whether there is more; also where it was not looked for to the end.
+        complete: whether it was.
+    """
+
+    lines: list[tuple[str, bytes]]
+    more: bool
+    complete: bool = True
+
+
+class ISearch(Interface):
+    """Finds messages of a log by their words. What it knows is derived: the log is the truth."""
+
+    def advance(position: int, first: dict[str, int]) -> "Deferred[int]":
+        """Take in a piece of the log, in order.
+
+        Args:
+            position: what comes after it is not committed yet.
+            first: the first position kept in each room that ever dropped one; what is below is forgotten.
+
+        Returns:
+            How many entries are still to be taken in, or 1 if there is still to be forgotten something.
+        """
+
+    def find(wanted: Wanted) -> "Deferred[Found]":
+        """Look for messages in what was taken in; everything found is in the log as it is now."""
+
+    def close() -> "Deferred[None]":
+        """Let the disk go."""
 
 
 class Replayed(Protocol):

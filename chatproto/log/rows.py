@@ -1,7 +1,7 @@
-"""Reading runs and slices from the rows of the SQLite store; each row is a run."""
+"""The rows of the SQLite store, each of which is a run: how they are read, written and removed."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -13,7 +13,35 @@ from chatproto.log.interface import Slice, Snapshot
 
 _decode_ids = msgspec.msgpack.Decoder(list[str]).decode
 _decode_offsets = msgspec.msgpack.Decoder(list[int]).decode
+_encode = msgspec.msgpack.encode
 _RUN_COLUMNS = "idx, count, epoch, kind, room, position, time, ids, retriable, body"
+
+INSERT_ROW = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+"""Takes what `row_of` gives."""
+
+
+def row_of(run: Run) -> tuple[Any, ...]:
+    """Return the columns of a run's row."""
+    return (
+        run.index,
+        len(run.ids),
+        run.epoch,
+        run.kind,
+        run.room,
+        run.position,
+        run.time,
+        _encode(run.ids),
+        _encode(run.retriable) if run.retriable else None,
+        run.body,
+    )
+
+
+def remove_after(database: sqlite3.Connection, index: int) -> None:
+    """Remove every entry after an index with its id, and the snapshot if it is of one; part of a transaction."""
+    # What is left of an installation that is not ended yet can be trusted up to here at most.
+    database.execute("UPDATE pair SET value = min(value, ?) WHERE key = 'installing'", (index,))
+    for table in ("log", "ids", "snapshot"):
+        database.execute(f"DELETE FROM {table} WHERE idx > ?", (index,))
 
 
 def run_from_row(row: tuple[Any, ...]) -> Run:
@@ -44,6 +72,19 @@ def runs_after(database: sqlite3.Connection, index: int) -> Iterable[Run]:
         if run is None or run.index != index + 1:
             raise _corrupt(index + 1)
         index += len(run.ids)
+        yield run
+
+
+def intact_runs(database: sqlite3.Connection) -> Iterator[Run]:
+    """Return every run, in order.
+
+    Raises:
+        StoreCorrupt: while iterating, where one is damaged.
+    """
+    for row in database.execute(f"SELECT {_RUN_COLUMNS} FROM log ORDER BY idx"):
+        run = _intact(row)
+        if run is None:
+            raise _corrupt(row[0])
         yield run
 
 

@@ -8,7 +8,7 @@ from zope.interface import implementer
 
 from chatproto.errors import StoreError
 from chatproto.link import Turn
-from chatproto.log.entry import Entry, Numbering, Run
+from chatproto.log.entry import Entry, Epochs, Numbering, Run
 from chatproto.log.gathering import Gathering
 from chatproto.log.interface import ILog, IStore, Peer, Replayed, Slice, Snapshot
 from chatproto.log.recovery import SNAPSHOT_ENTRIES, answer_from_store, recover
@@ -18,7 +18,6 @@ from chatproto.log.recovery import SNAPSHOT_ENTRIES, answer_from_store, recover
 class SingleLog:
     """`ILog` on one store. Commits, while one is under way, wait and then go together."""
 
-    epoch = 1
     role = "leader"
     redundancy = "single"
     serving = True
@@ -30,6 +29,8 @@ class SingleLog:
     def __init__(self, open_store: Callable[[], IStore], turn: Turn) -> None:
         """Stand on the store that `open_store` opens when the log is opened; batch by `turn`."""
         self.position = 0
+        self.epoch = 1
+        self._epochs: Epochs = []
         self._open_store = open_store
         self._gathering = Gathering(turn, self._append)
         self._numbering = Numbering(0, {}, self.epoch)
@@ -45,6 +46,8 @@ class SingleLog:
         found = recover(self._store, replayed)
         self.position = found.index
         self._snapshot_index = found.snapshot_index
+        self._epochs = found.epochs or [(self.epoch, 1)]
+        self.epoch = self._epochs[-1][0]
         self._numbering = Numbering(found.index, found.positions, self.epoch)
 
     def submit(self, entry: Entry) -> None:
@@ -85,11 +88,11 @@ class SingleLog:
         # These positions count entries that are not committed yet. They were appended before this is
         # saved, so they are durable by then, and replaying them sets the same positions again.
         positions = dict(self._numbering.positions)
-        self._store.save(Snapshot(self.position, self.epoch, positions, state, first, [(self.epoch, 1)]))
+        self._store.save(Snapshot(self.position, self.epoch, positions, state, first, self._epochs))
 
     def had(self, epoch: int) -> bool:
         """See `ILog.had`."""
-        return epoch == self.epoch
+        return any(epoch == each for each, _ in self._epochs)
 
     def tell(self, note: bytes) -> bool:
         """See `ILog.tell`."""

@@ -11,17 +11,13 @@ random keys inserted one by one would touch a page each, in every commit.
 
 import fcntl
 import os
-import queue
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatproto.errors import StoreBusy, StoreCorrupt, StoreError, StoreVersion
@@ -29,9 +25,8 @@ from chatproto.log.entry import Run
 from chatproto.log.ids import RecentIds
 from chatproto.log.interface import IStore, Slice, Snapshot
 from chatproto.log.rows import find_expired, read_ids, read_run, read_runs, read_slices, read_snapshot, runs_after
+from chatproto.log.worker import Worker
 from chatproto.log.writer import Writer, abandon_installation
-
-T = TypeVar("T")
 
 FILE_NAME = "log.sqlite"
 APPLICATION_ID = 0x63707274
@@ -71,6 +66,12 @@ CREATE TABLE orphans (
 )
 """What each version adds to the one before."""
 SCHEMA_VERSION = len(SCHEMA)
+
+
+def schema_after(version: int) -> str:
+    """Return the statements that bring a database up from a version of the schema, 0 for an empty one."""
+    marks = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
+    return f"{''.join(SCHEMA[version:])} {marks}"
 
 
 def file_of(directory: str) -> str:
@@ -120,41 +121,18 @@ def _check(database: sqlite3.Connection, path: str) -> None:
         return
     if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
         raise StoreError(f"{path} is a database of another program")
+    check_version(database, path)
+
+
+def check_version(database: sqlite3.Connection, path: str) -> None:
+    """See that this release knows the schema of a database.
+
+    Raises:
+        StoreVersion: it does not.
+    """
     version = _version(database)
     if not 1 <= version <= SCHEMA_VERSION:
         raise StoreVersion(f"{path} has schema version {version}, not {SCHEMA_VERSION}: use the release that wrote it")
-
-
-class _Worker:
-    """A thread that does one thing after another and answers on the reactor's thread."""
-
-    def __init__(self, reactor: IReactorFromThreads, name: str) -> None:
-        self._reactor = reactor
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
-
-    def run(self, work: Callable[[], T]) -> "Deferred[T]":
-        result: Deferred[T] = Deferred()
-
-        def job() -> None:
-            try:
-                value = work()
-            except BaseException:
-                self._reactor.callFromThread(result.errback, Failure())
-            else:
-                self._reactor.callFromThread(result.callback, value)
-
-        self._jobs.put(job)
-        return result
-
-    def stop(self) -> None:
-        self._jobs.put(None)
-        self._thread.join()
 
 
 @implementer(IStore)
@@ -177,7 +155,7 @@ class SQLiteStore:
         """
         self.directory = directory
         with ExitStack() as opened:
-            opened.callback(os.close, _lock(directory))
+            opened.callback(os.close, lock(directory))
             self._database = opened.enter_context(closing(connect(directory, writing=True)))
             self._prepare()
             self._lookup = opened.enter_context(closing(connect(directory, writing=False)))
@@ -185,7 +163,7 @@ class SQLiteStore:
             self._opened = opened.pop_all()
         self._ids = RecentIds()
         self._newest_time = 0.0
-        self._reader = _Worker(reactor, "chatproto-reader")
+        self._reader = Worker(reactor, "chatproto-reader")
         self._writer = Writer(self._database, file_of(directory), failed, reactor)
 
     def _prepare(self) -> None:
@@ -205,8 +183,7 @@ class SQLiteStore:
         """Make the tables that are missing, all in one transaction."""
         version = 0 if _empty(self._database) else _version(self._database)
         if version < SCHEMA_VERSION:
-            marks = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
-            self._database.executescript(f"BEGIN; {''.join(SCHEMA[version:])} {marks} COMMIT;")
+            self._database.executescript(f"BEGIN; {schema_after(version)} COMMIT;")
 
     # IStore, on the reactor's thread
 
@@ -326,21 +303,49 @@ class SQLiteStore:
         self._opened.close()
 
 
-def _lock(directory: str) -> int:
-    """Make the data directory where it is missing and lock it; the lock goes with the process."""
+def lock(directory: str) -> int:
+    """Make the data directory where it is missing and lock it; the lock goes with the descriptor returned.
+
+    Raises:
+        StoreBusy: another process has it.
+        StoreError: it cannot be made.
+    """
     try:
         if not os.path.isdir(directory):
             os.makedirs(directory, mode=0o700)
             # A new directory is durable only once its parent is.
-            parent = os.open(os.path.dirname(os.path.abspath(directory)), os.O_RDONLY)
-            os.fsync(parent)
-            os.close(parent)
-        lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            sync(os.path.dirname(os.path.abspath(directory)))
+        held = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreError(f"cannot use the data directory {directory}: {error.strerror}") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        os.close(lock)
+        os.close(held)
         raise StoreBusy(f"the data directory {directory} is in use by another process") from error
-    return lock
+    return held
+
+
+def in_use(directory: str) -> bool:
+    """Whether a process has the lock of a data directory."""
+    try:
+        held = os.open(os.path.join(directory, "lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(held)
+
+
+def sync(path: str) -> None:
+    """Make a file, or the names in a directory, durable."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -19,6 +19,7 @@ from chatproto.errors import StoreCorrupt
 from chatproto.log.entry import Run
 from chatproto.log.interface import Snapshot
 from chatproto.log.purge import Purge
+from chatproto.log.rows import INSERT_ROW, remove_after, row_of
 
 _encode = msgspec.msgpack.encode
 
@@ -154,25 +155,7 @@ class Writer:
     def _commit(self, jobs: list[_Shared]) -> None:
         execute, executemany = self._database.execute, self._database.executemany
         execute("BEGIN IMMEDIATE")
-        executemany(
-            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    run.index,
-                    len(run.ids),
-                    run.epoch,
-                    run.kind,
-                    run.room,
-                    run.position,
-                    run.time,
-                    _encode(run.ids),
-                    _encode(run.retriable) if run.retriable else None,
-                    run.body,
-                )
-                for job in jobs
-                for run in job.runs
-            ],
-        )
+        executemany(INSERT_ROW, [row_of(run) for job in jobs for run in job.runs])
         for job in jobs:
             if job.rows:
                 executemany(job.statement, job.rows)
@@ -225,14 +208,6 @@ class Writer:
         row = self._database.execute(last, (after,)).fetchone()
         if row is not None and row[0] > after:
             raise StoreCorrupt(f"the entries after {after} are in one run with those before")
-
-
-def remove_after(database: sqlite3.Connection, index: int) -> None:
-    """Remove every entry after an index with its id, and the snapshot if it is of one; part of a transaction."""
-    # What is left of an installation that is not ended yet can be trusted up to here at most.
-    database.execute("UPDATE pair SET value = min(value, ?) WHERE key = 'installing'", (index,))
-    for table in ("log", "ids", "snapshot"):
-        database.execute(f"DELETE FROM {table} WHERE idx > ?", (index,))
 
 
 def abandon_installation(database: sqlite3.Connection) -> None:

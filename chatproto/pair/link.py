@@ -7,10 +7,13 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
-from chatproto.errors import WireError
+from chatproto.errors import Unproven, WireError
 from chatproto.gate import Gate, Limits
-from chatproto.link import FrameLink, Link, Turn
+from chatproto.link import Link, Turn
 from chatproto.pair.messages import FRAME_BYTES_MAX, STANDBY, VERSION, AnyMessage, Hello, PeerMessage, decode, encode
+from chatproto.trust.interface import BELIEVING, Trust
+from chatproto.trust.link import GuardedLink
+from chatproto.trust.proof import PEER
 from chatproto.wire import framed
 
 BACKLOG_BYTES_MAX = 2 * FRAME_BYTES_MAX
@@ -45,12 +48,14 @@ class LinkHeard(Protocol):
         """Return what says that this node lives."""
 
 
-class PeerLink(FrameLink):
+class PeerLink(GuardedLink):
     """One connection to the other node.
 
     Attributes:
         dialled: whether this node has dialled it: then it may ask and follow over it, otherwise lead.
         address: where this node has dialled it; see `chatproto.pair.neighbours`.
+        expected: who may be there, as far as the registry said; empty for whoever it is. Others are refused if they
+            have to prove their names.
         hello: what the other node said first; None until it did.
         epoch: of the configuration that the other node has, as far as it said.
         said_epoch: of the one in this node's hello.
@@ -66,11 +71,13 @@ class PeerLink(FrameLink):
         heartbeat_s: float,
         suspect_s: float,
         gate: Gate[Link] | None = None,
+        trust: Trust = BELIEVING,
     ) -> None:
         """Make a link for `heard`, with a heartbeat, that is dropped after a silence of `suspect_s`."""
-        super().__init__(turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX, gate, HELLO_BYTES_MAX)
+        super().__init__(PEER, dialled, trust, turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX, gate, HELLO_BYTES_MAX)
         self.dialled = dialled
         self.address = ""
+        self.expected: frozenset[str] = frozenset()
         self.hello: Hello | None = None
         self.epoch = self.said_epoch = 0
         self.when_lost: Callable[[bool], None] | None = None
@@ -82,11 +89,8 @@ class PeerLink(FrameLink):
         """Who is at the other end; empty before it has said hello."""
         return self.hello.name if self.hello is not None else ""
 
-    def connectionMade(self) -> None:
+    def admitted(self) -> None:
         """Say hello, and begin to beat."""
-        super().connectionMade()
-        if not self.open:
-            return
         hello = self._heard_by.hello()
         self.said_epoch = hello.configuration.epoch if hello.configuration is not None else 0
         self.say(hello)
@@ -109,8 +113,8 @@ class PeerLink(FrameLink):
         """Beat."""
         self.say(self._heard_by.beat())
 
-    def frameReceived(self, frame: bytes) -> None:
-        """Take a message; the first is a hello that fits."""
+    def messageReceived(self, frame: bytes) -> None:
+        """Take a message; the first is a hello that fits, of whoever may say it."""
         message = decode(frame)
         if self.hello is not None:
             if isinstance(message, Hello):
@@ -133,6 +137,10 @@ class PeerLink(FrameLink):
             raise WireError(f"it serves {hello.service!r}, this is {mine.service!r}: look at --peer and --service")
         if hello.name == mine.name:
             raise WireError(f"it is called {hello.name!r} too: give each node its own --name")
+        self.check_name(hello.name)
+        if self.expected and hello.name not in self.expected and self.proof.names is not None:
+            expected = " or ".join(sorted(self.expected))
+            raise Unproven("wrong-name", f"{expected} is expected there, this is {hello.name}")
         if hello.role == mine.role != STANDBY:
             raise WireError(f"both nodes are started with --role={mine.role}: one has to be the other")
 

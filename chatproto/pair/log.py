@@ -33,6 +33,7 @@ from chatproto.pair.replica import ASK_AGAIN_S, Became, Configured, Effect, Prop
 from chatproto.pair.states import NUMBERING, SERVING, Role
 from chatproto.pair.witness import AskedWitness
 from chatproto.tally import Tally
+from chatproto.trust.interface import BELIEVING, Trust
 
 LOOKS_IN_A_HEARTBEAT = 3
 WAIT_TOLD_AFTER_S = 3.0
@@ -90,6 +91,7 @@ class PairLog:
         reach: Callable[[str], IStreamClientEndpoint],
         tally: Tally,
         limits: Limits = LIMITS,
+        trust: Trust = BELIEVING,
     ) -> None:
         """Make a node's log; nothing is opened or dialled yet.
 
@@ -105,9 +107,11 @@ class PairLog:
             reach: makes the endpoint of a `HOST:PORT`.
             tally: counts the links that are dropped.
             limits: of the links that others dial.
+            trust: how links know who is at their other end.
         """
         self.settings = settings
         self._gates: dict[bool, Gate[Link]] = {True: Gate("peer", tally), False: Gate("peer", tally, lambda: limits)}
+        self._trust = trust
         self._paired = peer is not None
         self.factory = PeerLinkFactory(self._make_link, self._gates[False])
         rules = Rules(
@@ -156,7 +160,7 @@ class PairLog:
     def _make_link(self, dialled: bool) -> PeerLink:
         settings = self.settings
         beats = settings.heartbeat_s, settings.suspect_s
-        return PeerLink(self, dialled, self._turn, self._clock, *beats, self._gates[dialled])
+        return PeerLink(self, dialled, self._turn, self._clock, *beats, self._gates[dialled], self._trust)
 
     # `ILog`: what is so
 
@@ -192,6 +196,12 @@ class PairLog:
         replica = self.replica
         serves = replica.role in SERVING or self.moving.changes_leaders
         return serves and not replica.busy and replica.commit >= self.journal.floor
+
+    @property
+    def certain(self) -> bool:
+        """Whether all that was applied here is known to be committed, and nothing is being taken in or parted from."""
+        replica = self.replica
+        return replica.commit >= self.journal.floor and not replica.busy and not replica.incomplete
 
     @property
     def durable(self) -> int:
@@ -238,6 +248,7 @@ class PairLog:
             self.now(),
             complete=kept is not None and kept.complete,
             required=kept.required if kept is not None else "",
+            epoch=tail.epoch,
         )
         tail.numbering.epoch = self.epoch
         self.perform(effects)

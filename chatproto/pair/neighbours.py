@@ -102,6 +102,7 @@ class Neighbours:
         def dialled(number: int) -> PeerLink:
             link = self._make(True)
             link.address = address
+            link.expected = frozenset(name for name, known in self.addresses.items() if known == address)
             link.when_lost = lambda greeted: dialler.again(RETRY_SOON_S if greeted else RETRY_STRANGER_S)
             return link
 

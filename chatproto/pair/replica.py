@@ -156,6 +156,8 @@ class Replica:
         self._unknown = False
         # What the disk had at the start may all be committed, though nobody has said so yet.
         self._found_durable = 0
+        # Of the last entry that this life found: one that founds a pair goes on from there.
+        self._log_epoch = 0
         self._founding = False
         self.blank = False
         # The configuration that takes this node for a member too early.
@@ -207,9 +209,20 @@ class Replica:
     # Life
 
     def start(
-        self, configuration: Configuration | None, end: int, now: float, *, complete: bool = True, required: str = ""
+        self,
+        configuration: Configuration | None,
+        end: int,
+        now: float,
+        *,
+        complete: bool = True,
+        required: str = "",
+        epoch: int = 0,
     ) -> list[Effect]:
-        """Begin a life with what the disk has: it says what this node was; whether that still holds is found out."""
+        """Begin a life with what the disk has: it says what this node was; whether that still holds is found out.
+
+        `epoch` is that of the last entry; 0 for an empty log.
+        """
+        self._log_epoch = epoch
         self.require = self._marked = required
         self._unknown = bool(required)
         self._ticked = self._peer_heard = now
@@ -438,7 +451,7 @@ class Replica:
     def forgotten(self) -> list[Effect]:
         """Hear that this node's disk is as one that never held anything: from now on it stands by."""
         self.configuration = self._offered = self._storing = None
-        self.end = self.durable = self.commit = self._found_durable = 0
+        self.end = self.durable = self.commit = self._found_durable = self._log_epoch = 0
         self.expected = self._settled_with = self._marked = ""
         self.incomplete = self.dispossessed = self.reached = self._founding = self._invited = self.forgetting = False
         self.blank = True
@@ -645,9 +658,10 @@ class Replica:
         return Configuration(self._next_epoch(), self._rules.name, (self._rules.name,))
 
     def _next_epoch(self) -> int:
+        brought = self._log_epoch if self.configuration is None else 0
         if not self._rules.static:
-            return after(self.configuration)
-        following = max(self.epoch, self._highest) + 1
+            return max(after(self.configuration), brought)
+        following = max(self.epoch + 1, self._highest + 1, brought)
         # Odd epochs are the primary's, even ones the secondary's: the two never make the same.
         return following if following % 2 == self._rules.founder else following + 1
 
@@ -661,7 +675,8 @@ class Replica:
     def _propose(self, configuration: Configuration, now: float, *, lossy: bool = False) -> None:
         if lossy and not self._rules.static and self._witness_up and self.configuration is None:
             # A node that lost its disk knows no epoch but the witness's.
-            configuration = Configuration(self._witness_epoch + 1, configuration.leader, configuration.members)
+            following = max(self._witness_epoch + 1, self._log_epoch)
+            configuration = Configuration(following, configuration.leader, configuration.members)
         elif not self._may_propose(now):
             return
         if self._rules.static:

@@ -44,6 +44,7 @@ from chatproto.registry.requests import (
     decode_to_visitor,
 )
 from chatproto.tally import Tally
+from chatproto.trust.interface import BELIEVING, Trust
 
 RETRY_S_MIN = 0.05
 RETRY_S_MAX = 1.0
@@ -96,6 +97,7 @@ class Asking:
         who: str,
         heard: VisitHeard,
         tally: Tally,
+        trust: Trust = BELIEVING,
     ) -> None:
         """Make one that is not started; see `RegistryClient`."""
         self.up = self.running = False
@@ -103,10 +105,13 @@ class Asking:
         self._turn = turn
         self._who = who
         self._heard = heard
+        self._trust = trust
         self._gate: Gate[Link] = Gate("registry", tally)
         self._backoff = Backoff(RETRY_S_MIN, RETRY_S_MAX)
         self._dialler = Dialler(endpoint, self._make_link, self._failed, clock, dice, PATIENCE_S, self._backoff)
         self._link: VisitorLink | None = None
+        # Why there is no link, as far as the last try tells.
+        self._trouble = ""
         self._up_since = 0.0
         self._numbers = 0
         self._requests: Sender[int, Any] = Sender(clock, REQUESTS)
@@ -174,7 +179,8 @@ class Asking:
         if isinstance(error, BacklogFull):
             return Failure(RegistryRefused("busy", "too many requests wait for their answer"))
         if isinstance(error, TimedOut):
-            return Failure(RegistryUnanswered(f"the registry has not answered within {timeout_s:g} s"))
+            why = "" if self.up or not self._trouble else f": {self._trouble}"
+            return Failure(RegistryUnanswered(f"the registry has not answered within {timeout_s:g} s{why}"))
         if isinstance(error, Unreachable):
             return Failure(RegistryUnanswered("the link to the registry is lost"))
         return failure
@@ -194,9 +200,11 @@ class Asking:
 
     def _make_link(self, number: int) -> VisitorLink:
         limits = BACKLOG_BYTES_MAX, VISITOR_FRAME_BYTES_MAX
-        return DialledLink(number, self, decode_to_visitor, self._turn, self._clock, *limits, self._gate)
+        guarded = self._gate, self._trust
+        return DialledLink(number, self, decode_to_visitor, self._turn, self._clock, *limits, *guarded)
 
     def _failed(self, reason: str, *, refused: bool = False) -> None:
+        self._trouble = reason
         if self._backoff.failures == 1:
             log.warn("no link to the registry ({reason}): trying again and again", reason=reason)
 
@@ -206,6 +214,9 @@ class Asking:
             link.abort()
             return
         self._link = link
+
+    def link_admitted(self, link: VisitorLink) -> None:
+        """Hear that a link may be spoken on."""
         link.send(encode(Enter(VERSION, self._who)))
 
     def link_lost(self, link: VisitorLink, reason: str) -> None:

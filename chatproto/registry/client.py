@@ -29,6 +29,7 @@ from chatproto.registry.messages import (
     encode,
 )
 from chatproto.tally import Tally
+from chatproto.trust.interface import BELIEVING, Trust
 
 RETRY_S_MIN = 0.05
 RETRY_S_MAX = 1.0
@@ -61,6 +62,7 @@ class RegistryWitness:
         node: str,
         heartbeat_s: float = 0.15,
         suspect_s: float = 0.6,
+        trust: Trust = BELIEVING,
         tally: Tally | None = None,
     ) -> None:
         """Make a link that is not dialled before `open`.
@@ -74,6 +76,7 @@ class RegistryWitness:
             node: the name of this node, which no other node of the service has.
             heartbeat_s: as the registry has it.
             suspect_s: as the registry has it.
+            trust: what proves to the registry who this is.
             tally: counts the links that this side drops.
         """
         self.up = False
@@ -83,6 +86,7 @@ class RegistryWitness:
         self._turn = turn
         self._service = service
         self._node = node
+        self._trust = trust
         self._gate: Gate[Link] = Gate("registry", tally if tally is not None else Tally())
         self._life = dice.getrandbits(63)
         self._heard: WitnessHeard | None = None
@@ -105,7 +109,8 @@ class RegistryWitness:
     def claim(self, configuration: Configuration) -> None:
         """See `AskedWitness.claim`."""
         self._claim = configuration
-        if self._link is not None:
+        # Until the link may be spoken on, the hello is still to come, and will say so.
+        if self._link is not None and self._link.cleared:
             self._link.send(encode(Claim(configuration)))
 
     def propose(self, configuration: Configuration, *, lossy: bool = False) -> None:
@@ -127,7 +132,8 @@ class RegistryWitness:
 
     def _make_link(self, number: int) -> WitnessLink:
         limits = BACKLOG_BYTES_MAX, FRAME_BYTES_MAX
-        return DialledLink(number, self, decode_from_registry, self._turn, self._clock, *limits, self._gate)
+        guarded = self._gate, self._trust
+        return DialledLink(number, self, decode_from_registry, self._turn, self._clock, *limits, *guarded)
 
     def _failed(self, reason: str, *, refused: bool = False) -> None:
         if self._backoff.failures == 1:
@@ -141,6 +147,9 @@ class RegistryWitness:
             link.abort()
             return
         self._link = link
+
+    def link_admitted(self, link: WitnessLink) -> None:
+        """Hear that a link may be spoken on."""
         hello = Hello(VERSION, self._service, self._node, self._founder, self._claim, self._life, link.number)
         link.send(encode(hello))
 

@@ -8,8 +8,12 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from chatproto.gate import Gate
-from chatproto.link import FrameLink, Link, Turn
+from chatproto.link import Link, Turn
 from chatproto.registry.messages import Beat, encode
+from chatproto.trust.ending import tls_trouble
+from chatproto.trust.interface import Trust
+from chatproto.trust.link import GuardedLink
+from chatproto.trust.proof import REGISTRY
 
 M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
@@ -29,7 +33,10 @@ class DialledHeard(Protocol[M_contra]):
     suspect_s: float
 
     def link_made(self, link: "DialledLink[Any]") -> None:
-        """Hear that a link is connected."""
+        """Hear that a link is connected; nothing may be said on it yet."""
+
+    def link_admitted(self, link: "DialledLink[Any]") -> None:
+        """Hear that a link may be spoken on."""
 
     def link_lost(self, link: "DialledLink[Any]", reason: str) -> None:
         """Hear that a link is connected no longer."""
@@ -42,7 +49,7 @@ class DialledHeard(Protocol[M_contra]):
         """
 
 
-class DialledLink(FrameLink, Generic[M]):
+class DialledLink(GuardedLink, Generic[M]):
     """One connection to the registry.
 
     Attributes:
@@ -59,28 +66,31 @@ class DialledLink(FrameLink, Generic[M]):
         backlog_bytes_max: int,
         frame_bytes_max: int,
         gate: Gate[Link],
+        trust: Trust,
     ) -> None:
         """Make a link that is not connected yet; what comes is handed on as `decode` reads it."""
-        super().__init__(turn, clock, backlog_bytes_max, frame_bytes_max, gate)
+        super().__init__(REGISTRY, True, trust, turn, clock, backlog_bytes_max, frame_bytes_max, gate)
         self.number = number
         self._heard_by = heard
         self._decode = decode
 
-    def connectionMade(self) -> None:
-        """Have the first word said, and begin to watch over the registry."""
-        super().connectionMade()
+    def linked(self) -> None:
+        """Tell."""
         # Whoever dials knows whom it has reached.
         self.introduced()
         self._heard_by.link_made(self)
-        if self.open:
-            self.start_heartbeat(self._heard_by.heartbeat_s, self._heard_by.suspect_s)
+
+    def admitted(self) -> None:
+        """Have the first word said, and begin to watch over the registry."""
+        self._heard_by.link_admitted(self)
+        self.start_heartbeat(self._heard_by.heartbeat_s, self._heard_by.suspect_s)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell."""
         super().connectionLost(reason)
-        self._heard_by.link_lost(self, reason.getErrorMessage())
+        self._heard_by.link_lost(self, tls_trouble(reason) or reason.getErrorMessage())
 
-    def frameReceived(self, frame: bytes) -> None:
+    def messageReceived(self, frame: bytes) -> None:
         """Hand a message on."""
         self._heard_by.link_received(self, self._decode(frame))
 

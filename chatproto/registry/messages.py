@@ -21,6 +21,7 @@ REFUSALS = {
     "version": "the registry speaks another version of the protocol: run the same release everywhere",
     "full": "the registry knows as many services or nodes as it may: use fewer names",
     "crowded": "the registry has as many connections as it may",
+    "unproven": "this node has not proven its name: look at --tls or --secret-file here, and at the registry's log",
 }
 """Why a hello, or an `Enter`, is refused, by the code that `Refused` carries."""
 

@@ -51,6 +51,8 @@ REASONS = {
     "no-answer": "the server has not answered in time; what it does of it is not known",
     "busy": "too many calls, or changes that are not durable yet, are under way; ask again",
     "too-large": f"a payload holds at most {PAYLOAD_BYTES_MAX} bytes",
+    "unproven": "whoever registers a name, or tells a group something, has to prove who it is: with the name's "
+    "certificate, or the secret",
     "too-many": "too many watches and groups on one connection",
 }
 """What a refusal means, by its code: of what concerns the table, and of what concerns calls and groups."""

@@ -9,9 +9,9 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatproto.errors import WireError
+from chatproto.errors import Unproven, WireError
 from chatproto.gate import Gate, Limits
-from chatproto.link import FrameLink, Link, Turn
+from chatproto.link import Link, Turn
 from chatproto.registry.desk import Desk, DeskEffect, KeepNames
 from chatproto.registry.messages import (
     FRAME_BYTES_MAX,
@@ -26,11 +26,24 @@ from chatproto.registry.messages import (
     encode,
 )
 from chatproto.registry.names import REASONS
-from chatproto.registry.requests import VISITOR_FRAME_BYTES_MAX, Enter, Failed, FromVisitor, decode_from_anybody
+from chatproto.registry.requests import (
+    VISITOR_FRAME_BYTES_MAX,
+    Enter,
+    Failed,
+    FromVisitor,
+    Notify,
+    Register,
+    Renew,
+    Withdraw,
+    decode_from_anybody,
+)
 from chatproto.registry.rules import ALARMS, DENIALS
 from chatproto.registry.shelf import Shelf
 from chatproto.registry.witness import Abort, Effect, End, Keep, Send, Witness
 from chatproto.tally import Tally
+from chatproto.trust.interface import BELIEVING, Trust
+from chatproto.trust.link import GuardedLink
+from chatproto.trust.proof import REGISTRY, Proof
 
 LIMITS = Limits(connections_max=512, per_address_max=128, strangers_max=256, arrivals_a_second=50, arrivals_at_once=256)
 """More strangers than the reactor takes in at once; with as many visitors as the desk serves, there is still room for
@@ -40,7 +53,7 @@ BACKLOG_BYTES_MAX = 64 * 1024
 VISITOR_BACKLOG_BYTES_MAX = 1024 * 1024
 """All that may be registered fits in it."""
 
-FAILURE_ALARMS = frozenset({"taken", "wrong-token", "superseded", "full", "too-many"})
+FAILURE_ALARMS = frozenset({"taken", "wrong-token", "superseded", "full", "too-many", "unproven"})
 """Refusals of visitors that somebody should look into."""
 
 log = Logger()
@@ -48,7 +61,7 @@ log = Logger()
 _BEAT = encode(Beat())
 
 
-class RegistryLink(FrameLink):
+class RegistryLink(GuardedLink):
     """One connection to the registry: a node's, or a visitor's, which its first message decides.
 
     Attributes:
@@ -60,9 +73,11 @@ class RegistryLink(FrameLink):
         failed: the codes of failures that were logged.
     """
 
-    def __init__(self, factory: "RegistryLinkFactory", number: int, turn: Turn, clock: IReactorTime) -> None:
+    def __init__(
+        self, factory: "RegistryLinkFactory", number: int, turn: Turn, clock: IReactorTime, trust: Trust
+    ) -> None:
         """Make a link that is not connected yet; `RegistryLinkFactory` does."""
-        super().__init__(turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX, factory.gate)
+        super().__init__(REGISTRY, False, trust, turn, clock, BACKLOG_BYTES_MAX, FRAME_BYTES_MAX, factory.gate)
         self.number = number
         self.who = ""
         self.visits = False
@@ -72,11 +87,13 @@ class RegistryLink(FrameLink):
         self._registry = factory
 
     def connectionMade(self) -> None:
-        """Wait for a hello."""
+        """Be counted."""
         self._registry.came(self)
         super().connectionMade()
-        if self.open:
-            self.start_heartbeat(self._registry.heartbeat_s, self._registry.suspect_s)
+
+    def admitted(self) -> None:
+        """Wait for a hello."""
+        self.start_heartbeat(self._registry.heartbeat_s, self._registry.suspect_s)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell."""
@@ -87,13 +104,20 @@ class RegistryLink(FrameLink):
         """Say that the registry lives."""
         self.send(_BEAT)
 
-    def frameReceived(self, frame: bytes) -> None:
+    def messageReceived(self, frame: bytes) -> None:
         """Hand a message on."""
         message = decode_from_anybody(frame)
         if isinstance(message, Hello | Enter) == bool(self.who):
             raise WireError("a hello comes first, and only then")
         if isinstance(message, Hello):
             self.who = f"{message.service}/{message.node}"
+            try:
+                self.check_name(message.node)
+            except Unproven as error:
+                # It is told, or it could only guess why it is not let in.
+                self.refuse(error)
+                self.close(encode(Refused("unproven")))
+                return
         elif isinstance(message, Enter):
             self.who = message.who or str(self.transport.getPeer())
             self.visits = True
@@ -133,14 +157,19 @@ class RegistryLinkFactory(Factory):
         suspect_s: float,
         tally: Tally,
         limits: Limits = LIMITS,
+        trust: Trust = BELIEVING,
     ) -> None:
-        """Make a factory that turns everybody away until it may `serve`, and has what it drops counted."""
+        """Make a factory that turns everybody away until it may `serve`, and has what it drops counted.
+
+        Whoever proves nothing, as far as `trust` asks for it, may look, and change nothing.
+        """
         self.links: dict[int, RegistryLink] = {}
         self.gate: Gate[Link] = Gate("registry", tally, lambda: limits)
         self.heartbeat_s = heartbeat_s
         self.suspect_s = suspect_s
         self._turn = turn
         self._clock = clock
+        self._trust = trust
         self._numbers = 0
         self._timer: IDelayedCall | None = None
         self._witness: Witness | None = None
@@ -175,7 +204,7 @@ class RegistryLinkFactory(Factory):
         if self._witness is None:
             return None
         self._numbers += 1
-        return RegistryLink(self, self._numbers, self._turn, self._clock)
+        return RegistryLink(self, self._numbers, self._turn, self._clock, self._trust)
 
     # From the links
 
@@ -217,6 +246,8 @@ class RegistryLinkFactory(Factory):
                 self._do(witness.propose(link.number, message, now))
             case _ if not link.visits:
                 raise WireError("a node that has not entered asks for names")
+            case Register() | Renew() | Withdraw() | Notify() if not _may_ask(link.proof, message):
+                self._do([Send(link.number, Failed(message.number, "unproven"))])
             case _:
                 self._do(self._desk.received(link.number, message, now))
                 self._await_tick()
@@ -296,3 +327,14 @@ class RegistryLinkFactory(Factory):
     def _names_kept(self) -> None:
         if self._witness is not None:
             self._do(self._desk.kept())
+
+
+def _may_ask(proof: Proof, request: Register | Renew | Withdraw | Notify) -> bool:
+    """Whether somebody may change what others see: a name that it has proven, or, of groups, whoever is one of us."""
+    match request:
+        case Notify():
+            return proof.proven
+        case Register():
+            return proof.covers(request.registration.name)
+        case _:
+            return proof.covers(request.name)

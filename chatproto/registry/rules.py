@@ -71,6 +71,9 @@ def _leaves(asker: str, held: Configuration | None, asked: Configuration) -> boo
     return held is not None and set(asked.members) == set(held.members) - {asker}
 
 
+BRINGS_A_LOG = frozenset({Standing.FOUNDER, Standing.OUTSIDER})
+"""Who may skip epochs: its log may have been copied from that of another pair, and epochs never fall in a log."""
+
 FORMS = (
     Form(
         Standing.FOUNDER,
@@ -129,14 +132,14 @@ FORMS = (
         "the operator has said that what this node does not hold may be lost",
     ),
 )
-"""Every form of change there is. What is held is the configuration before, and the epoch is always one above its."""
+"""Every form of change there is. What is held is the configuration before; the epoch is one above its, or more."""
 
 DENIALS = {
     "not-allowed": "no form of change that this node may ask for",
     "busy": "another change of this service is being made durable; ask again",
     "forgotten": "a node holds a newer configuration than the witness, which lost its disk or was given an old one: it "
     "knows again once all members of the newest one, and two nodes at least, are connected and claim it",
-    "stale": "the epoch is not one above that of the configuration held",
+    "stale": "the epoch does not follow that of the configuration held",
     "not-founder": "nothing is held, and only the primary makes the first configuration",
     "too-early": "the witness has just begun, and others may not have been heard yet; ask again",
     "not-a-member": "this node may miss what is committed; only --allow-data-loss lets it lead",
@@ -150,6 +153,11 @@ ALARMS = frozenset({"forgotten", "blank"})
 """Denials that somebody should look into."""
 
 
+def follows(standing: Standing, held: Configuration | None, asked: Configuration) -> bool:
+    """Whether the epoch of what is asked for follows that of what is held; see `form_of`."""
+    return asked.epoch == after(held) or (standing in BRINGS_A_LOG and asked.epoch > after(held))
+
+
 def form_of(standing: Standing, asker: str, held: Configuration | None, asked: Configuration) -> Form | None:
     """Return the form of change that somebody asks for; None if there is none for such an asker.
 
@@ -159,7 +167,7 @@ def form_of(standing: Standing, asker: str, held: Configuration | None, asked: C
         held: the configuration before.
         asked: the one asked for, which is a possible one: see `configuration_allowed`.
     """
-    if asked.epoch != after(held):
+    if not follows(standing, held, asked):
         return None
     return next((form for form in FORMS if form.standing is standing and form.fits(asker, held, asked)), None)
 

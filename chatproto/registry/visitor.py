@@ -34,6 +34,7 @@ from chatproto.registry.requests import (
     Withdraw,
 )
 from chatproto.tally import Tally
+from chatproto.trust.interface import BELIEVING, Trust
 
 TIMEOUT_S = 5.0
 SERVING_MAX = 64
@@ -76,6 +77,7 @@ class RegistryClient(Service):
         *,
         who: str = "",
         timeout_s: float = TIMEOUT_S,
+        trust: Trust = BELIEVING,
         tally: Tally | None = None,
     ) -> None:
         """Make a client; `startService` begins to dial.
@@ -88,13 +90,15 @@ class RegistryClient(Service):
             who: asks, for the registry's log (its address where that is empty); what is registered over a connection
                 cannot be changed over an earlier one that said the same.
             timeout_s: how long an answer may take, unless said otherwise.
+            trust: what proves to the registry who this is; without one it may have to look only.
             tally: counts the links that this side drops.
         """
         self._clock = clock
         self._timeout_s = timeout_s
         dice = dice if dice is not None else random.SystemRandom()
         turn = turn if turn is not None else Turn(clock)
-        self._asking = Asking(endpoint, clock, dice, turn, who, self, tally if tally is not None else Tally())
+        tally = tally if tally is not None else Tally()
+        self._asking = Asking(endpoint, clock, dice, turn, who, self, tally, trust)
         self._kept: dict[tuple[str, str], KeptRegistration] = {}
         self._watches: dict[int, tuple[Watch, NamesHeard]] = {}
         self._pages: dict[int, list[Registration]] = {}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chatproto.pair.configuration import Configuration, configuration_allowed
+from chatproto.pair.configuration import Configuration, after, configuration_allowed
 from chatproto.registry.messages import (
     VERSION,
     Claim,
@@ -24,7 +24,7 @@ from chatproto.registry.messages import (
     Welcome,
     encode_state,
 )
-from chatproto.registry.rules import Standing, form_of
+from chatproto.registry.rules import Standing, follows, form_of
 
 SERVICES_MAX = 64
 NODES_MAX = 32
@@ -238,9 +238,9 @@ class Witness:
             return "busy"
         if service.forgotten:
             return "forgotten"
-        if asked.epoch != service.epoch + 1:
-            return "stale"
         standing = _standing(held, node, lossy=proposal.lossy)
+        if not (asked.epoch == after(held) if standing is None else follows(standing, held, asked)):
+            return "stale"
         if standing is None:
             if held is None:
                 return "not-founder"

@@ -116,7 +116,13 @@ class ControlService(Service):
         except OSError as error:
             return self._failed(error.strerror or "")
         endpoint = self._world.server(f"unix:{quoteStringArgument(self._path)}:mode=600")
-        commands: dict[str, Command] = {"switchover": self.switchover, "drain": self.drain, "migrate": self.migrate}
+        commands: dict[str, Command] = {
+            "committed": self.committed,
+            "drain": self.drain,
+            "migrate": self.migrate,
+            "reload": self.reload,
+            "switchover": self.switchover,
+        }
         listening = endpoint.listen(ControlFactory(commands, self._operators.serve))
         listening.addCallbacks(self._listening, lambda failure: self._failed(failure.getErrorMessage()))
 
@@ -133,6 +139,13 @@ class ControlService(Service):
         port, self._port = self._port, None
         return port.stopListening() if port is not None else None
 
+    def committed(self, say: Say) -> None:
+        """Say up to which index the log is committed, as far as this node knows."""
+        if self._pair is None or self._pair.certain:
+            say(f"done: {self._server.log.position}")
+        else:
+            say("refused: this node does not know yet what is committed: ask the other one, or this one again later")
+
     def drain(self, say: Say) -> None:
         """Have the node end so that nobody loses anything, and say what clients saw of it."""
 
@@ -141,6 +154,13 @@ class ControlService(Service):
             self._world.stop()
 
         self._drain.run().addCallback(drained).addErrback(lambda failure: log.failure("ending", failure))
+
+    def reload(self, say: Say) -> None:
+        """Have read again what can be, and say what could not be changed, a line for each."""
+        unchanged = self._world.reloading.reload()
+        for line in unchanged:
+            say(f"not changed: {line}")
+        say(f"done: read again, but for {len(unchanged)}" if unchanged else "done: read again")
 
     def migrate(self, say: Say, to: str = "") -> "Deferred[None] | None":
         """Have a node that stands by take this one's place, and say what came of it."""

@@ -106,6 +106,11 @@ class Drain:
         """How far it is."""
         return self._draining.phase
 
+    def change(self, drain_s_max: float) -> None:
+        """Take another bound, unless it is under way."""
+        if self.phase is Phase.SERVING:
+            self._draining = Draining(drain_s_max)
+
     def watch(self, watcher: Callable[[], None]) -> None:
         """Have something called whenever the phase has changed."""
         self._watchers.append(watcher)

@@ -116,6 +116,13 @@ class MigrationService(Service):
 
     # Every so often
 
+    def change(self, every_s: float) -> None:
+        """Count to another number of seconds from here on."""
+        if every_s != self._every_s:
+            self._every_s = every_s
+            self._cancel()
+            self._changed()
+
     def _changed(self) -> None:
         if self.running and not self.moving and self._pair.moving.left_over:
             self._finish()

@@ -19,8 +19,12 @@ from chatproto.link import Turn
 from chatproto.monitor import IAlive, IPlace, IStandIn, MonitorService
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.registry import Registration, RegistryClient
+from chatproto.services.measures import Measures, of_chat, of_monitor, of_process, together
 from chatproto.services.node import NodeService, NodeSettings, build_node, tcp_client
+from chatproto.services.probes import build_probes
 from chatproto.services.registering import KIND, WITHDRAW_S_MAX
+from chatproto.services.systemd import Health, Supervision
+from chatproto.trust.proof import REGISTRY
 from chatproto.wire import host_and_port
 from chatproto.world import World
 
@@ -53,6 +57,7 @@ class MonitorSettings:
         dead_after_s: so long after a question without an answer the stand-in begins.
         lease_s: the stand-in's registration ends unless it is renewed within so many seconds.
         same_host: whether the master may be on this machine.
+        metrics: server endpoint string of its probes, which measure the stand-in, too; empty for none.
     """
 
     registry: str
@@ -65,6 +70,7 @@ class MonitorSettings:
     dead_after_s: float = DEAD_AFTER_S
     lease_s: float = 3.0
     same_host: bool = False
+    metrics: str = ""
 
 
 @implementer(IAlive)
@@ -168,6 +174,8 @@ class ChatStandIn:
             parent: of the node while that runs.
         """
         self.node: NodeService | None = None
+        # The same, until another one runs.
+        self._latest: NodeService | None = None
         self._world = world
         self._settings = settings
         self._master = master
@@ -189,11 +197,29 @@ class ChatStandIn:
             if not beginning.called:
                 beginning.callback(None)
 
-        self.node = node = build_node(replace(self._world, fatal=fatal), self._settings.node)
+        # It is the monitor whose end a service manager is to hear of.
+        world = replace(self._world, fatal=fatal, supervisor=None)
+        self.node = self._latest = node = build_node(world, self._settings.node)
         node.setName("stand-in")
         node.setServiceParent(self._parent)
         gatherResults([listener.ready for listener in node.listeners]).addCallback(listening)
         return beginning.addErrback(lambda failure: self._end().addCallback(lambda _: failure))
+
+    def change(self, settings: NodeSettings) -> None:
+        """Take other settings of the node into use."""
+        self._settings = replace(self._settings, node=settings)
+        if self.node is not None:
+            self.node.change(settings)
+
+    def measures(self) -> Measures | None:
+        """Return what measures the node, while it runs."""
+        node = self.node
+        return of_chat(node.server, node.factory, None, self._settings.node.data) if node is not None else None
+
+    def hurry(self) -> None:
+        """End sooner, if the end is under way."""
+        if self._latest is not None:
+            self._latest.drain.hurry()
 
     def stand_down(self) -> "Deferred[object]":
         """See `IStandIn.stand_down`: clients are sent to the master."""
@@ -258,6 +284,24 @@ class MonitorTree(MultiService):
     monitor: MonitorService
     stand_in: ChatStandIn
 
+    def health(self) -> Health:
+        """Return how it is, for a service manager: it serves as long as it watches, and so does the stand-in."""
+        node, runs, state = self.stand_in.node, bool(self.monitor.running), self.monitor.watch.state
+        status = state.value if self.client.up else f"{state.value}; the registry is not reached"
+        watches = runs and self.client.up
+        if node is None:
+            return Health(runs, lambda: True, not runs, status, watches)
+        stand_in = node.health()
+        return Health(runs, stand_in.sane, not runs, f"{status}; {stand_in.status}", watches and stand_in.serving)
+
+    def hurry(self) -> None:
+        """End sooner, if it is about to end: the stand-in's clients are not waited for."""
+        self.stand_in.hurry()
+
+    def change(self, settings: MonitorSettings) -> None:
+        """Take other settings into use: those that a node can change, for the stand-in, now or when it begins."""
+        self.stand_in.change(settings.node)
+
     @inlineCallbacks
     def stopService(self) -> Generator["Deferred[Any]", Any, None]:
         """Stop: the monitor first, which may have a stand-in finish and needs the registry for it."""
@@ -280,10 +324,10 @@ def build_monitor(world: World, settings: MonitorSettings) -> MonitorTree:
         # What cannot be parsed is said now, and not when somebody has to serve.
         world.server(description)
     tree = MonitorTree()
-    who = f"{settings.watch}/{settings.node.chat.name}"
     turn = Turn(world.clock)
-    dialled = world.client(settings.registry)
-    client = RegistryClient(dialled, world.clock, world.dice, turn, who=who, tally=world.tally)
+    who = f"{settings.watch}/{settings.node.chat.name}"
+    dialled = world.guarded_client(settings.registry, REGISTRY)
+    client = RegistryClient(dialled, world.clock, world.dice, turn, who=who, tally=world.tally, trust=world.trust)
     master = RegisteredMaster(world, settings)
     stand_in = ChatStandIn(world, settings, master, client, tree)
     client.watch(master, settings.watch)
@@ -297,8 +341,17 @@ def build_monitor(world: World, settings: MonitorSettings) -> MonitorTree:
         what=f"{settings.watch}/{settings.master}" if settings.master else settings.watch,
     )
     tree.client, tree.monitor, tree.stand_in = client, monitor, stand_in
+    if settings.metrics:
+        measures = together(
+            of_process("monitor", tree.health, world.tally), of_monitor(monitor, client, stand_in.measures)
+        )
+        build_probes(world, settings.metrics, tree.health, measures).setServiceParent(tree)
     client.setName("registry")
     client.setServiceParent(tree)
     monitor.setName("monitor")
     monitor.setServiceParent(tree)
+    if world.supervisor is not None:
+        supervision = Supervision(world.clock, turn, world.supervisor, tree.health)
+        supervision.setName("supervision")
+        supervision.setServiceParent(tree)
     return tree

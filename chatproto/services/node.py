@@ -1,40 +1,50 @@
 """A node that serves chat: the log on its store, the chat on the log, the links on the chat."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import quoteStringArgument
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 
 from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.chat.server import ChatServer
 from chatproto.chat.settings import ChatSettings
 from chatproto.errors import StoreError
+from chatproto.gateway import PageFactory, PageSettings
 from chatproto.link import Turn
 from chatproto.log.interface import ILog, IStore
 from chatproto.log.single import SingleLog
 from chatproto.pair.link import LIMITS as PEERS
 from chatproto.pair.log import PairLog, PairSettings
+from chatproto.pair.messages import PRIMARY
 from chatproto.pair.states import Role
 from chatproto.registry import RegistryWitness
 from chatproto.services.control import ControlService
 from chatproto.services.drain import Drain
 from chatproto.services.draining import Phase
 from chatproto.services.listener import Listener
+from chatproto.services.measures import of_chat, of_process, together
 from chatproto.services.migration import MigrationService
+from chatproto.services.probes import CONNECTIONS_MAX as PROBES_MAX
+from chatproto.services.probes import build_probes
 from chatproto.services.registering import RegisteringService, RegisteringSettings
+from chatproto.services.search import SearchService
 from chatproto.services.systemd import Health, Supervision
 from chatproto.services.whereabouts import Whereabouts
+from chatproto.trust.proof import PEER, REGISTRY
 from chatproto.wire import host_and_port
 from chatproto.world import World
 
 RETENTION_INTERVAL_S = 60.0
 BOOT_S_MAX = 5.0
 """A node of a pair that has no role yet is started for all that, after so long: the other may be started after it."""
+STUCK_S_MAX = 1.0
+"""A disk that has something to take, and is seen to take nothing for so long, does not get on."""
 REGISTERING = "registering"
 """The name of the service, if there is one, that is stopped as soon as clients know that the node ends."""
 
@@ -87,6 +97,9 @@ class NodeSettings:
         registering: how it is registered; None for a node that nobody finds by name.
         drain_s_max: how long the end of the node may take, so that nobody loses anything; 0 for at once.
         migrate_every_s: seconds between moves to another node that stands by; 0 for none.
+        page: what can be set of the page; None for a node that has none.
+        search: whether clients may search the archives.
+        metrics: server endpoint string of its probes: metrics, health and readiness; empty for none.
     """
 
     data: str
@@ -98,6 +111,9 @@ class NodeSettings:
     registering: RegisteringSettings | None = None
     drain_s_max: float = 10.0
     migrate_every_s: float = 0.0
+    page: PageSettings | None = None
+    search: bool = True
+    metrics: str = ""
 
 
 class ChatService(Service):
@@ -138,7 +154,11 @@ class ChatService(Service):
 
 
 class RetentionService(TimerService):
-    """Asks, once in a while, what is to be dropped, and has it dropped."""
+    """Asks, once in a while, what is to be dropped, and has it dropped.
+
+    Attributes:
+        retain: what is kept.
+    """
 
     def __init__(self, world: World, server: ChatServer, retain: Retention) -> None:
         """Keep what `retain` says of a node's archives."""
@@ -146,11 +166,13 @@ class RetentionService(TimerService):
         self.clock = world.clock
         self._world = world
         self._server = server
-        self._retain = retain
+        self.retain = retain
 
     def tick(self) -> "Deferred[object]":
         """Look once. A failure is logged, and the next look comes all the same."""
-        retain = self._retain
+        retain = self.retain
+        if retain == Retention():
+            return succeed(None)
         before = self._world.now() - retain.age_s if retain.age_s else 0.0
         looked: Deferred[Any] = self._server.log.expired(before, retain.bytes_max)
         looked.addCallback(self._forget)
@@ -158,9 +180,9 @@ class RetentionService(TimerService):
         return looked
 
     def _forget(self, first: dict[str, int]) -> None:
-        if self._retain.count:
+        if self.retain.count:
             for room in self._server.hall.rooms.values():
-                first[room.name] = max(first.get(room.name, 0), room.last - self._retain.count + 1)
+                first[room.name] = max(first.get(room.name, 0), room.last - self.retain.count + 1)
         self._server.forget(first)
 
 
@@ -171,6 +193,7 @@ class NodeService(MultiService):
         server: its chat.
         factory: makes the links of its clients, for front doors of your own.
         listeners: one for each endpoint, in the order given; `ready` fires with the port.
+        page: the listener of its page; None for a node that has none.
         pair: its log, where it is one of two; None for a node alone.
         drain: the node's end: `stopService` begins with it, and it may be begun before.
         migration: moves its place to another node; None for a node that cannot.
@@ -178,30 +201,46 @@ class NodeService(MultiService):
 
     def __init__(
         self,
+        clock: IReactorTime,
         chat: ChatService,
         server: ChatServer,
         factory: ClientLinkFactory,
         listeners: list[Listener],
         pair: PairLog | None,
         drain: Drain,
+        retention: RetentionService,
     ) -> None:
         """Collect the parts; `build_node` makes them."""
         super().__init__()
         self.server = server
         self.factory = factory
         self.listeners = listeners
+        self.page: Listener | None = None
         self.pair = pair
         self.drain = drain
         self.migration: MigrationService | None = None
         drain.withdraw = self._withdraw
+        self._clock = clock
         self._chat = chat
+        self._retention = retention
         self._durable = -1
+        self._waits_since: float | None = None
+
+    def change(self, settings: NodeSettings) -> None:
+        """Take other settings into use: chat (see `ChatServer.change`), retention, and the spans of drain and moves."""
+        self.server.change(settings.chat)
+        self._retention.retain = settings.retain
+        self.drain.change(settings.drain_s_max)
+        if self.migration is not None:
+            self.migration.change(settings.migrate_every_s)
 
     def health(self) -> Health:
         """Return how it is, for a service manager."""
         listening = all(service.port is not None for service in self if isinstance(service, Listener))
+        ready = self._chat.open and listening and self._has_role()
         stopping = self.drain.phase is not Phase.SERVING
-        return Health(self._chat.open and listening and self._has_role(), self._gets_on, stopping, self._status())
+        serving = ready and not stopping and self.server.log.serving
+        return Health(ready, self._gets_on, stopping, self._status(), serving)
 
     def _has_role(self) -> bool:
         return self.pair is None or self.pair.replica.role is not Role.BOOT or self._chat.open_s >= BOOT_S_MAX
@@ -216,7 +255,7 @@ class NodeService(MultiService):
         return f"{node_log.role}, {node_log.redundancy}{waits}, {clients} of {self.server.settings.capacity} clients"
 
     def _gets_on(self) -> bool:
-        """Whether the disk has taken something since this was asked last, or has nothing to take."""
+        """Whether the disk has nothing to take, or was not seen to take nothing for `STUCK_S_MAX` seconds."""
         if self.pair is None:
             durable = self.server.log.position
             waits = any(seat.session.unconfirmed for seat in self.server.seats.values())
@@ -224,8 +263,14 @@ class NodeService(MultiService):
             replica = self.pair.replica
             durable = replica.durable
             waits = replica.durable < replica.end and not replica.busy
-        stuck, self._durable = waits and durable == self._durable, durable
-        return not stuck
+        # By the clock, not from one question to the next: several ask, each in its own time.
+        now = self._clock.seconds()
+        if not waits:
+            self._waits_since = None
+        elif durable != self._durable or self._waits_since is None:
+            self._waits_since = now
+        self._durable = durable
+        return self._waits_since is None or now - self._waits_since < STUCK_S_MAX
 
     def stopService(self) -> "Deferred[object]":
         """Drain, for `drain_s_max` seconds at most; then stop every service."""
@@ -248,20 +293,37 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     turn = Turn(world.clock)
     pair = _build_pair(world, settings, settings.peer, turn) if settings.peer is not None else None
     node_log: ILog = pair or SingleLog(lambda: world.store(settings.data, world.fatal), turn)
-    server = ChatServer(settings.chat, node_log, turn, world.clock, world.now, world.dice)
-    room = world.connections_max(PEERS.connections_max if pair is not None else 0)
+    # A copy: what is changed while it runs is not changed for whoever made the settings.
+    chat_settings = replace(settings.chat)
+    server = ChatServer(chat_settings, node_log, turn, world.clock, world.now, world.dice, world.tally)
+    elsewhere = PEERS.connections_max if pair is not None else 0
+    room = world.connections_max(elsewhere + (PROBES_MAX if settings.metrics else 0))
+    if settings.page is not None and room:
+        # Neither of the two doors for clients takes the other's.
+        room = max(1, room // 2)
     factory = ClientLinkFactory(server, turn, world.clock, world.tally, room)
     listeners = [
         Listener(description, world.server(description), factory, world.fatal, factory.gate)
         for description in settings.listen
     ]
+    page = None
+    if settings.page is not None:
+        pages = PageFactory(settings.page, factory, lambda: server.pages, turn, world.clock, world.tally)
+        page = Listener(settings.page.listen, world.server(settings.page.listen), pages, world.fatal)
     chat = ChatService(world, server)
-    drain = Drain(world, server, factory, listeners, pair, settings.drain_s_max)
-    node = NodeService(chat, server, factory, listeners, pair, drain)
+    doors = [*listeners, *([page] if page is not None else [])]
+    drain = Drain(world, server, factory, doors, pair, settings.drain_s_max)
+    retention = RetentionService(world, server, settings.retain)
+    node = NodeService(world.clock, chat, server, factory, listeners, pair, drain, retention)
+    if settings.metrics:
+        role = settings.peer.pair.role if settings.peer is not None else PRIMARY
+        measures = together(of_process(role, node.health, world.tally), of_chat(server, factory, pair, settings.data))
+        # It stops last: a drain is worth watching.
+        build_probes(world, settings.metrics, node.health, measures).setServiceParent(node)
     chat.setName("chat")
     chat.setServiceParent(node)
     if pair is not None and settings.peer is not None:
-        endpoint = world.server(settings.peer.listen)
+        endpoint = world.guarded_server(settings.peer.listen, PEER)
         peers = Listener(settings.peer.listen, endpoint, pair.factory, world.fatal, pair.factory.gate)
         peers.setName("peer-listener")
         peers.setServiceParent(node)
@@ -270,14 +332,20 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         control = ControlService(world, settings.control, server, pair, drain)
         control.setName("control")
         control.setServiceParent(node)
+    if settings.search and world.search is not None:
+        search = SearchService(world.clock, partial(world.search, settings.data), server)
+        search.setName("search")
+        search.setServiceParent(node)
     # Before anything of this stops, the drain has let nobody new in, and everybody go.
-    if settings.retain != Retention():
-        retention = RetentionService(world, server, settings.retain)
-        retention.setName("retention")
-        retention.setServiceParent(node)
+    retention.setName("retention")
+    retention.setServiceParent(node)
     for number, listener in enumerate(listeners, 1):
         listener.setName(f"client-listener-{number}")
         listener.setServiceParent(node)
+    if page is not None:
+        node.page = page
+        page.setName("page-listener")
+        page.setServiceParent(node)
     if settings.registering is not None:
         registering = RegisteringService(world, settings.registering, settings.data, server, turn)
         registering.setName("registering")
@@ -308,7 +376,7 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
     witness = None
     if peer.registry:
         witness = RegistryWitness(
-            world.client(peer.registry),
+            world.guarded_client(peer.registry, REGISTRY),
             world.clock,
             world.dice,
             turn,
@@ -316,15 +384,16 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
             node=peer.pair.name,
             heartbeat_s=peer.pair.heartbeat_s,
             suspect_s=peer.pair.suspect_s,
+            trust=world.trust,
             tally=world.tally,
         )
-    dial = world.client(peer.dial) if peer.dial else None
+    dial = world.guarded_client(peer.dial, PEER) if peer.dial else None
 
     def reach(address: str) -> IStreamClientEndpoint:
-        return world.client(tcp_client(address))
+        return world.guarded_client(tcp_client(address), PEER)
 
     outside = turn, world.clock, world.dice, dial, witness, world.fatal, reach, world.tally
-    return PairLog(peer.pair, open_store, *outside, PEERS.within(world.connections_max() // 2))
+    return PairLog(peer.pair, open_store, *outside, PEERS.within(world.connections_max() // 2), world.trust)
 
 
 def tcp_client(address: str) -> str:

@@ -13,9 +13,12 @@ from chatproto.chat.server import ChatServer
 from chatproto.errors import CallRejected, RegistryError, RegistryRefused
 from chatproto.link import Turn
 from chatproto.registry import Registration, RegistryClient
+from chatproto.trust.proof import REGISTRY
 from chatproto.world import World
 
 KIND = "chat"
+PAGE = "page"
+"""The attribute of a registration that has the address of a node's page."""
 STATUS = b"status"
 """The call that a node takes: it is answered with a `status` line of the client link."""
 
@@ -56,11 +59,12 @@ class RegisteringService(Service):
         """Register a node whose chat is `server`, and whose data directory is `data`."""
         name = server.settings.name
         self.client = RegistryClient(
-            world.client(settings.registry),
+            world.guarded_client(settings.registry, REGISTRY),
             world.clock,
             world.dice,
             turn,
             who=f"{settings.service}/{name}",
+            trust=world.trust,
             tally=world.tally,
         )
         self._world = world
@@ -104,6 +108,8 @@ class RegisteringService(Service):
         attributes = {"redundancy": chat_log.redundancy}
         if self._settings.peer:
             attributes["peer"] = self._settings.peer
+        if chat.pages:
+            attributes[PAGE] = chat.pages[0]
         return Registration(
             service=self._settings.service,
             name=chat.name,

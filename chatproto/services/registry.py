@@ -21,7 +21,10 @@ from chatproto.registry.shelf import Shelf, split_state
 from chatproto.registry.witness import Witness
 from chatproto.services.dns import DNSService, DNSSettings
 from chatproto.services.listener import Listener
+from chatproto.services.measures import of_process, of_registry, together
+from chatproto.services.probes import build_probes
 from chatproto.services.systemd import Health, Supervision
+from chatproto.trust.proof import REGISTRY
 from chatproto.world import World
 
 STOP_S_MAX = 1.0
@@ -38,6 +41,7 @@ class RegistrySettings:
         suspect_s: a link that is silent for so long is aborted.
         lease_s: for so long after it was last heard a leader is not replaced by another node.
         dns: its answers to the DNS; None for none.
+        metrics: server endpoint string of its probes; empty for none.
     """
 
     data: str
@@ -46,6 +50,7 @@ class RegistrySettings:
     suspect_s: float = 0.6
     lease_s: float = 0.9
     dns: DNSSettings | None = None
+    metrics: str = ""
 
 
 class WitnessService(Service):
@@ -150,7 +155,8 @@ class RegistryService(MultiService):
         """Return how it is, for a service manager."""
         listening = all(listener.port is not None for listener in self.listeners)
         status = f"{len(self.names.list())} names, {len(self.factory.links)} connections"
-        return Health(self._witness.open and listening, lambda: True, not self.running, status)
+        ready = self._witness.open and listening
+        return Health(ready, lambda: True, not self.running, status, ready and bool(self.running))
 
 
 def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
@@ -163,15 +169,21 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
     """
     turn = Turn(world.clock)
     limits = LIMITS.within(world.connections_max(DNS_LIMITS.connections_max))
-    factory = RegistryLinkFactory(turn, world.clock, settings.heartbeat_s, settings.suspect_s, world.tally, limits)
+    spans = settings.heartbeat_s, settings.suspect_s
+    factory = RegistryLinkFactory(turn, world.clock, *spans, world.tally, limits, world.trust)
     listeners = [
-        Listener(description, world.server(description), factory, world.fatal, factory.gate)
+        Listener(description, world.guarded_server(description, REGISTRY), factory, world.fatal, factory.gate)
         for description in settings.listen
     ]
     names = Names()
     dns = DNSService(world, settings.dns, names.list) if settings.dns is not None else None
     witness = WitnessService(world, settings, factory, names)
     registry = RegistryService(witness, factory, names, listeners, dns)
+    if settings.metrics:
+        measures = together(
+            of_process("registry", registry.health, world.tally), of_registry(factory, names, settings.data)
+        )
+        build_probes(world, settings.metrics, registry.health, measures).setServiceParent(registry)
     witness.setName("witness")
     witness.setServiceParent(registry)
     if dns is not None:

@@ -60,15 +60,17 @@ class Health(msgspec.Struct, frozen=True):
 
     Attributes:
         ready: whether it has come to serve; once is enough.
-        sane: whether it gets on with what it does: asked for whenever the watchdog is to hear of it.
+        sane: whether it gets on with what it does: asked for whenever somebody is to hear of it.
         stopping: whether it is about to end.
         status: what an operator is to read, in one line.
+        serving: whether it does now what it is there for.
     """
 
     ready: bool
     sane: Callable[[], bool]
     stopping: bool
     status: str
+    serving: bool = True
 
 
 class Supervision(Service):

@@ -7,6 +7,7 @@ from twisted.application.service import Service
 from chatproto.chat.server import ChatServer
 from chatproto.pair.log import PairLog
 from chatproto.registry import Registration, RegistryClient
+from chatproto.services.registering import PAGE
 from chatproto.wire import address_allowed
 
 PEER = "peer"
@@ -62,4 +63,6 @@ class Whereabouts(Service):
         self._pair.know({other.name: address for other in others if (address := peer_of(other)) is not None})
         leaders = [other for other in others if other.role == "leader" and other.address]
         if leaders:
-            self._server.exodus.found([max(leaders, key=lambda other: other.epoch).address])
+            leader = max(leaders, key=lambda other: other.epoch)
+            pages = [leader.attributes[PAGE]] if PAGE in leader.attributes else []
+            self._server.exodus.found([leader.address], pages)

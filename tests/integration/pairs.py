@@ -33,7 +33,7 @@ HOST = "127.0.0.1"
 HALL = "MainHall"
 TICK_S = 0.01
 TRIES_MAX = 5
-SPANS = ("--heartbeat=", "--suspect=", "--lease=")
+SPANS = ("--heartbeat=", "--suspect=", "--lease=", "--secret-file=")
 """Options that the registry is to have as its nodes do."""
 CHATPROTO = "import sys; from chatproto.cli import main; sys.exit(main())"
 _decode = msgspec.json.decode
@@ -553,6 +553,7 @@ class Pair:
         registry: bool,
         cuttable: bool,
         constants: Mapping[str, Any] | None,
+        certificates: Path | None,
     ) -> None:
         self.registry = scene.make_node(name="registry", listen=None) if registry else None
         self.primary = scene.make_node(name="primary", constants=constants)
@@ -561,6 +562,7 @@ class Pair:
         self._scene = scene
         self._options = list(options)
         self._cuttable = cuttable
+        self._certificates = certificates
 
     @property
     def nodes(self) -> dict[str, Node]:
@@ -602,6 +604,7 @@ class Pair:
                 "--role=registry",
                 f"--registry-listen=tcp:{ports['registry']}:interface={HOST}",
                 *(option for option in self._options if option.startswith(SPANS)),
+                *self._guarded("registry"),
             ]
         for name, other, client in (("primary", "secondary", "client 1"), ("secondary", "primary", "client 2")):
             node = self.nodes[name]
@@ -614,7 +617,11 @@ class Pair:
                 "--rate-limit=0",
                 *([f"--registry=tcp:{HOST}:{reached[name, 'registry']}"] if self.registry is not None else []),
                 *self._options,
+                *self._guarded(name),
             ]
+
+    def _guarded(self, name: str) -> list[str]:
+        return [] if self._certificates is None else [f"--tls={self._certificates / name}"]
 
     async def _launched(self) -> bool:
         every = [*([self.registry] if self.registry is not None else []), *self.nodes.values()]
@@ -806,9 +813,10 @@ class Scene:
         registry: bool = True,
         cuttable: bool = False,
         constants: Mapping[str, Any] | None = None,
+        certificates: Path | None = None,
     ) -> Pair:
-        """Make a pair that is not started yet; `constants` are as with `Node`."""
-        pair = Pair(self, options, registry=registry, cuttable=cuttable, constants=constants)
+        """Make a pair that is not started yet; `constants` are as with `Node`, `certificates` as `certs` makes them."""
+        pair = Pair(self, options, registry=registry, cuttable=cuttable, constants=constants, certificates=certificates)
         self.pairs.append(pair)
         return pair
 

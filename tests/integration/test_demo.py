@@ -17,7 +17,7 @@ import pytest
 from tests.integration.nodes import TROUBLE, WAIT_S_MAX, Client, environment, wait_until
 from tests.integration.pairs import CHATPROTO, HOST, lasting_ports
 
-PORTS = 5
+PORTS = 7
 
 
 class Demo:
@@ -68,7 +68,7 @@ class Demo:
 
 
 def neighbouring_ports() -> int:
-    """Return the first of five ports in a row that are free."""
+    """Return the first of seven ports in a row that are free."""
     while True:
         (first,) = lasting_ports(1)
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):

@@ -665,6 +665,7 @@ def test_status_tells_how_far_a_client_was_brought(node: Node) -> None:
         "serving": True,
         "witness": "",
         "waits_for": "",
+        "pages": [],
     }
 
 

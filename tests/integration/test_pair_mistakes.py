@@ -31,10 +31,12 @@ MISTAKES = [
     (["--registry-token=ours"], "--registry"),
     ([PEER, "--heartbeat=0.6", "--suspect=0.6"], "--heartbeat"),
     (["--role=registry", "--suspect=0.9"], "--lease"),
-    (["--peer=nonsense", "--peer-listen=tcp:0"], "nonsense"),
-    ([PEER, "--peer-listen=nonsense"], "nonsense"),
-    ([PEER, "--peer-listen=tcp:0", "--registry=nonsense"], "nonsense"),
-    (["--role=registry", "--registry-listen=nonsense"], "nonsense"),
+    (["--peer=nonsense", f"--peer-listen=tcp:0:interface={HOST}"], "cannot use --peer nonsense"),
+    ([PEER, "--peer-listen=nonsense", "--insecure-links"], "cannot use --peer-listen nonsense"),
+    ([PEER, f"--peer-listen=tcp:0:interface={HOST}", "--registry=nonsense"], "cannot use --registry nonsense"),
+    (["--role=registry", "--registry-listen=nonsense", "--insecure-links"], "cannot use --registry-listen nonsense"),
+    ([PEER, "--peer-listen=tcp:0"], "--insecure-links"),
+    (["--role=registry", "--registry-listen=tcp:0"], "--insecure-links"),
 ]
 
 

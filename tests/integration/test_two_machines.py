@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from chatproto.cli.certs import make_certificates
 from tests.integration.nodes import PROJECT, TROUBLE, WAIT_S_MAX, Node, environment, wait_until
 from tests.integration.pairs import CHATPROTO
 
@@ -70,6 +71,8 @@ class Site:
         self.folder = folder
         self.nodes: list[Node] = []
         self.hosts = folder / "hosts"
+        self.certificates = folder / "deployment"
+        make_certificates(str(self.certificates), ["primary", "secondary", "registry"], [], 30, print)
         self.name(one=1)
         self.switch = held()
         inside = ["nsenter", f"--target={self.switch.pid}", "--net", "ip", "link"]
@@ -91,7 +94,7 @@ class Site:
         folder = self.folder / (disk or role)
         folder.mkdir(exist_ok=True)
         config = folder / f"{role}.toml"
-        config.write_text(FILES[role])
+        config.write_text(FILES[role].replace("/etc/chatproto/tls", str(self.certificates / role)))
         options = (f"--role={role}", f"--config={config}")
         self.nodes.append(Node(folder, *options, listen=None, wrapper=self.machines[machine].inside))
         return self.nodes[-1].start()

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import msgspec
 from twisted.internet.endpoints import serverFromString
@@ -18,7 +19,9 @@ from chatproto.options import Options
 from chatproto.registry.requests import VISITOR_FRAME_BYTES_MAX
 from chatproto.services import NodeSettings, RegistrySettings
 from chatproto.testing import SimDeployment, SimHost
+from chatproto.testing.search import SimSearch
 from chatproto.wire import FrameBuffer, framed
+from chatproto.world import World
 from tests.conversations import REGISTRY, Conversation, Placeholders, Step, all_conversations
 from tests.simulation.hand import Hand
 
@@ -78,6 +81,14 @@ class FrameMouth(Mouth):
                 self.heard.append(message)
 
 
+_world = SimHost.world
+
+
+def searching_world(host: SimHost) -> World:
+    """Return the world of a host on which nodes search."""
+    return replace(_world(host), search=lambda directory: SimSearch(host.disk, directory))
+
+
 class Play:
     """One conversation, played with servers of its own."""
 
@@ -106,7 +117,8 @@ class Play:
             self.deployment = SimDeployment(1, {}, RegistrySettings("registry", ("tcp:4646",)))
             self.where, self.mouth = "tcp:registry:4646", FrameMouth
         else:
-            self.deployment = SimDeployment(1, {"primary": settings("primary")})
+            with mock.patch.object(SimHost, "world", searching_world):
+                self.deployment = SimDeployment(1, {"primary": settings("primary")})
         if conversation.kind == "direct":
             self.introduce("ada", "eve")
 

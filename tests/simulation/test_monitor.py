@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,10 +14,12 @@ from chatproto.client import ChatClient, Event, FoundEndpoint, Noticed, Redirect
 from chatproto.monitor import State
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services import MonitorSettings, NodeSettings, RegisteringSettings, build_monitor, build_node
+from chatproto.services.draining import Phase
 from chatproto.services.monitor import CannotStandIn
 from chatproto.services.registry import RegistrySettings, build_registry
 from chatproto.testing import SimClock, SimNetwork
 from chatproto.testing.nodes import SimProcess
+from chatproto.world import Supervisor
 
 EVERY_S, DEAD_S, LEASE_S = 0.5, 1.0, 3.0
 REGISTRY = "tcp:registry:4646"
@@ -40,19 +43,21 @@ class Looking:
 class Scene:
     """A registry, a master, a monitor and a client, each on a host of its own."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, supervisor: Supervisor | None = None) -> None:
         self.clock = SimClock()
         self.network = SimNetwork(self.clock, random.Random(seed))
         master = NodeSettings(
             "data", chat=ChatSettings("master", ["master:4444"]), registering=RegisteringSettings(REGISTRY)
         )
         chat = ChatSettings("standin", ["standin:4444"], announcement="a stand-in")
-        watching = MonitorSettings(
+        self.watching = watching = MonitorSettings(
             REGISTRY, "chat", NodeSettings("data", chat=chat), ask_every_s=EVERY_S, dead_after_s=DEAD_S
         )
         self.registry = self.run_on("registry", lambda world: build_registry(world, RegistrySettings("data")))
         self.master = self.run_on("master", lambda world: build_node(world, master))
-        self.monitor = self.run_on("standin", lambda world: build_monitor(world, watching))
+        self.monitor = self.run_on(
+            "standin", lambda world: build_monitor(replace(world, supervisor=supervisor), watching)
+        )
         world = self.network.host("client").world()
         names = RegistryClient(world.client(REGISTRY), world.clock, world.dice)
         names.startService()
@@ -183,6 +188,60 @@ class MonitorTests(SynchronousTestCase):
         scene.monitor.stop()
         scene.until(lambda: scene.registered() == {}, 1)
         scene.until(lambda: not scene.monitor.host.alive)
+
+    def test_what_its_service_manager_hears(self) -> None:
+        told: list[str] = []
+        supervisor = Supervisor(lambda notice: told.extend(notice.decode().split("\n")), 3.0)
+        scene = Scene(1, supervisor=supervisor)
+        self.assertIn("READY=1", told)
+        self.assertIn("WATCHDOG=1", told)
+        scene.master.host.crash()
+        scene.until_served_by("standin")
+        scene.until(lambda: any("the stand-in serves" in line and "1 of 100 clients" in line for line in told))
+        scene.master.host.boot()
+        scene.until_served_by("master")
+        scene.until_watching()
+        self.assertNotIn("STOPPING=1", told, "it is the stand-in that has ended")
+        scene.monitor.stop()
+        scene.until(lambda: not scene.monitor.host.alive)
+        self.assertEqual(told.count("STOPPING=1"), 1)
+
+    def test_it_serves_while_it_watches(self) -> None:
+        scene = Scene(1)
+        tree = scene.monitor.tree
+        self.assertTrue(tree.health().serving)
+        scene.registry.host.crash()
+        scene.until(lambda: not tree.health().serving)
+        self.assertIn("the registry is not reached", tree.health().status)
+        scene.registry.host.boot()
+        scene.until(lambda: tree.health().serving)
+        scene.master.host.crash()
+        scene.until_served_by("standin")
+        self.assertTrue(tree.health().serving and tree.health().sane())
+        self.assertIsNotNone(tree.stand_in.measures())
+
+    def test_its_stand_in_takes_what_is_changed_now_and_later(self) -> None:
+        scene = Scene(1)
+        tree = scene.monitor.tree
+        for capacity in (7, 9):
+            node = NodeSettings("data", chat=ChatSettings("standin", ["standin:4444"], capacity=capacity))
+            tree.change(replace(scene.watching, node=node))
+            if tree.stand_in.node is None:
+                scene.master.host.crash()
+                scene.until_served_by("standin")
+            self.assertEqual(tree.stand_in.node.server.settings.capacity, capacity)
+        self.assertEqual(scene.watching.node.chat.capacity, 100, "whoever made the settings has them still")
+
+    def test_a_second_signal_hurries_the_stand_in(self) -> None:
+        scene = Scene(1)
+        scene.master.host.crash()
+        scene.until_served_by("standin")
+        tree = scene.monitor.tree
+        drain = tree.stand_in.node.drain
+        scene.monitor.stop()
+        scene.until(lambda: drain.phase is not Phase.SERVING)
+        tree.hurry()
+        self.assertIn(drain.phase, (Phase.LEAVING, Phase.OVER))
 
     def test_silence_while_the_monitor_itself_stood_still_says_nothing(self) -> None:
         for scene in map(Scene, SEEDS):

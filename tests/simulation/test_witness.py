@@ -97,12 +97,15 @@ class Chronicle:
     def _may(self, proposal: Proposal, before: Configuration | None) -> bool:
         asked, node = proposal.configuration, proposal.node
         if before is None:
-            return asked == Configuration(1, "east", ("east",)) and node == "east"
+            return asked == Configuration(asked.epoch, "east", ("east",)) and node == "east"
+        if proposal.lossy and asked.members == (node,) and asked.epoch > before.epoch:
+            # It may bring a log that is ahead.
+            return True
         if asked.epoch != before.epoch + 1:
             return False
         if node == before.leader:
             return asked.leader in before.members
-        return (node in before.members or proposal.lossy) and asked.members == (node,)
+        return node in before.members and asked.members == (node,)
 
     def tell(self, node: str, configuration: Configuration | None) -> None:
         """Hear what a node is told."""

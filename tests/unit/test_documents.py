@@ -13,11 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 import chatproto
 import tests.unit
 from chatproto.cli.main import command_line
+from chatproto.live import LIVE
 from chatproto.monitor import watch
 from chatproto.options import Options
 from chatproto.pair.states import picture
 from chatproto.registry.names import REASONS
 from chatproto.registry.rules import describe
+from chatproto.release import RELEASE
 from chatproto.services.draining import picture as picture_of_draining
 
 ROOT = Path(tests.unit.__file__).parents[2]
@@ -27,6 +29,12 @@ class OperatingTests(SynchronousTestCase):
     def test_the_picture_of_the_drain_is_printed_from_the_table(self) -> None:
         text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
         self.assertIn(f"```text\n{picture_of_draining()}```", text)
+
+    def test_what_can_change_while_it_runs_is_listed(self) -> None:
+        text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+        table = text.partition("## Changing options while it runs")[2].partition("Everything else")[0]
+        rows = [line for line in table.splitlines() if line.startswith("|")]
+        self.assertEqual(set(re.findall(r"`([a-z-]+)`", "".join(rows))), LIVE)
 
     def test_every_reason_to_drop_a_connection_is_listed(self) -> None:
         text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
@@ -188,3 +196,9 @@ class ProtocolTests(SynchronousTestCase):
         text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8").partition("# The registry link")[2]
         codes = {*REASONS, "version", "crowded"}
         self.assertEqual({code for code in codes if f"`{code}`" not in text}, set())
+
+
+class ReleaseTests(SynchronousTestCase):
+    def test_it_is_said_in_two_places_and_they_agree(self) -> None:
+        self.assertIn(f'version="{RELEASE}"', (ROOT / "setup.py").read_text("utf-8"))
+        self.assertEqual(chatproto.__version__, RELEASE)

@@ -82,6 +82,15 @@ class GateTests(SynchronousTestCase):
         self.gate.came("d", "10.0.0.2")
         self.assertEqual(self.gate.links["d"].lines.there(1.0), 50)  # type: ignore[union-attr]
 
+    def test_rates_may_change(self) -> None:
+        self.limits = Limits(lines_a_second=10, lines_at_once=50)
+        self.gate.came("a", "10.0.0.1")
+        lines = self.gate.links["a"].lines  # type: ignore[union-attr]
+        lines.take(50, 1.0)
+        self.limits = Limits(lines_a_second=20, lines_at_once=100)
+        self.gate.came("b", "10.0.0.1")
+        self.assertEqual((lines.there(2.0), lines.there(9.0)), (20, 100))
+
     def test_so_many_addresses_are_remembered(self) -> None:
         self.limits = Limits(arrivals_a_second=1, arrivals_at_once=1)
         for number in range(REMEMBERED_MAX + 1):

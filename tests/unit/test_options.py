@@ -7,6 +7,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.settings import ChatSettings
+from chatproto.gateway import PageSettings
 from chatproto.options import Options, advertised_from, default_data_directory, parse_retention
 from chatproto.pair.log import PairSettings
 from chatproto.services.dns import DNSSettings
@@ -23,7 +24,8 @@ def options_of(*arguments: str) -> Options:
 
 
 def parsed(*arguments: str) -> NodeSettings:
-    return options_of(*arguments).settings()
+    """Return what options say of a node; how its links are guarded is not asked here."""
+    return options_of("--insecure-links", *arguments).settings()
 
 
 class DefaultTests(SynchronousTestCase):
@@ -91,6 +93,9 @@ class OptionTests(SynchronousTestCase):
             "--min-clients=5",
             "--held-max=1011",
             "--held-bytes-max=1012",
+            "--web=tcp:8080",
+            "--web-advertise=https://chat.example:8443/",
+            "--web-origins=https://other.example:443",
             "--listen=tcp:1",
             "--listen=tcp:2:interface=127.0.0.1",
         )
@@ -118,6 +123,7 @@ class OptionTests(SynchronousTestCase):
             rooms_per_owner_max=0,
             rooms_per_session_max=1009,
             announcement="Be kind.",
+            pages=["https://chat.example:8443"],
             clients_min=5,
             held_max=1011,
             held_bytes_max=1012,
@@ -131,6 +137,7 @@ class OptionTests(SynchronousTestCase):
                 Retention(age_s=30 * 86400),
                 control="/srv/chat/control",
                 drain_s_max=8.0,
+                page=PageSettings("tcp:8080", ("https://other.example",)),
             ),
         )
         usual = ChatSettings()
@@ -159,6 +166,9 @@ class OptionTests(SynchronousTestCase):
             "capacity=" + "9" * 30,
             "min-clients=-1",
             "held-max=0",
+            "web-advertise=chat.example:8080",
+            "web-advertise=ftp://chat.example",
+            "web-origins=https://one.example,two.example",
             "held-bytes-max=0",
             "history=some",
             "history=-1",
@@ -220,6 +230,53 @@ REGISTRY = "--registry=tcp:north:4646"
 PEER = "--peer=tcp:west:4545"
 
 
+NODES = ("--peer-listen", "--registry-listen")
+
+
+class GuardTests(SynchronousTestCase):
+    """From where links of nodes are taken, and what is asked of them there."""
+
+    def listen(self, *arguments: str) -> str:
+        listened = [place for option, place, _ in options_of(*arguments).endpoints() if option in NODES]
+        return listened[0] if listened else ""
+
+    def test_unless_it_is_said_how_it_is_guarded_a_link_stays_on_this_machine(self) -> None:
+        self.assertEqual(self.listen("--role=registry"), "tcp:4646:interface=127.0.0.1")
+        here = "--peer=tcp:127.0.0.1:5555", "--registry=tcp:localhost:4646"
+        self.assertEqual(self.listen(*here), "tcp:4545:interface=127.0.0.1")
+
+    def test_guarded_it_is_taken_from_everywhere(self) -> None:
+        for guarded in ("--tls=/etc/chatproto/tls", "--secret-file=/etc/chatproto/secret", "--insecure-links"):
+            self.assertEqual(self.listen("--role=registry", guarded), "tcp:4646")
+            self.assertEqual(self.listen(PEER, guarded), "tcp:4545")
+            self.assertEqual(self.listen(PEER, guarded, "--peer-listen=tcp:5"), "tcp:5")
+
+    def test_otherwise_that_is_refused_with_the_ways_out(self) -> None:
+        for arguments in (
+            ("--role=registry", "--registry-listen=tcp:4646"),
+            ("--role=registry", "--registry-listen=tcp:4646:interface=10.0.0.1"),
+            ("--peer=tcp:127.0.0.1:5555", "--peer-listen=tcp:4545"),
+            ("--role=standby", "--registry=tcp:127.0.0.1:4646", "--peer-listen=systemd:domain=INET:index=0"),
+        ):
+            error = str(self.assertRaises(UsageError, options_of, *arguments))
+            for way in ("--tls", "--secret-file", "--insecure-links", "interface=127.0.0.1"):
+                self.assertIn(way, error)
+
+    def test_so_it_is_where_another_machine_would_have_to_get_in(self) -> None:
+        here = "--peer=tcp:127.0.0.1:5555"
+        for arguments in ((PEER,), (here, REGISTRY), (here, "--peer-advertise=10.0.0.1:4545")):
+            error = str(self.assertRaises(UsageError, options_of, *arguments))
+            self.assertIn("--peer-listen=tcp:4545 may be reached", error)
+
+    def test_a_node_alone_has_nothing_to_guard(self) -> None:
+        self.assertEqual(self.listen(), "")
+        self.assertEqual(self.listen(REGISTRY), "", "it is only registered")
+
+    def test_one_way_is_enough(self) -> None:
+        error = self.assertRaises(UsageError, options_of, PEER, "--tls=a", "--secret-file=b")
+        self.assertIn("give one of them", str(error))
+
+
 class PairTests(SynchronousTestCase):
     def check_refused(self, *arguments: str, names: str) -> None:
         error = self.assertRaises(UsageError, parsed, *arguments)
@@ -228,6 +285,24 @@ class PairTests(SynchronousTestCase):
     def test_a_node_alone_has_no_peer(self) -> None:
         self.assertIsNone(parsed().peer)
         self.assertEqual(parsed("--listen=tcp:4444:interface=127.0.0.1").chat.servers, [])
+
+    def test_browsers_are_told_where_the_page_is_that_goes_on_with_the_chat(self) -> None:
+        host = socket.gethostname()
+        for arguments, pages in (
+            ((), []),
+            (("--web=tcp:8080",), []),
+            ((PEER, "--web=tcp:8080"), [f"http://{host}:8080"]),
+            ((PEER, "--web=ssl:443:interface=east.example"), ["https://east.example:443"]),
+            ((PEER, "--web=tcp:0"), []),
+            ((PEER, "--web=unix:/run/page", "--web-advertise=https://east.example"), ["https://east.example"]),
+        ):
+            self.assertEqual(parsed(*arguments).chat.pages, pages, arguments)
+        for option in ("web-advertise=http://x", "web-origins=http://x"):
+            self.check_refused(f"--{option}", names="--web")
+
+    def test_search(self) -> None:
+        self.assertTrue(parsed().search)
+        self.assertFalse(parsed("--no-search").search)
 
     def test_a_peer_is_all_that_a_pair_needs(self) -> None:
         pair = PairSettings("primary", advertise=f"{socket.gethostname()}:4545")
@@ -379,10 +454,17 @@ class PairTests(SynchronousTestCase):
 class RegistryTests(SynchronousTestCase):
     def test_its_settings(self) -> None:
         self.assertEqual(
-            options_of("--role=registry", "--data=/srv/names").registry_settings(), RegistrySettings("/srv/names")
+            options_of("--role=registry", "--data=/srv/names").registry_settings(),
+            RegistrySettings("/srv/names", ("tcp:4646:interface=127.0.0.1",)),
         )
         options = options_of(
-            "--role=registry", "--registry-listen=tcp:1", "--heartbeat=0.25", "--suspect=1", "--lease=2", "--data=/srv"
+            "--role=registry",
+            "--insecure-links",
+            "--registry-listen=tcp:1",
+            "--heartbeat=0.25",
+            "--suspect=1",
+            "--lease=2",
+            "--data=/srv",
         )
         self.assertEqual(options.registry_settings(), RegistrySettings("/srv", ("tcp:1",), 0.25, 1.0, 2.0))
 
@@ -614,7 +696,9 @@ class ConfigTests(SynchronousTestCase):
         self.assertEqual(settings.peer, PeerSettings("tcp:east:1", pair, "tcp:2", "tcp:north:3"))
 
     def test_a_registry(self) -> None:
-        path = self.write('role = "registry"\nregistry-listen = "tcp:1"\ndata = "/srv"\nlease = 2\n')
+        path = self.write(
+            'role = "registry"\nregistry-listen = "tcp:1"\ninsecure-links = true\ndata = "/srv"\nlease = 2\n'
+        )
         self.assertEqual(
             options_of(f"--config={path}").registry_settings(), RegistrySettings("/srv", ("tcp:1",), lease_s=2.0)
         )

@@ -1,7 +1,6 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.reloading import Reloading
-from chatproto.tally import Tally
 
 
 class ReloadingTests(SynchronousTestCase):
@@ -28,11 +27,3 @@ class ReloadingTests(SynchronousTestCase):
         reloading.add("options", lambda: ["old"])
         reloading.add("options", lambda: ())
         self.assertEqual(reloading.reload(), [])
-
-
-class TallyTests(SynchronousTestCase):
-    def test_drops_are_counted_by_door_and_reason(self) -> None:
-        tally = Tally()
-        for reason in ("silent", "silent", "full"):
-            tally.drop("client", reason)
-        self.assertEqual(tally.dropped, {("client", "silent"): 2, ("client", "full"): 1})

@@ -14,7 +14,7 @@ import tests.unit
 from chatproto.options import Options
 
 FOLDER = Path(tests.unit.__file__).parents[2] / "docs" / "systemd"
-ROLES = ("primary", "secondary", "standby", "registry")
+ROLES = ("primary", "secondary", "standby", "registry", "monitor")
 STATE, CONFIGURATION = "/var/lib", str(FOLDER)
 HARDENED = {
     "NoNewPrivileges": "yes",
@@ -72,6 +72,15 @@ class UnitTests(SynchronousTestCase):
         for peer in (primary, secondary):
             self.assertEqual(peer.dial.rpartition(":")[2], peer.listen.rpartition(":")[2])
 
+    def test_its_options_are_checked_first_and_read_again_when_told(self) -> None:
+        for role in ROLES:
+            service = unit(role)["Service"]
+            _, started = _split(service["ExecStart"])
+            program, command, *checked = shlex.split(service["ExecStartPre"])
+            self.assertTrue(program.endswith("/chatproto"), program)
+            self.assertEqual((command, checked), ("check", started))
+            self.assertEqual(service["ExecReload"], "kill -HUP $MAINPID")
+
     def test_a_drain_is_over_before_systemd_kills(self) -> None:
         for role in ROLES:
             service = unit(role)["Service"]
@@ -101,7 +110,7 @@ class UnitTests(SynchronousTestCase):
             folder = Path(self.mktemp())
             folder.mkdir()
             path = folder / f"chatproto-{role}.service"
-            path.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", text, flags=re.MULTILINE))
+            path.write_text(re.sub(r"^(ExecStart|ExecStartPre)=\S+", r"\1=/bin/true", text, flags=re.MULTILINE))
             done = subprocess.run([verify, "verify", path], capture_output=True, text=True, timeout=60, env=os.environ)
             about = [line for line in done.stderr.splitlines() if path.name in line]
             self.assertEqual(about, [])

@@ -50,6 +50,10 @@ class Transport(StringTransport):
         assert self.producer is None, "no transport closes while a producer is registered"
         self.calls.append("lose")
 
+    def loseWriteConnection(self) -> None:
+        assert self.producer is None, "no transport ends its half while a producer is registered"
+        self.calls.append("lose write")
+
     def abortConnection(self) -> None:
         self.calls.append("abort")
 

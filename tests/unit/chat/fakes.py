@@ -16,6 +16,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import MESSAGE, Entry, Numbering, Run
 from chatproto.log.interface import ILog, Peer, Slice
+from chatproto.tally import Tally
 from tests.unit.turns import TurnClock
 
 NOW = 1700000000.0
@@ -267,7 +268,7 @@ class ChatTestCase(SynchronousTestCase):
         self.now = NOW
         self.starts += 1
         dice = random.Random(self.starts)
-        self.server = ChatServer(self.settings, self.log, self.turn, self.clock, lambda: self.now, dice)
+        self.server = ChatServer(self.settings, self.log, self.turn, self.clock, lambda: self.now, dice, Tally())
         self.server.start()
         self.hall = self.server.hall
 

@@ -14,6 +14,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn
 from chatproto.log.entry import Entry, Numbering, Run
 from chatproto.log.interface import ILog, Peer, Slice
+from chatproto.tally import Tally
 from tests.unit.chat.fakes import NOW, FakeDoor, MemoryLog
 from tests.unit.turns import TurnClock
 
@@ -163,7 +164,7 @@ class Node:
         self.log = PairMemoryLog(case.agreed, role, other)
         dice = random.Random(f"{name} {case.starts}")
         settings = ChatSettings(name=name, servers=[f"{name}:4444"], **case.options)
-        self.server = ChatServer(settings, self.log, self.turn, case.clock, lambda: NOW, dice)
+        self.server = ChatServer(settings, self.log, self.turn, case.clock, lambda: NOW, dice, Tally())
         self.server.start()
         self.hall = self.server.hall
 

@@ -1,8 +1,11 @@
 from typing import Any
 
+import msgspec
+from twisted.internet.defer import Deferred
+
 from chatproto.chat import answers
 from chatproto.chat.acts import Attach, Destroy, encode_act
-from chatproto.chat.lines import HISTORY_BYTES_MAX, HISTORY_LIMIT_MAX
+from chatproto.chat.lines import HISTORY_BYTES_MAX, HISTORY_LIMIT_MAX, SEARCH_LIMIT_MAX
 from chatproto.chat.messages import (
     ContactAsked,
     CreateRoom,
@@ -12,13 +15,18 @@ from chatproto.chat.messages import (
     JoinExtended,
     PrivateAsked,
     Quit,
+    SaidExtended,
     Say,
     SayExtended,
+    SearchAsked,
     StatusAsked,
     Who,
+    encode,
 )
 from chatproto.chat.seat import Seat
+from chatproto.errors import Rejected
 from chatproto.log.entry import ACT, Entry
+from chatproto.log.interface import Found, Wanted
 from chatproto.messaging import ConcurrentServer
 from tests.unit.chat.fakes import NOW, ChatTestCase
 
@@ -36,6 +44,107 @@ class AnswersTestCase(ChatTestCase):
     def page(self, **asked: Any) -> list[str]:
         self.ask(self.seat, HistoryAsked("MainHall", asked.pop("index", None), **asked))
         return self.door.brief()
+
+
+class SearchTests(AnswersTestCase):
+    """What the index finds is answered, as far as it concerns who asked."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.say("tea one", "tea two")
+        self.wanted: list[Wanted] = []
+        self.answer: Deferred[Found] = Deferred()
+        self.server.search_by(self.find)
+
+    def find(self, wanted: Wanted) -> "Deferred[Found]":
+        self.wanted.append(wanted)
+        return self.answer
+
+    def line(self, content: str, index: int) -> bytes:
+        return encode(SaidExtended("adel", content, "MainHall", index, 1, f"id-{index}", 1.0)).rstrip(b"\n")
+
+    def test_it_is_looked_for_where_one_is_in_what_is_kept_there(self) -> None:
+        self.ask(self.seat, SearchAsked("tea", limit=1000))
+        self.assertEqual(self.wanted, [Wanted('"tea"', {"MainHall": (1, 2)}, None, SEARCH_LIMIT_MAX)])
+        self.answer.callback(Found([("MainHall", self.line("tea", 2))], more=True))
+        (answer,) = self.door.lines()
+        self.assertEqual((answer["type"], answer["query"], answer["more"]), ("search", "tea", True))
+        self.assertEqual([said["index"] for said in answer["messages"]], [2])
+
+    def test_in_one_room_before_a_position(self) -> None:
+        self.ask(self.seat, SearchAsked('a "b', "MainHall", 2, 5))
+        self.assertEqual(self.wanted, [Wanted('"a" "b"', {"MainHall": (1, 2)}, ("MainHall", 2), 5)])
+        self.answer.callback(Found([], more=False))
+        self.assertEqual(self.door.lines(), [{"type": "search", "query": 'a "b', "messages": [], "more": False}])
+
+    def test_what_is_asked_next_is_answered_after_it(self) -> None:
+        self.ask(self.seat, SearchAsked("tea"), Who("nowhere"))
+        self.assertEqual(self.door.lines(), [])
+        self.answer.callback(Found([], more=False))
+        self.assertEqual([line["type"] for line in self.door.lines()], ["search", "roomcontents"])
+
+    def test_of_a_room_that_was_deleted_meanwhile_nothing_is_told(self) -> None:
+        self.ask(self.seat, SearchAsked("tea"))
+        self.answer.callback(Found([("jokes", b"{}")], more=False))
+        (answer,) = self.door.lines()
+        self.assertEqual(answer["messages"], [])
+
+    def test_it_fits_a_line(self) -> None:
+        self.ask(self.seat, SearchAsked("\x01" * 250 + " tea"))
+        self.answer.callback(Found([("MainHall", self.line("x" * 1000, at)) for at in range(100)], more=False))
+        (answer,) = self.door.lines()
+        self.assertTrue(answer["more"])
+        size = len(msgspec.json.encode(answer)) + 1
+        self.assertTrue(HISTORY_BYTES_MAX - 1500 < size <= HISTORY_BYTES_MAX, size)
+
+    def test_one_at_a_time_and_not_too_many_wait(self) -> None:
+        finding: list[Deferred[Found]] = []
+
+        def find(wanted: Wanted) -> "Deferred[Found]":
+            finding.append(Deferred())
+            return finding[-1]
+
+        self.server.search_by(find)
+        self.server._answers._searches = ConcurrentServer(lambda find: find(), at_once_max=1, waiting_max=1)
+        doors = []
+        for _ in range(3):
+            door, seat = self.hello(history="none")
+            door.lines()
+            self.ask(seat, SearchAsked("tea"))
+            doors.append(door)
+        self.assertEqual(len(finding), 1)
+        self.assertEqual([line.get("code") for line in doors[2].lines()], ["busy"])
+        finding[0].callback(Found([], more=False))
+        self.assertEqual(len(finding), 2)
+
+    def code(self) -> str:
+        (answer,) = [line for line in self.door.lines() if line["type"] == "error"]
+        return str(answer["code"])
+
+    def test_what_takes_too_long_and_finds_nothing_is_refused(self) -> None:
+        self.ask(self.seat, SearchAsked("tea"))
+        self.answer.callback(Found([], more=True, complete=False))
+        self.assertEqual(self.code(), "busy")
+
+    def test_a_disk_that_fails_is_told_to_the_operator(self) -> None:
+        self.ask(self.seat, SearchAsked("tea"), Who("nowhere"))
+        self.answer.errback(OSError("broken"))
+        self.assertEqual(self.code(), "unreadable")
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_where_nothing_is_searched_that_is_said(self) -> None:
+        self.answer.errback(Rejected("no-search"))
+        self.ask(self.seat, SearchAsked("tea"))
+        self.assertEqual(self.code(), "no-search")
+        self.server._answers.search = None
+        self.ask(self.seat, SearchAsked("tea"))
+        self.assertEqual(self.code(), "no-search")
+
+    def test_who_has_left_meanwhile_is_told_nothing(self) -> None:
+        self.ask(self.seat, SearchAsked("tea"))
+        self.server.lost(self.seat, self.door)
+        self.answer.callback(Found([("MainHall", self.line("tea", 2))], more=False))
+        self.assertEqual(self.flushLoggedErrors(), [])
 
 
 class PageTests(AnswersTestCase):
@@ -232,6 +341,7 @@ class StatusTests(AnswersTestCase):
                     "serving": True,
                     "witness": "",
                     "waits_for": "",
+                    "pages": [],
                 }
             ],
         )

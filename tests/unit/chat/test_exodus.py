@@ -229,7 +229,7 @@ class MigratingTests(PairTestCase):
         self.west.change(serving=False)
         self.settle()
         self.assertFalse(self.exodus.elsewhere)
-        self.exodus.found(["north:4444"])
+        self.exodus.found(["north:4444"], [])
         self.exodus.send_away(0)
         self.assertEqual(self.ext.lines()[-1]["servers"], ["north:4444"])
 

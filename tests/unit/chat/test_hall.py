@@ -15,6 +15,7 @@ from chatproto.chat.acts import (
     Move,
     Part,
     Rename,
+    Restart,
     encode_act,
 )
 from chatproto.chat.hall import Hall
@@ -546,6 +547,29 @@ class DepartTests(HallTestCase):
         self.assertEqual(self.listed(), {"MainHall": 1})
 
 
+class RestartTests(HallTestCase):
+    """The log goes on from a copy: nobody is there, and what was there waits for its owner."""
+
+    def test_every_session_is_over(self) -> None:
+        self.enter("p.1", "adel", token="t1")
+        self.enter("s.1", "beth", node="secondary")
+        rows = self.apply(Restart())
+        self.assertEqual([row for row in rows if row[0] == "gone"], [("gone", "p.1"), ("gone", "s.1")])
+        self.assertEqual((self.hall.members, self.hall.tokens), ({}, {}))
+
+    def test_rooms_wait_for_their_owners(self) -> None:
+        self.enter("p.1", "adel")
+        self.create("p.1", "jokes")
+        self.move("p.1", "jokes")
+        self.apply(Restart())
+        self.assertEqual(self.listed(), {"MainHall": 0, "jokes": 0})
+        self.enter("p.2", "adel")
+        self.assertEqual(self.hall.rooms["jokes"].owner_key, "p.2")
+
+    def test_where_nobody_is_it_changes_nothing(self) -> None:
+        self.assertEqual(self.apply(Restart()), [])
+
+
 class MovingNodesTests(HallTestCase):
     """Sessions, and the nodes that serve them."""
 
@@ -783,7 +807,7 @@ class SnapshotTests(HallTestCase):
                     twin = Hall.restored(twin.snapshot())
                     self.assertEqual(twin.snapshot(), story.hall.snapshot(), (seed, step))
                 act = story.next()
-                check_lost = check_lost or isinstance(act, Adopt) or (isinstance(act, Depart) and act.lost)
+                check_lost = check_lost or isinstance(act, Adopt | Restart) or (isinstance(act, Depart) and act.lost)
                 if isinstance(act, tuple):
                     self.assertEqual(twin.said(*act) is None, story.hall.said(*act) is None, (seed, step))
                 else:
@@ -822,8 +846,8 @@ class Story:
         time = 1000.0 + self._count
         self._count += 1
         kind = dice.choices(
-            (Enter, Attach, Adopt, Depart, Rename, Move, Part, Create, Destroy, Expel, Forget, tuple),
-            (6, 2, 1 if self._losses else 0, 2, 3, 10, 3, 4, 1, 3, 2, 8),
+            (Enter, Attach, Adopt, Depart, Rename, Move, Part, Create, Destroy, Expel, Forget, Restart, tuple),
+            (6, 2, 1 if self._losses else 0, 2, 3, 10, 3, 4, 1, 3, 2, 0.3 if self._losses else 0, 8),
         )[0]
         if kind is Enter:
             stay = [Resume(dice.choice(self.ROOMS), dice.randrange(1, 9)) for _ in range(dice.randrange(3))]
@@ -850,6 +874,8 @@ class Story:
             return Expel(key, room, name, time + dice.randrange(30))
         if kind is Forget:
             return Forget(room, dice.randrange(1, 12))
+        if kind is Restart:
+            return Restart()
         self._positions[room] = self._positions.get(room, 0) + dice.randrange(1, 4)
         return room, self._positions[room]
 
@@ -878,6 +904,7 @@ class ActTests(HallTestCase):
                 b'{"act":"expel","session":"p.1","room":"jokes","identity":"adel","until":2.5}',
             ),
             (Forget("jokes", 7), b'{"act":"forget","room":"jokes","first":7}'),
+            (Restart(), b'{"act":"restart"}'),
             (Rename("p.1", "\n"), b'{"act":"rename","session":"p.1","identity":"\\n"}'),
         ):
             self.assertEqual(encode_act(act), line)

@@ -227,7 +227,7 @@ class BytesTests(SynchronousTestCase):
                 b'{"type":"status","rooms":[{"roomid":"jokes","archived":12,"transferred":11}],"archived":12,'
                 b'"transferred":11,"epoch":1,"role":"leader","redundancy":"paired",'
                 b'"peers":[{"name":"secondary","role":"follower","lag":3}],"server":"primary","clients":7,"capacity":100,'
-                b'"serving":false,"witness":"not reached","waits_for":"secondary"}',
+                b'"serving":false,"witness":"not reached","waits_for":"secondary","pages":[]}',
             ),
             (
                 Private("adel", "Hi", "f81d", 1700000000.125),

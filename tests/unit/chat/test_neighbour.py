@@ -90,14 +90,28 @@ class NeighbourTests(SynchronousTestCase):
         self.assertFalse(self.neighbour.takes_one())
 
     def test_where_clients_are_served_may_be_heard_from_elsewhere(self) -> None:
-        self.neighbour.found(["north:4444"])
+        self.neighbour.found(["north:4444"], ["http://north"])
         self.assertEqual(self.sight, (False, ["north:4444"]))
+        self.assertEqual(self.neighbour.pages, ["http://north"])
         self.peers("west")
         self.hear("west")
         self.assertEqual(self.sight, (True, ["west:4444"]), "it says so itself")
-        self.neighbour.found(["north:4444"])
+        self.neighbour.found(["north:4444"], [])
         self.peers()
         self.assertEqual(self.sight, (False, ["west:4444"]), "nobody is asked while one that serves is heard")
+
+    def test_pages_are_told_and_remembered_as_servers_are(self) -> None:
+        settings = ChatSettings(name="east", pages=["http://east"])
+        neighbour = self.neighbour = Neighbour(settings, self.log, {}, Clock())  # type: ignore[arg-type]
+        self.peers("west")
+        self.assertEqual(self.log.told[-1].pages, ["http://east"])
+        self.assertEqual(neighbour.all_pages, ["http://east"])
+        here = Here([], 0, 1, True, "west", ["http://west", "http://east"])
+        neighbour.told(encode_note(here), lambda question: self.fail("nothing was asked"))
+        self.peers()
+        self.assertEqual((neighbour.pages, neighbour.all_pages), (here.pages, ["http://east", "http://west"]))
+        neighbour.refer(["help:4444"])
+        self.assertEqual(neighbour.pages, [], "those have told of no page")
 
     def test_clients_may_be_referred_to_others_whatever_is_heard(self) -> None:
         self.peers("west")

@@ -11,6 +11,7 @@ from zope.interface.verify import verifyObject
 
 from chatproto.chat.protocol import RATE_PAUSE_S, ClientLink, ClientLinkFactory
 from chatproto.chat.settings import ChatSettings
+from chatproto.release import RELEASE
 from chatproto.tally import Tally
 from tests.unit.chat.fakes import ChatTestCase, brief
 from tests.unit.transports import Transport
@@ -217,6 +218,8 @@ class AskingTests(ProtocolTestCase):
         self.greet()
         link = self.ask()
         (status,) = [json.loads(data) for data in b"".join(self.transport.writes).split(b"\n")[:-1]]
+        self.assertEqual(status.pop("version"), RELEASE)
+        self.assertAlmostEqual(status.pop("up_s"), self.clock.seconds(), 1)
         self.assertEqual(
             status,
             {
@@ -234,6 +237,10 @@ class AskingTests(ProtocolTestCase):
                 "serving": True,
                 "witness": "",
                 "waits_for": "",
+                "pages": [],
+                "room_count": 1,
+                "entries": 1,
+                "dropped": 0,
             },
         )
         self.heard()

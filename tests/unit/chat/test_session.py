@@ -41,6 +41,7 @@ from chatproto.chat.messages import (
     Said,
     Say,
     SayExtended,
+    SearchAsked,
     StatusAsked,
     Who,
 )
@@ -492,6 +493,26 @@ class ExtendedSessionTests(SessionTestCase):
         self.assertEqual(self.code(HistoryAsked("g" * 100, 1)), ("no-such-room", None, "g" * 64))
         self.session.member = None
         self.assertEqual(self.code(HistoryAsked("MainHall", 1)), ("not-a-member", None, "MainHall"))
+
+    def test_a_search_is_waited_for(self) -> None:
+        for request in (
+            SearchAsked("word"),
+            SearchAsked("word", "MainHall"),
+            SearchAsked("word", "MainHall", 7, 1),
+        ):
+            self.assertEqual(self.ask(request), [("ask", request)])
+            self.assertEqual(self.session.in_flight, 1)
+            self.session.acted()
+
+    def test_a_search_that_makes_no_sense(self) -> None:
+        for query in ("", "!", "x" * 257):
+            self.assertEqual(self.code(SearchAsked(query)), ("bad-query", None, None))
+        for request in (SearchAsked("word", limit=0), SearchAsked("word", before=7)):
+            self.assertEqual(self.code(request), ("bad-request", None, None))
+
+    def test_a_search_in_a_room_one_is_not_in(self) -> None:
+        self.assertEqual(self.code(SearchAsked("word", "jokes")), ("not-a-member", None, "jokes"))
+        self.assertEqual(self.code(SearchAsked("word", "g" * 100)), ("no-such-room", None, "g" * 64))
 
     def test_a_ping_is_answered(self) -> None:
         self.assertEqual(self.ask(Ping()), [Pong()])

@@ -141,6 +141,9 @@ class FakeClient(Service):
     ) -> "Deferred[Any]":
         return self._ask("history_page", room, before, start, limit)
 
+    def search(self, query: str) -> "Deferred[Any]":
+        return self._ask("search", query)
+
     def status(self) -> "Deferred[Any]":
         return self._ask("status")
 

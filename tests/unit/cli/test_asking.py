@@ -3,9 +3,10 @@
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.cli.asking import code, reason, status_in_words
+from chatproto.cli.asking import code, reason, results_in_words, status_in_words
+from chatproto.client import SearchResults
 from chatproto.errors import ClientStopped, Refused
-from tests.unit.cli.fake import status
+from tests.unit.cli.fake import said, status
 
 
 class Reasons(SynchronousTestCase):
@@ -44,3 +45,17 @@ class StatusInWords(SynchronousTestCase):
         self.assertIn("messages have one copy", status_in_words(status(redundancy="alone"))[0])
         self.assertIn("nothing is accepted", status_in_words(status(redundancy="isolated"))[0])
         self.assertIn("unheard-of", status_in_words(status(redundancy="unheard-of"))[0])
+
+
+class ResultsInWords(SynchronousTestCase):
+    def test_nothing(self) -> None:
+        self.assertEqual(
+            results_in_words(SearchResults("tea", (), False)), ["Nothing that was said in your rooms has tea."]
+        )
+
+    def test_the_newest_is_the_last_and_each_is_one_line(self) -> None:
+        results = SearchResults("tea", (said(3, "bob", "green\ntea", "Den"), said(2, "alice", "tea?")), True)
+        older, first, last = results_in_words(results)
+        self.assertIn("more that is older", older)
+        self.assertIn("MainHall 2: <alice> tea?", first)
+        self.assertIn("Den 3: <bob> green␊tea", last)

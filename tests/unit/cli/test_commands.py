@@ -19,6 +19,7 @@ from chatproto.cli.commands import (
     Private,
     Quit,
     Say,
+    Search,
     ShowStatus,
     Who,
     explanations,
@@ -46,6 +47,7 @@ class Understood(SynchronousTestCase):
             "#createroom Den": CreateRoom("Den"),
             "#delete Den": DeleteRoom("Den"),
             "#kick Den bob 30": Kick("Den", "bob", 30),
+            '#search a "b c"  d* ': Search('a "b c"  d* '),
             "#status": ShowStatus(),
             "#quit": Quit(),
         }.items():
@@ -56,7 +58,7 @@ class Understood(SynchronousTestCase):
             set(FORMS),
             {
                 *("help", "join", "leave", "list", "who", "identitychange", "private"),
-                *("createroom", "delete", "kick", "status", "quit"),
+                *("createroom", "delete", "kick", "search", "status", "quit"),
             },
         )
 

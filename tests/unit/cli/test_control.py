@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+from typing import Any
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,7 +19,7 @@ class CommandTests(SynchronousTestCase):
         self.heard: list[bytes] = []
         self.ended = threading.Event()
 
-    def answer(self, *answer: bytes, pause_s: float = 0.0, **how: bool) -> str:
+    def answer(self, *answer: bytes, pause_s: float = 0.0, **how: Any) -> str:
         """Ask a node that answers so, in these pieces, and then ends; return what the command says."""
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(os.path.join(self.directory, "control"))
@@ -53,6 +54,15 @@ class CommandTests(SynchronousTestCase):
 
     def test_an_answer_in_pieces(self) -> None:
         self.assertEqual(self.answer(b"do", b"ne: west ", b"leads\nmore\n"), "west leads")
+
+    def test_what_is_told_before_the_last_line(self) -> None:
+        told: list[str] = []
+        self.assertEqual(self.answer(b"not changed: a\nnot changed: b\n", b"done: all\n", tell=told.append), "all")
+        self.assertEqual(told, ["not changed: a", "not changed: b"])
+
+    def test_an_end_before_the_last_line(self) -> None:
+        error = self.assertRaises(ControlFailed, self.answer, b"not changed: a\n", tell=str)
+        self.assertEqual(str(error), "the node ended before it answered")
 
     def test_refused(self) -> None:
         self.check_failed("west leads", b"refused: west leads\n")

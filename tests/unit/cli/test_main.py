@@ -1,8 +1,10 @@
 """Tests for chatproto.cli.main: the command line, without a reactor."""
 
 import io
+import os
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -177,6 +179,50 @@ class Archive(CommandLineTestCase):
             self.assertEqual(self.run_with("archive", "data"), (1, "", "chatproto: it is broken\n"))
 
 
+class BackupAndImport(CommandLineTestCase):
+    def test_what_is_done_is_said(self) -> None:
+        with mock.patch("chatproto.cli.backup.backup", return_value="2 messages") as backup:
+            self.assertEqual(self.run_with("backup", "data", "file"), (0, "2 messages\n", ""))
+            self.assertEqual(self.run_with("backup", "--replace", "data", "file"), (0, "2 messages\n", ""))
+        self.assertEqual([call.kwargs for call in backup.mock_calls], [{"replace": False}, {"replace": True}])
+        self.assertEqual([call.args[:2] for call in backup.mock_calls], [("data", "file")] * 2)
+        with mock.patch("chatproto.cli.backup.verify", return_value="2 messages") as verify:
+            self.assertEqual(self.run_with("backup", "--verify", "file"), (0, "2 messages\n", ""))
+        verify.assert_called_once_with("file")
+        with mock.patch("chatproto.cli.backup.restore", return_value="2 messages") as restore:
+            self.assertEqual(self.run_with("restore", "file", "data"), (0, "2 messages\n", ""))
+        restore.assert_called_once_with("file", "data")
+
+    def test_wrong_usage(self) -> None:
+        for arguments in ((), ("data",), ("--verify=file", "data"), ("--verify=file", "data", "file")):
+            status, out, error = self.run_with("backup", *arguments)
+            self.assertEqual((status, out), (2, ""), arguments)
+            self.assertIn("--verify", error)
+
+    def test_import_reads_a_file_or_standard_input(self) -> None:
+        name = self.mktemp()
+        Path(name).write_bytes(b"lines")
+        given: list[tuple[bytes, str, str | None]] = []
+
+        def importing(lines: Any, directory: str, owner: str | None) -> str:
+            given.append((lines.read(), directory, owner))
+            return "2 messages"
+
+        with mock.patch("chatproto.cli.importing.import_archive", importing):
+            self.assertEqual(self.run_with("import", name, "data"), (0, "2 messages\n", ""))
+            with mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"piped"))):
+                self.assertEqual(self.run_with("import", "-", "data", "--owner=adel"), (0, "2 messages\n", ""))
+        self.assertEqual(given, [(b"lines", "data", None), (b"piped", "data", "adel")])
+        self.assertEqual(self.run_with("import", "--owner=x", name, "data")[0], 2)
+
+    def test_a_file_that_cannot_be_read(self) -> None:
+        name = self.mktemp()
+        self.assertEqual(
+            self.run_with("import", name, "data"),
+            (1, "", f"chatproto: cannot read {name}: No such file or directory\n"),
+        )
+
+
 HERE = {"registry": None, "service": "chat"}
 
 
@@ -191,14 +237,16 @@ class Status(CommandLineTestCase):
         asked, status, out, error = self.status(return_value=("a table", False))
         self.assertEqual((status, out, error), (0, "a table\n", ""))
         self.assertEqual(
-            asked, mock.call(("127.0.0.1:4444",), timeout_s=3.0, tls=False, ca=None, json_wanted=False, **HERE)
+            asked,
+            mock.call(("127.0.0.1:4444",), timeout_s=3.0, tls=False, ca=None, json_wanted=False, wide=False, **HERE),
         )
 
     def test_everything(self) -> None:
         arguments = ("east:1", "west:2", "--json", "--tls", "--ca", "ca.pem", "--timeout", "0.5")
         asked, *_ = self.status(*arguments, return_value=("", True))
         self.assertEqual(
-            asked, mock.call(("east:1", "west:2"), timeout_s=0.5, tls=True, ca="ca.pem", json_wanted=True, **HERE)
+            asked,
+            mock.call(("east:1", "west:2"), timeout_s=0.5, tls=True, ca="ca.pem", json_wanted=True, wide=False, **HERE),
         )
 
     def test_through_a_registry_no_server_need_be_named(self) -> None:
@@ -237,6 +285,40 @@ class Switchover(CommandLineTestCase):
 
     def test_it_needs_a_directory(self) -> None:
         self.assertEqual(self.run_with("switchover")[:2], (2, ""))
+
+
+class Reload(CommandLineTestCase):
+    def test_what_could_not_be_changed_comes_first(self) -> None:
+        def command(directory: str, line: str, tell: Callable[[str], object]) -> str:
+            tell("not changed: options: --listen takes a restart")
+            return f"{line} {directory}"
+
+        with mock.patch("chatproto.cli.control.command", command):
+            status, out, error = self.run_with("reload", "data")
+        self.assertEqual((status, error), (0, ""))
+        self.assertEqual(out, "not changed: options: --listen takes a restart\nreload data\n")
+
+
+class Check(CommandLineTestCase):
+    def check(self, *arguments: str) -> tuple[int, str, str]:
+        return self.run_with("check", f"--data={self.mktemp()}", *arguments)
+
+    def test_it_could_start(self) -> None:
+        status, out, error = self.check("--role=registry", "--insecure-links", "--registry-listen", "tcp:7")
+        self.assertEqual((status, error), (0, ""))
+        self.assertEqual(out.splitlines()[:2], ["role: registry, called registry", "serves: --registry-listen=tcp:7"])
+
+    def test_it_could_not(self) -> None:
+        status, _, error = self.check("--listen=nonsense:1", "--listen=nonsense:2")
+        self.assertEqual((status, error.count("\n"), error.count("Unknown endpoint")), (1, 1, 2))
+
+    def test_options_that_are_wrong(self) -> None:
+        self.assertEqual(self.check("--capacity=x")[0], 2)
+
+    def test_it_explains_itself(self) -> None:
+        status, out, _ = self.run_with("check", "--help")
+        self.assertEqual(status, 0)
+        self.assertIn("Opens no port", out)
 
 
 class Drain(CommandLineTestCase):
@@ -279,7 +361,7 @@ class Demo(CommandLineTestCase):
     def test_values_that_make_no_sense(self) -> None:
         for arguments in (
             ("--port", "0"),
-            ("--port", "65532"),
+            ("--port", "65530"),
             ("--port", "9" * 5000),
             ("--port", "-1"),
             ("--port", "http"),
@@ -290,8 +372,8 @@ class Demo(CommandLineTestCase):
             options, status, out, error = self.demo(*arguments)
             self.assertEqual((options, status, out), (None, 2, ""), arguments)
             self.assertIn(arguments[0], error)
-        options, *_ = self.demo("--port", "65531")
-        self.assertEqual(options, DemoOptions(None, 65531, None))
+        options, *_ = self.demo("--port", "65529")
+        self.assertEqual(options, DemoOptions(None, 65529, None))
 
 
 class Imports(SynchronousTestCase):
@@ -302,3 +384,55 @@ class Imports(SynchronousTestCase):
         code = "import sys, chatproto.cli, chatproto.cli.chat; sys.exit('twisted.internet.reactor' in sys.modules)"
         run = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
         self.assertEqual(run.returncode, 0)
+
+
+class Certificates(CommandLineTestCase):
+    def setUp(self) -> None:
+        self.folder = self.mktemp()
+
+    def test_they_are_made_for_each_name_and_shown(self) -> None:
+        status, out, error = self.run_with(
+            "certs", self.folder, "registry", "one.example", "--host", "chat.example", "--host=10.0.0.1", "--days=30"
+        )
+        self.assertEqual((status, error), (0, ""))
+        self.assertIn("Made an authority", out)
+        for name in ("registry", "one.example"):
+            self.assertEqual(set(os.listdir(os.path.join(self.folder, name))), {"ca.pem", "node.pem", "node.key"})
+            self.assertIn(f"--name={name} --tls={name}", out)
+        status, out, _ = self.run_with("certs", "show", os.path.join(self.folder, "one.example", "node.pem"))
+        self.assertEqual(status, 0)
+        for said in ("names      one.example, chat.example\n", "addresses  10.0.0.1\n", ", in 29 days\n"):
+            self.assertIn(said, out)
+
+    def test_again_they_are_renewed(self) -> None:
+        self.run_with("certs", self.folder, "one")
+        status, out, _ = self.run_with("certs", self.folder, "one", "two")
+        self.assertEqual((status, "authority" in out), (0, False))
+
+    def test_mistakes(self) -> None:
+        self.run_with("certs", self.folder, "one")
+        os.unlink(os.path.join(self.folder, "ca.key"))
+        for arguments, expected, said in (
+            ((self.folder, "one"), 1, "ca.key is not there"),
+            (("show", self.folder), 1, "cannot read"),
+            ((self.folder, "../one"), 2, "'../one' is no name of a node"),
+            ((self.folder, "one", "--host=a b"), 2, "neither a name of the DNS nor an address"),
+            ((self.folder, "one", "--host=*.example"), 2, "neither a name of the DNS nor an address"),
+            ((self.folder, "one", "two", "--host=two"), 2, "every one of them could be two"),
+            ((self.folder, "one", "--days=0"), 2, "not a number of days"),
+            ((self.folder,), 2, "NAME"),
+        ):
+            status, _, error = self.run_with("certs", *arguments)
+            self.assertEqual(status, expected, error)
+            self.assertIn(said, error)
+
+
+class Authorities(CommandLineTestCase):
+    def test_they_are_for_tls(self) -> None:
+        status, _, error = self.run_with("chat", "--plain", "--ca", "missing", "one")
+        self.assertEqual(status, 2)
+        self.assertIn("--ca needs --tls, or tls:HOST:PORT", error)
+        for arguments in (("tls:one",), ("tls:one:5",), ("--registry", "tls:one")):
+            status, _, error = self.run_with("status", "--ca", "missing", *arguments)
+            self.assertEqual(status, 2)
+            self.assertIn("cannot read certificates from missing", error)

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.cli.plain import FORMAT, UNACKNOWLEDGED_MAX, PlainChat
 from chatproto.cli.text import iso_time
 from chatproto.client import events
-from chatproto.client.events import Delivered, Sent
+from chatproto.client.events import Delivered, SearchResults, Sent
 from tests.unit.cli.fake import NOON, FakeClient, said, status
 
 TIMEOUT_S = 10.0
@@ -178,6 +178,17 @@ class Lines(PlainTestCase):
             ("#kick Den bob 5", "kick", ("Den", "bob", 5), None, ["done #kick Den bob 5"]),
             ("#private bob psst", "send_direct", ("bob", "psst"), Delivered(True, 1), ["delivered bob 1 direct"]),
             ("#private bob psst", "send_direct", ("bob", "psst"), Delivered(False, 2), ["delivered bob 2 relayed"]),
+            (
+                "#search a word",
+                "search",
+                ("a word",),
+                SearchResults("a word", (said(7, "bob", "a word\n"), said(3, "bob", "word: a")), True),
+                [
+                    f"found MainHall 7 {iso_time(NOON + 420)} bob a word␊",
+                    f"found MainHall 3 {iso_time(NOON + 180)} bob word: a",
+                    "done #search a word",
+                ],
+            ),
             ("#status", "status", (), status(7, 5), ["status leader 3 paired 7 5 west=0"]),
             # The client tells its listeners what these two are answered, and so it is written there.
             ("#who", "who", ("MainHall",), events.Members("MainHall", ("bob",), ""), []),

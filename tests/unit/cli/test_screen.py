@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.cli.screen import ChatApp
 from chatproto.client import events
-from chatproto.client.events import Delivered, HistoryPage
+from chatproto.client.events import Delivered, HistoryPage, SearchResults
 from tests.unit.cli.fake import FakeClient, said, status
 
 WIDE = (120, 30)
@@ -340,6 +340,13 @@ class Asking(ScreenTestCase):
                 ("#delete Den", "delete_room", None, "Den is deleted."),
                 ("#kick Den bob 5", "kick", None, "bob is put out of Den for 5 seconds."),
                 ("#private bob psst", "send_direct", Delivered(True, 1), "to bob psst"),
+                (
+                    "#search tea",
+                    "search",
+                    SearchResults("tea", (), False),
+                    "Nothing that was said in your rooms has tea.",
+                ),
+                ("#search tea", "search", SearchResults("tea", (said(7, "bob", "tea"),), False), "tea"),
                 ("#status", "status", status(), "west (follower) is 0 entries behind."),
             ):
                 await scene.type(typed, "enter")

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from msgspec import structs
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -121,6 +122,19 @@ class TableTests(SynchronousTestCase):
         alone = Status([], 0, 0, 1, "leader", "single", [], "primary", 3, 100)
         self.assertEqual(table(["x:1"], [alone]).splitlines()[1].split()[-4:], ["3", "of", "100", "-"])
 
+    def test_a_wide_one_has_what_an_operator_may_ask_next(self) -> None:
+        said = structs.replace(EAST, version="1.2", up_s=90061.5, room_count=3, entries=4567, dropped=8)
+        head, east, west, _ = table(["a:1", "b:2"], [said, WEST], wide=True).splitlines()
+        self.assertEqual(head.split()[-6:], ["REGISTRY", "ROOMS", "ENTRIES", "DROPPED", "UP", "RELEASE"])
+        self.assertEqual(east.split()[-7:], ["reached", "3", "4567", "8", "1d", "1h", "1.2"])
+        self.assertEqual(west.split()[-6:], ["reached", "-", "-", "-", "-", "-"], "an older release does not say")
+
+    def test_spans(self) -> None:
+        spans = {0.4: "0s", 59: "59s", 61: "1m 1s", 3600: "1h", 86400 * 400 + 60: "400d 1m"}
+        for seconds, text in spans.items():
+            said = structs.replace(EAST, version="1", up_s=seconds, room_count=1, entries=1, dropped=0)
+            self.assertIn(f"  {text}  ", table(["a:1"], [said], wide=True).splitlines()[1])
+
     def test_nobody(self) -> None:
         lines = table(["a:1", "b:2"], [GONE, GONE]).splitlines()
         self.assertEqual(lines[1:3], ["a:1     - refused", "b:2     - refused"])
@@ -149,6 +163,7 @@ class JsonTests(SynchronousTestCase):
                         "serving": True,
                         "witness": "reached",
                         "waits_for": "",
+                        "pages": [],
                     },
                     {"address": "b:2", "error": "refused"},
                 ],

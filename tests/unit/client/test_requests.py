@@ -15,10 +15,11 @@ from chatproto.chat.messages import (
     RoomCount,
     RoomList,
     SaidExtended,
+    Search,
     Status,
 )
 from chatproto.client import requests
-from chatproto.client.events import ContactFound, HistoryPage, Members, Said
+from chatproto.client.events import ContactFound, HistoryPage, Members, Said, SearchResults
 from chatproto.client.requests import Request
 from chatproto.errors import ClientError
 
@@ -118,6 +119,16 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(request.line, b'{"type":"history","roomid":"Tea","from":7}\n')
         request = requests.history_page("k", "Tea", None, None, 1, lambda id: False)
         self.assertIn(b'"before":9007199254740991', request.line, "the newest")
+
+    def test_search(self) -> None:
+        request = requests.search("k", "a word", "Tea", 9, 5, lambda id: id == "m")
+        self.assertEqual(request.line, b'{"type":"search","query":"a word","roomid":"Tea","before":9,"limit":5}\n')
+        results = Search("a word", [SaidExtended("ada", "hi", "Tea", 8, 1, id, 2.5) for id in "mn"], True)
+        own, foreign = (Said("Tea", 8, 1, id, "ada", "hi", 2.5, id == "m") for id in "mn")
+        self.assertEqual(self.answered(request, results), SearchResults("a word", (own, foreign), True))
+        self.not_answered(request, Search("another", [], False), History("Tea", [], False))
+        request = requests.search("k", "word", None, None, 20, lambda id: False)
+        self.assertEqual(request.line, b'{"type":"search","query":"word"}\n')
 
     def test_contact(self) -> None:
         """A token without an address is for the other side of a contact."""

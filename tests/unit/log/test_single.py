@@ -356,6 +356,28 @@ class SnapshotTests(SingleLogTestCase):
         self.assertEqual(self.store.snapshots, [Snapshot(14, 1, {}, b"captured", {"jokes": 2}, [(1, 1)])])
 
 
+class EpochTests(SingleLogTestCase):
+    """A log that comes from a pair, by a backup, goes on in the epoch of its last entry."""
+
+    def test_of_an_empty_log(self) -> None:
+        self.assertEqual((self.log.epoch, self.log.had(1), self.log.had(2)), (1, True, False))
+
+    def test_goes_on_where_the_log_ends(self) -> None:
+        first = Numbering(0, {}, 3).seal([message("jokes", "1")])
+        last = Numbering(1, {"jokes": 1}, 1700000000).seal([act("restart")])
+        self.begin(RecordingStore(None, [*first, *last]))
+        self.assertEqual((self.log.epoch, self.log.had(3), self.log.had(1)), (1700000000, True, False))
+        (run,) = self.commit(message("jokes", "2"))
+        self.assertEqual((run.epoch, run.position), (1700000000, 2))
+        self.log.snapshot()
+        (snapshot,) = self.store.snapshots
+        self.assertEqual((snapshot.epoch, snapshot.epochs), (1700000000, [(3, 1), (1700000000, 2)]))
+
+    def test_or_where_its_snapshot_does(self) -> None:
+        self.begin(RecordingStore(Snapshot(10, 5, {}, b"", {}, [(2, 1), (5, 8)])))
+        self.assertEqual((self.log.epoch, self.log.had(2)), (5, True))
+
+
 class PassingOnTests(SingleLogTestCase):
     def test_reading_is_the_stores(self) -> None:
         self.assertEqual(self.successResultOf(self.log.read("jokes", 1, 2, 3)), [Slice(1, 1, b"read")])

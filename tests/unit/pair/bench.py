@@ -29,7 +29,13 @@ class Bench:
     """
 
     def __init__(
-        self, name: str = "east", found: Configuration | None = None, end: int = 0, required: str = "", **rules: Any
+        self,
+        name: str = "east",
+        found: Configuration | None = None,
+        end: int = 0,
+        required: str = "",
+        epoch: int = 0,
+        **rules: Any,
     ) -> None:
         rules.setdefault("static", False)
         rules.setdefault("founder", name == "east")
@@ -37,7 +43,7 @@ class Bench:
         self.effects: list[Effect] = []
         self.replica = Replica(Rules(name, suspect_s=SUSPECT_S, **rules))
         self._stored = 0
-        self.effects += self.replica.start(found, end, self.now, required=required)
+        self.effects += self.replica.start(found, end, self.now, required=required, epoch=epoch)
 
     def __getattr__(self, method: str) -> Any:
         def call(*arguments: Any, **options: Any) -> list[Effect]:

@@ -25,8 +25,10 @@ from chatproto.pair.messages import (
     encode,
 )
 from chatproto.tally import Tally
+from chatproto.trust.proof import BELIEVED, NOTHING, Proof
 from chatproto.wire import FrameBuffer, framed
 from tests.unit.transports import Transport
+from tests.unit.trust.fakes import Certified
 from tests.unit.turns import TurnClock
 
 OURS = Hello(VERSION, "chat", "east", PRIMARY, True, None)
@@ -64,6 +66,33 @@ class TCPTransport(Transport):
 
     def setTcpNoDelay(self, wanted: bool) -> None:
         self.no_delay = wanted
+
+
+class ProvenTests(SynchronousTestCase):
+    """Whoever says hello has to have proven the name."""
+
+    def hear(self, proof: Proof, expected: frozenset[str] = frozenset()) -> list[Any]:
+        """Have a link hear a hello from somebody who has proven something; return what comes of it."""
+        clock, heard, trust, transport = TurnClock(), Heard(), Certified(proof), Transport()
+        link = PeerLink(heard, True, Turn(clock), clock, BEAT_S, SUSPECT_S, trust=trust)
+        link.expected = expected
+        link.makeConnection(transport)
+        link.dataReceived(framed(encode(THEIRS)) + framed(encode(Tell(b"more"))))
+        return [*heard.heard, *transport.calls, *(reason for _, reason in trust.refused)]
+
+    def test_its_own(self) -> None:
+        self.assertEqual(self.hear(Proof(("west", "west.example"))), ["up", Tell(b"more")])
+
+    def test_another(self) -> None:
+        self.assertEqual(self.hear(Proof(("north",))), ["abort", "wrong-name"])
+
+    def test_none(self) -> None:
+        self.assertEqual(self.hear(NOTHING), ["abort", "no-certificate"])
+
+    def test_one_that_is_expected_there(self) -> None:
+        self.assertEqual(self.hear(Proof(("west",)), frozenset({"west", "north"})), ["up", Tell(b"more")])
+        self.assertEqual(self.hear(Proof(("west",)), frozenset({"north"})), ["abort", "wrong-name"])
+        self.assertEqual(self.hear(BELIEVED, frozenset({"north"})), ["up", Tell(b"more")])
 
 
 class PeerLinkTests(SynchronousTestCase):

@@ -124,6 +124,43 @@ class FirstStartTests(SynchronousTestCase):
         self.assertIs(bench.role, Role.LEADER_PAIR)
 
 
+class BroughtLogTests(SynchronousTestCase):
+    """A log that was copied from that of another pair may have epochs far ahead, and they never fall."""
+
+    def test_the_founder_goes_on_in_its_epoch(self) -> None:
+        bench = Bench("east", None, 5, epoch=1700000000)
+        bench.witness_up(None)
+        bench.store()
+        bench.agree()
+        self.assertEqual(bench.replica.configuration, Configuration(1700000000, "east", ("east",)))
+        self.assertEqual((bench.role, bench.commit), (Role.LEADER_SOLO, 5))
+        again = Bench("east", FOUNDING, 5, epoch=1700000000)
+        again.witness_up(Configuration(1700000000, "east", ("east",)))
+        again.store()
+        self.assertIs(again.role, Role.LEADER_SOLO)
+
+    def test_without_a_witness_in_one_of_its_own_kind_from_there_on(self) -> None:
+        for name, brought, epoch in (("east", 6, 7), ("east", 7, 7), ("east", 1, 1), ("east", 0, 1)):
+            bench = Bench(name, None, 5, epoch=brought, static=True)
+            bench.wait(SUSPECT_S)
+            self.assertEqual(bench.to_store, [Configuration(epoch, name, (name,))])
+
+    def test_where_there_is_a_pair_already_it_has_no_part_in_it_until_the_operator_says_so(self) -> None:
+        for lossy in (False, True):
+            bench = Bench("east", None, 5, epoch=1700000000, allow_data_loss=lossy)
+            bench.witness_up(BOTH)
+            bench.wait(10 * SUSPECT_S)
+            self.assertTrue(bench.replica.dispossessed)
+            wanted = [Propose(Configuration(1700000000, "east", ("east",)), lossy=True)] if lossy else []
+            self.assertEqual(bench.proposals[:1], wanted)
+
+    def test_once_there_is_a_configuration_epochs_are_counted_from_that(self) -> None:
+        bench = Bench("east", BOTH, 5, epoch=1700000000)
+        bench.witness_up(BOTH)
+        bench.wait(2 * SUSPECT_S)
+        self.assertEqual(bench.proposed.epoch, 3)
+
+
 class AckTests(SynchronousTestCase):
     """An entry is committed when it is durable on every member, and on whom the leader wants as one."""
 

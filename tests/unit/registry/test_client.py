@@ -27,7 +27,13 @@ from chatproto.registry.messages import (
     decode_from_node,
     encode,
 )
-from chatproto.wire import framed
+from chatproto.tally import Tally
+from chatproto.trust.interface import BELIEVING, Trust
+from chatproto.trust.proof import REGISTRY
+from chatproto.trust.refusals import Refusals
+from chatproto.trust.secret import Dialled
+from chatproto.trust.sharing import SharedSecret
+from chatproto.wire import FrameBuffer, framed
 from tests.unit.registry.rig import End, Events
 from tests.unit.turns import TurnClock
 
@@ -100,7 +106,7 @@ class RegistryWitnessTestCase(SynchronousTestCase):
         globalLogPublisher.addObserver(self.events)
         self.addCleanup(globalLogPublisher.removeObserver, self.events)
 
-    def make(self, seed: int = 1) -> RegistryWitness:
+    def make(self, seed: int = 1, trust: Trust = BELIEVING) -> RegistryWitness:
         return RegistryWitness(
             self.endpoint,
             self.clock,
@@ -110,6 +116,7 @@ class RegistryWitnessTestCase(SynchronousTestCase):
             node="east",
             heartbeat_s=HEARTBEAT,
             suspect_s=SUSPECT,
+            trust=trust,
         )
 
     def open(self, claim: Configuration | None = None, *, founder: bool = False) -> None:
@@ -562,3 +569,52 @@ class CloseTests(RegistryWitnessTestCase):
         self.witness.close()
         self.witness.link_received(link, Holds(ALONE))
         self.quiet()
+
+
+class SecretTests(RegistryWitnessTestCase):
+    """A registry that wants a proof first."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        secret, refusals = b"correct horse battery staple", Refusals(Tally(), self.clock.seconds)
+        self.witness = self.make(trust=SharedSecret(secret, "east", refusals, lambda count: b"e" * count))
+        self.registry = Dialled(secret, REGISTRY, "registry", b"r" * 32)
+        self.open(PAIR)
+
+    def said(self, end: End) -> list[bytes]:
+        self.clock.turn()
+        data, end.transport.writes[:] = b"".join(end.transport.writes), []
+        return FrameBuffer(FRAME_BYTES_MAX).feed(data)
+
+    def prove(self, end: End) -> None:
+        """Answer what the node says, until each knows the other."""
+        for _ in range(2):
+            for frame in self.said(end):
+                end.link.dataReceived(framed(self.registry.received(frame).send))
+
+    def test_what_is_claimed_meanwhile_is_in_the_hello(self) -> None:
+        end = self.connect()
+        self.witness.claim(ALONE)
+        self.prove(end)
+        (hello,) = map(decode_from_node, self.said(end))
+        assert isinstance(hello, Hello)
+        self.assertEqual((hello.node, hello.claim), ("east", ALONE))
+        self.witness.claim(PAIR)
+        self.assertEqual([decode_from_node(frame) for frame in self.said(end)], [Claim(PAIR)])
+
+    def test_a_link_that_is_lost_meanwhile_is_dialled_again(self) -> None:
+        end = self.connect()
+        end.lose()
+        self.assertGreater(self.next_try(), 0)
+        end = self.connect()
+        self.prove(end)
+        self.assertEqual(len(self.said(end)), 1)
+        self.say(end, Welcome(PAIR))
+        self.assertEqual(self.heard.take(), [("up", PAIR)])
+
+    def test_closed_meanwhile_it_says_no_more(self) -> None:
+        end = self.connect()
+        self.said(end)
+        self.witness.close()
+        self.clock.turn()
+        self.assertEqual(end.calls, ["lose"])

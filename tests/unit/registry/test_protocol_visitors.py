@@ -4,6 +4,7 @@ from typing import Any
 
 from twisted.logger import LogLevel
 
+from chatproto.link import Turn
 from chatproto.pair.configuration import Configuration
 from chatproto.registry.messages import (
     FRAME_BYTES_MAX,
@@ -15,7 +16,7 @@ from chatproto.registry.messages import (
     encode_state,
 )
 from chatproto.registry.names import PAYLOAD_BYTES_MAX, Registration
-from chatproto.registry.protocol import FAILURE_ALARMS, VISITOR_BACKLOG_BYTES_MAX
+from chatproto.registry.protocol import FAILURE_ALARMS, VISITOR_BACKLOG_BYTES_MAX, RegistryLinkFactory
 from chatproto.registry.requests import (
     VISITOR_FRAME_BYTES_MAX,
     Asked,
@@ -27,15 +28,22 @@ from chatproto.registry.requests import (
     Failed,
     Find,
     Found,
+    Join,
+    Notify,
     Register,
     Renew,
     Resolve,
+    Told,
     Watch,
+    Withdraw,
     decode_to_visitor,
 )
 from chatproto.registry.shelf import split_state
+from chatproto.tally import Tally
+from chatproto.trust.proof import NOTHING, Proof
 from tests.unit.registry.rig import End
 from tests.unit.registry.test_protocol import HEARTBEAT, PAIR, SUSPECT, RegistryLinkTestCase
+from tests.unit.trust.fakes import Certified
 
 EAST = Registration("chat", "east", role="leader", lease_s=3.0)
 
@@ -211,3 +219,57 @@ class StopTests(VisitorLinkTestCase):
         self.wait(EAST.lease_s + HEARTBEAT, end)
         self.say(end, Find(2, "", "", ""))
         self.assertEqual(self.sent(end), [Found(2, [], False)])
+
+
+class GuardedTests(VisitorLinkTestCase):
+    """Visitors and nodes that have to prove their names."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.trust = Certified(NOTHING)
+        self.factory = RegistryLinkFactory(Turn(self.clock), self.clock, HEARTBEAT, SUSPECT, Tally(), trust=self.trust)
+        self.begin()
+
+    def enter_as(self, *names: str) -> End:
+        self.trust.shown = Proof(names)
+        return self.enter()
+
+    def test_only_who_has_a_name_may_change_it(self) -> None:
+        east, west, nobody = self.enter_as("east"), self.enter_as("west"), self.enter_as()
+        asked = Register(1, EAST, b"token", True), Renew(2, "chat", "east", b"token"), Withdraw(3, "chat", "east", b"")
+        self.trust.shown = Proof(("west",))
+        self.say(west, *asked)
+        self.trust.shown = NOTHING
+        self.say(nobody, *asked)
+        for end in (west, nobody):
+            self.assertEqual(self.sent(end), [Failed(number, "unproven") for number in (1, 2, 3)])
+        self.assertEqual((self.disk.asked, self.names.list()), ([], []))
+        self.trust.shown = Proof(("east",))
+        self.register(east)
+        self.assertEqual(self.names.list(), [EAST])
+        self.assertGreater(self.events.at(LogLevel.warn), 0)
+
+    def test_groups_are_told_something_by_our_own_only(self) -> None:
+        west, nobody = self.enter_as("west"), self.enter_as()
+        self.say(nobody, Join(1, "cooks"), Notify(2, "cooks", b"hear"))
+        self.assertEqual(self.sent(nobody), [Done(1), Failed(2, "unproven")])
+        self.trust.shown = Proof(("west",))
+        self.say(west, Notify(1, "cooks", b"hear"))
+        self.assertEqual((self.sent(west), self.sent(nobody)), ([Done(1, 1)], [Told(1, b"hear")]))
+
+    def test_everybody_may_look(self) -> None:
+        east = self.enter_as("east")
+        self.register(east)
+        nobody = self.enter_as()
+        self.say(nobody, Resolve(1, "chat", "east"), Watch(2, "chat"), Call(3, "chat", "east", b"how?", 1.0))
+        self.assertEqual(self.sent(nobody), [Found(1, [EAST], False), Found(2, [EAST], False)])
+        self.assertEqual(self.sent(east), [Asked(1, "chat", "east", b"how?")])
+
+    def test_a_node_has_to_have_its_name(self) -> None:
+        for proof, reason in ((NOTHING, "no-certificate"), (Proof(("west",)), "wrong-name")):
+            self.trust.shown = proof
+            end = self.come("east", PAIR)
+            self.assertEqual(end.sent(), [Refused("unproven")])
+            self.assertEqual(self.trust.refused.pop(), ("registry", reason))
+        self.trust.shown = Proof(("east",))
+        self.assertEqual(self.come("east").sent(), [Welcome(None)])

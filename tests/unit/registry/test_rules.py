@@ -64,8 +64,11 @@ class FormTests(SynchronousTestCase):
         held = Configuration(4, "a", ("a", "b"))
         for epoch in (0, 1, 3, 4, 6, 2**63):
             self.assertIsNone(form_of(Standing.LEADER, "a", held, Configuration(epoch, "a", ("a",))))
-        for epoch in (0, 2):
-            self.assertIsNone(form_of(Standing.FOUNDER, "a", None, Configuration(epoch, "a", ("a",))))
+        self.assertIsNone(form_of(Standing.FOUNDER, "a", None, Configuration(0, "a", ("a",))))
+
+    def test_who_brings_a_log_may_skip_epochs(self) -> None:
+        for standing, held in ((Standing.FOUNDER, None), (Standing.OUTSIDER, Configuration(4, "b", ("b",)))):
+            self.assertIsNotNone(form_of(standing, "a", held, Configuration(99, "a", ("a",))))
 
     def test_one_node_at_a_time(self) -> None:
         """Whatever the ceiling of members is."""

@@ -343,7 +343,8 @@ class RegisterTests(RegistryClientTestCase):
         self.endpoint.answer = lambda: fail(ConnectionRefusedError())
         self.endpoint.tries[-1].errback(ConnectionRefusedError())
         self.wait(TIMEOUT_S + 1)
-        self.failureResultOf(registering, RegistryUnanswered)
+        failure = self.failureResultOf(registering, RegistryUnanswered)
+        self.assertIn("Connection was refused by other side", failure.getErrorMessage())
         self.endpoint.answer = Deferred
         self.next_try()
         self.assertEqual(self.asked(self.enter()).registration, EAST)

@@ -120,9 +120,13 @@ class FoundingTests(WitnessTestCase):
 
     def test_only_in_its_one_form(self) -> None:
         self.hello("east", founder=True)
-        self.deny("east", config(2, "east"), "stale")
         self.deny("east", config(1, "east", "west"), "not-allowed")
         self.deny("east", config(1, "west"), "not-allowed")
+        self.grant("east", config(1, "east"))
+
+    def test_with_the_epoch_of_the_log_that_it_brings(self) -> None:
+        self.hello("east", founder=True)
+        self.grant("east", config(1_795_000_000, "east"))
 
     def test_not_once_there_is_one(self) -> None:
         self.begin(chat=config(1, "east"))
@@ -312,9 +316,11 @@ class OutsiderTests(WitnessTestCase):
         for configuration in (config(4, "west", "east"), config(4, "east"), config(4, "east", "west")):
             self.deny("west", configuration, "not-allowed", lossy=True)
 
-    def test_needs_the_next_epoch_like_anybody(self) -> None:
+    def test_needs_a_later_epoch_like_anybody_though_it_may_bring_a_log_that_is_far_ahead(self) -> None:
         self.gone("east")
-        self.deny("west", config(9, "west"), "stale", lossy=True)
+        self.deny("west", config(9, "west"), "stale")
+        self.deny("west", config(3, "west"), "stale", lossy=True)
+        self.grant("west", config(9, "west"), lossy=True)
 
 
 class BlankTests(WitnessTestCase):

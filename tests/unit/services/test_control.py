@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.errors import MigrationFailed
 from chatproto.pair.configuration import Configuration
 from chatproto.pair.states import LEADING, Role
+from chatproto.reloading import Reloading
 from chatproto.services.control import (
     COMMANDS_WAITING_MAX,
     LOOK_EVERY_S,
@@ -46,7 +47,7 @@ class FakePair:
         self.settings = SimpleNamespace(name="east")
         self.replica = FakeReplica()
         self.asked = 0
-        self.willing = True
+        self.willing = self.certain = True
 
     @property
     def redundancy(self) -> str:
@@ -67,6 +68,7 @@ class ControlTestCase(SynchronousTestCase):
         self.described: list[str] = []
         self.path = self.mktemp()
         self.stopped: list[float] = []
+        self.reloading = Reloading()
 
     def drain(self) -> "Deferred[str]":
         self.drains += 1
@@ -88,8 +90,9 @@ class ControlTestCase(SynchronousTestCase):
             fatal=self.fail,
             secret=str,
             stop=lambda: self.stopped.append(self.clock.seconds()),
+            reloading=self.reloading,
         )
-        server: Any = SimpleNamespace(seats={"one": 1, "two": 2})
+        server: Any = SimpleNamespace(seats={"one": 1, "two": 2}, log=SimpleNamespace(position=7))
         self.drained: Deferred[str] = Deferred()
         self.drains = 0
         drain: Any = SimpleNamespace(run=self.drain)
@@ -108,6 +111,41 @@ class ControlTestCase(SynchronousTestCase):
         transport = StringTransport()
         link.makeConnection(transport)
         return link, transport
+
+
+class CommittedTests(ControlTestCase):
+    def ask(self, pair: FakePair | None) -> bytes:
+        link, transport = self.operator(pair)
+        link.dataReceived(b"committed\n")
+        return transport.value()
+
+    def test_a_node_alone_knows(self) -> None:
+        self.assertEqual(self.ask(None), b"done: 7\n")
+
+    def test_one_of_two_knows_once_it_has_heard(self) -> None:
+        pair = FakePair()
+        self.assertEqual(self.ask(pair), b"done: 7\n")
+        pair.certain = False
+        link, transport = self.again()
+        link.dataReceived(b"committed\n")
+        self.assertTrue(transport.value().startswith(b"refused: this node does not know yet"))
+
+
+class ReloadTests(ControlTestCase):
+    def test_what_could_not_be_changed_is_said(self) -> None:
+        link, transport = self.operator(None)
+        self.reloading.add("options", lambda: ["--listen takes a restart", "--peer takes a restart"])
+        link.dataReceived(b"reload\n")
+        self.assertEqual(
+            transport.value(),
+            b"not changed: options: --listen takes a restart\nnot changed: options: --peer takes a restart\n"
+            b"done: read again, but for 2\n",
+        )
+
+    def test_all_was_changed(self) -> None:
+        link, transport = self.operator(None)
+        link.dataReceived(b"reload\n")
+        self.assertEqual(transport.value(), b"done: read again\n")
 
 
 class SwitchoverTests(ControlTestCase):
@@ -308,7 +346,9 @@ class LinkTests(ControlTestCase):
         for line in (b"", b"halt", b"SWITCHOVER", b"switchover now", b"migrate to north", b"\xff\x00"):
             link, transport = self.operator(FakePair())
             link.dataReceived(line + b"\n")
-            self.assertEqual(transport.value(), b"refused: the commands are drain, migrate, switchover\n")
+            self.assertEqual(
+                transport.value(), b"refused: the commands are committed, drain, migrate, reload, switchover\n"
+            )
 
     def test_spaces_do_not_matter(self) -> None:
         link, transport = self.operator(None)

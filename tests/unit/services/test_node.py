@@ -12,10 +12,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.chat.protocol import ClientLink
 from chatproto.chat.settings import ChatSettings
 from chatproto.errors import StoreBusy
+from chatproto.gateway import PageSettings
 from chatproto.log.interface import Snapshot
 from chatproto.services import NodeSettings, Retention, build_node
 from chatproto.services.draining import PHASE_S_MAX, Phase
-from chatproto.services.node import REGISTERING, RETENTION_INTERVAL_S, NodeService
+from chatproto.services.node import REGISTERING, RETENTION_INTERVAL_S, STUCK_S_MAX, NodeService
 from chatproto.world import Supervisor, World
 from tests.unit.log.test_single import RecordingStore
 from tests.unit.services.test_listener import FakeEndpoint, FakePort
@@ -52,9 +53,14 @@ class NodeTestCase(SynchronousTestCase):
         self.refusal: Exception | None = None
         self.supervisor: Supervisor | None = None
 
+    search: Any = None
+
     def build(self, **settings: Any) -> NodeService:
         settings = {"data": "/srv/chat", "listen": ("tcp:1",), "chat": ChatSettings(name="east"), **settings}
-        world = World(
+        return build_node(self.world(), NodeSettings(**settings))
+
+    def world(self) -> World:
+        return World(
             clock=self.clock,  # type: ignore[arg-type]
             now=lambda: NOW + self.clock.seconds(),
             dice=random.Random(1),
@@ -64,8 +70,8 @@ class NodeTestCase(SynchronousTestCase):
             fatal=self.fatal.append,
             secret=str,
             supervisor=self.supervisor,
+            search=self.search,
         )
-        return build_node(world, NodeSettings(**settings))
 
     def endpoint(self, description: str) -> Any:
         self.ports[description] = FakePort()
@@ -101,8 +107,26 @@ class TreeTests(NodeTestCase):
         )
         self.assertIs(node.getServiceNamed("client-listener-2"), node.listeners[1])
 
-    def test_without_retention_there_is_none(self) -> None:
-        self.assertEqual([service.name for service in self.build()], ["chat", "client-listener-1"])
+    def test_the_page_is_served_beside_the_lines_and_closed_with_them(self) -> None:
+        node = self.build(page=PageSettings("tcp:8080"))
+        self.assertEqual(
+            [service.name for service in node], ["chat", "retention", "client-listener-1", "page-listener"]
+        )
+        node.startService()
+        assert node.page is not None
+        self.assertIs(node.page.port, self.ports["tcp:8080"])
+        node.drain.run()
+        self.assertEqual([len(port.stopped) for port in self.ports.values()], [1, 1])
+        self.assertIsNone(self.build().page)
+
+    def test_it_searches_where_it_can_and_is_to(self) -> None:
+        self.search = self.fail
+        self.assertEqual(
+            [service.name for service in self.build()], ["chat", "search", "retention", "client-listener-1"]
+        )
+        self.assertEqual(
+            [service.name for service in self.build(search=False)], ["chat", "retention", "client-listener-1"]
+        )
 
     def test_nothing_is_opened_before_it_starts(self) -> None:
         node = self.build()
@@ -291,7 +315,9 @@ class SupervisionTests(NodeTestCase):
         self.node = self.build()
 
     def test_it_is_watched_where_there_is_somebody(self) -> None:
-        self.assertEqual([service.name for service in self.node], ["chat", "client-listener-1", "supervision"])
+        self.assertEqual(
+            [service.name for service in self.node], ["chat", "retention", "client-listener-1", "supervision"]
+        )
 
     def test_from_the_beginning_to_the_end(self) -> None:
         self.assertFalse(self.node.health().ready)
@@ -324,7 +350,58 @@ class SupervisionTests(NodeTestCase):
         self.store.append = lambda runs, done: None  # type: ignore[method-assign]
         link.dataReceived(b'{"type":"message","content":"lost"}\n')
         self.settle()
+        self.assertEqual([self.node.health().sane() for _ in range(3)], [True] * 3, "it may just be at it")
+        self.clock.advance(STUCK_S_MAX)
         self.assertEqual([self.node.health().sane() for _ in range(2)], [False, False])
+
+    def test_a_disk_that_always_has_more_to_take_gets_on(self) -> None:
+        self.node.startService()
+        link, _ = self.come(self.node)
+        done: list[Any] = []
+        self.store.append = lambda runs, then: done.append(then)  # type: ignore[method-assign]
+        link.dataReceived(b'{"type":"message","content":"first"}\n')
+        self.settle()
+        for _ in range(5):
+            self.assertTrue(self.node.health().sane())
+            self.clock.advance(STUCK_S_MAX)
+            link.dataReceived(b'{"type":"message","content":"more"}\n')
+            self.settle()
+            done.pop(0)()
+        self.assertEqual(len(done), 1, "there was always one more")
+
+    def test_what_is_new_is_not_stuck_however_long_nobody_asked(self) -> None:
+        self.node.startService()
+        link, _ = self.come(self.node)
+        self.assertTrue(self.node.health().sane())
+        self.clock.advance(100)
+        self.store.append = lambda runs, done: None  # type: ignore[method-assign]
+        link.dataReceived(b'{"type":"message","content":"new"}\n')
+        self.settle()
+        self.assertTrue(self.node.health().sane())
+
+
+class ChangeTests(NodeTestCase):
+    def test_what_can_change_changes_while_it_runs(self) -> None:
+        node = self.build()
+        node.startService()
+        link, _ = self.come(node)
+        chat = ChatSettings(name="east", capacity=7, message_chars_max=5, session_grace_s=3, announcement="moved")
+        node.change(NodeSettings("/srv/chat", ("tcp:1",), chat, Retention(count=3), drain_s_max=0))
+        self.assertIn("1 of 7 clients", node.health().status)
+        _, other = self.come(node)
+        self.assertIn(b"moved", b"".join(other.writes))
+        for content in (b"short", b"too long"):
+            link.dataReceived(b'{"type":"message","content":"%b"}\n' % content)
+        self.settle()
+        self.assertEqual(node.server.hall.rooms["MainHall"].last, 1)
+        for number in range(9):
+            link.dataReceived(b'{"type":"message","content":"%d"}\n' % number)
+        self.settle()
+        self.clock.advance(RETENTION_INTERVAL_S)
+        self.settle()
+        self.assertEqual(node.server.hall.rooms["MainHall"].first, 8)
+        node.stopService()
+        self.assertIs(node.drain.phase, Phase.LEAVING, "there is no time for anything else")
 
 
 class RetentionTests(NodeTestCase):
@@ -344,6 +421,10 @@ class RetentionTests(NodeTestCase):
         self.clock.advance(RETENTION_INTERVAL_S)
         self.settle()
         return [asked for asked in self.store.asked if asked[0] == "expired"]
+
+    def test_where_everything_is_kept_it_asks_nothing(self) -> None:
+        self.begin()
+        self.assertEqual(self.look(), [])
 
     def test_it_looks_once_a_minute(self) -> None:
         self.begin(age_s=3600, bytes_max=10**6)

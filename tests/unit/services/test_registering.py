@@ -113,6 +113,10 @@ class RegistrationTests(RegisteringTestCase):
         registration = self.make(peer="").registration()
         self.assertEqual((registration.address, registration.attributes), ("", {"redundancy": "paired"}))
 
+    def test_its_page_can_be_found_too(self) -> None:
+        self.server.settings = ChatSettings(name="east", pages=["https://east", "https://other"])
+        self.assertEqual(self.make(peer="").registration().attributes["page"], "https://east")
+
     def test_a_token_that_was_given_is_used(self) -> None:
         self.service = self.make(token="ours", secret=None)
         self.service.startService()

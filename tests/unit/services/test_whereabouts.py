@@ -36,9 +36,11 @@ class FakeServer:
     def __init__(self) -> None:
         self.exodus = self
         self.servers: list[list[str]] = []
+        self.pages: list[list[str]] = []
 
-    def found(self, servers: list[str]) -> None:
+    def found(self, servers: list[str], pages: list[str]) -> None:
         self.servers.append(servers)
+        self.pages.append(pages)
 
 
 def node(name: str, role: str = "follower", epoch: int = 1, **fields: Any) -> Registration:
@@ -87,6 +89,8 @@ class WhereaboutsTests(SynchronousTestCase):
     def test_the_chat_hears_where_clients_are_served(self) -> None:
         self.service.names_listed([node("west", "leader", 3), node("north", "leader", 4), node("south", epoch=9)])
         self.assertEqual(self.server.servers, [["north:4444"]], "of two, the one that leads in the higher epoch")
+        self.service.name_registered(node("north", "leader", 5, attributes={"page": "http://north"}))
+        self.assertEqual(self.server.pages, [[], ["http://north"]])
 
     def test_nothing_where_nobody_else_serves(self) -> None:
         self.service.names_listed([node("east", "leader", 5), node("west"), node("north", "leader", 4, address="")])

@@ -1,0 +1,184 @@
+"""What whoever watches a process can ask of it over HTTP: `/metrics`, `/healthz` and `/readyz`.
+
+Each connection has one question, without a body, and `REQUEST_S_MAX` seconds for it, however slowly it comes.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel, Request
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from chatproto.errors import MissingExtra
+from chatproto.services.listener import Listener
+from chatproto.services.measures import COUNTER, HISTOGRAM, Measure, Measures
+from chatproto.services.systemd import Health
+from chatproto.tally import Tally
+from chatproto.world import World
+
+DOOR = "metrics"
+"""What its connections are counted as in `Tally.dropped`."""
+REQUEST_S_MAX = 10.0
+CONNECTIONS_MAX = 64
+
+PAGES = b"/metrics   for Prometheus\n/healthz   200 if the process gets on\n/readyz    200 if it serves\n"
+
+
+def build_probes(world: World, description: str, health: Callable[[], Health], measures: Measures) -> Listener:
+    """Build what answers on a server endpoint.
+
+    Args:
+        world: the outside. `world.fatal` is called when the endpoint is busy.
+        description: server endpoint string.
+        health: says how the process is.
+        measures: measures it, at each scrape.
+
+    Raises:
+        MissingExtra: the library that writes metrics is not installed.
+    """
+    root = Resource()
+    root.putChild(b"", _Text(lambda: (True, PAGES)))
+    root.putChild(b"metrics", _metrics(measures))
+    root.putChild(b"healthz", _Text(lambda: _healthz(health())))
+    root.putChild(b"readyz", _Text(lambda: _readyz(health())))
+    listener = Listener(description, world.server(description), ProbesSite(root, world), world.fatal)
+    listener.setName("probes")
+    return listener
+
+
+def _healthz(health: Health) -> tuple[bool, bytes]:
+    sane = health.sane()
+    return sane, b"ok\n" if sane else b"the disk takes nothing of what it is given\n"
+
+
+def _readyz(health: Health) -> tuple[bool, bytes]:
+    return health.serving, health.status.encode() + b"\n"
+
+
+class _Text(Resource):
+    """A page that says whether, in status and body."""
+
+    isLeaf = True
+
+    def __init__(self, say: Callable[[], tuple[bool, bytes]]) -> None:
+        super().__init__()
+        self._say = say
+
+    def render_GET(self, request: Request) -> bytes:
+        good, text = self._say()
+        request.setResponseCode(200 if good else 503)
+        request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+        request.setHeader(b"cache-control", b"no-store")
+        return text
+
+
+def _metrics(measures: Measures) -> Resource:
+    try:
+        from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+        from prometheus_client.exposition import choose_encoder
+    except ImportError:
+        raise MissingExtra("--metrics needs prometheus_client: pip install chatproto[metrics]") from None
+    # Its own resource for Twisted answers in a thread, which must not read what the reactor's thread changes.
+    registry = CollectorRegistry()
+    PlatformCollector(registry=registry)
+    ProcessCollector(registry=registry)
+    registry.register(_Collector(measures))
+
+    class Metrics(Resource):
+        isLeaf = True
+
+        def render_GET(self, request: Request) -> bytes:
+            encode, content_type = choose_encoder(request.getHeader("accept") or "")
+            request.setHeader(b"content-type", content_type.encode())
+            return encode(registry)
+
+    return Metrics()
+
+
+class _Collector:
+    """Says what was measured as the library wants it."""
+
+    def __init__(self, measures: Measures) -> None:
+        self._measures = measures
+
+    def collect(self) -> Iterator[Any]:
+        """See `prometheus_client.registry.Collector`."""
+        return map(_family, self._measures())
+
+
+def _family(measure: Measure) -> Any:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+    if measure.kind == HISTOGRAM:
+        assert measure.histogram is not None
+        buckets = [
+            ("+Inf" if bound == float("inf") else repr(float(bound)), count)
+            for bound, count in measure.histogram.up_to()
+        ]
+        return HistogramMetricFamily(measure.name, measure.meaning, buckets=buckets, sum_value=measure.histogram.sum)
+    names = tuple(measure.values[0][0]) if measure.values else ()
+    make = CounterMetricFamily if measure.kind == COUNTER else GaugeMetricFamily
+    family = make(measure.name, measure.meaning, labels=names)
+    for labels, value in measure.values:
+        family.add_metric([labels[name] for name in names], float(value))
+    return family
+
+
+class _Channel(HTTPChannel):
+    """A connection with one question."""
+
+    factory: "ProbesSite"
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.factory.channels.add(self)
+        if len(self.factory.channels) > CONNECTIONS_MAX:
+            self._drop("full")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.factory.channels.discard(self)
+        super().connectionLost(reason)
+
+    def allHeadersReceived(self) -> None:
+        super().allHeadersReceived()
+        if self.length != 0:  # None where it is not known before.
+            self._drop("body")
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        request.responseHeaders.setRawHeaders(b"connection", [b"close"])
+        return False
+
+    def resetTimeout(self) -> None:
+        """Give nobody more time for sending something."""
+
+    def timeoutConnection(self) -> None:
+        self._drop("slow")
+
+    def _drop(self, reason: str) -> None:
+        self.factory.tally.drop(DOOR, reason)
+        transport: Any = self.transport
+        transport.abortConnection()
+
+
+class ProbesSite(Site):
+    """Answers, and logs nothing of it.
+
+    Attributes:
+        channels: the connections.
+        tally: counts those that are dropped.
+    """
+
+    protocol = _Channel  # type: ignore[assignment]
+
+    def __init__(self, root: Resource, world: World) -> None:
+        """Serve pages."""
+        super().__init__(root, timeout=REQUEST_S_MAX, reactor=world.clock)
+        self.channels: set[HTTPChannel] = set()
+        self.tally: Tally = world.tally
+        self.noisy = False
+
+    def log(self, request: Request) -> None:
+        """See `HTTPFactory.log`: who asks every few seconds is not worth a line."""

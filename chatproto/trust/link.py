@@ -1,0 +1,137 @@
+"""A link on which nothing is said, and nothing is heard, before it is known who is at the other end."""
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from chatproto.errors import Unproven
+from chatproto.gate import Gate
+from chatproto.link import FrameLink, Link, Turn
+from chatproto.trust.interface import Exchange, Trust
+from chatproto.trust.proof import REASONS, Proof
+from chatproto.trust.secret import FRAME_BYTES_MAX, Step
+from chatproto.wire import framed
+
+PROOF_S_MAX = 2.0
+"""An exchange that takes longer is given up."""
+
+
+class GuardedLink(FrameLink):
+    """A link of frames between nodes, or to the registry.
+
+    A subclass has `linked` and `admitted` in place of `connectionMade`, and `messageReceived` in place of
+    `frameReceived`.
+    """
+
+    def __init__(
+        self,
+        door: str,
+        dialled: bool,
+        trust: Trust,
+        turn: Turn,
+        clock: IReactorTime,
+        backlog_bytes_max: int,
+        frame_bytes_max: int,
+        gate: Gate[Link] | None = None,
+        hello_bytes_max: int | None = None,
+    ) -> None:
+        """Make a link at a door, that this side has dialled or not, and that is guarded as `trust` says."""
+        super().__init__(turn, clock, backlog_bytes_max, frame_bytes_max, gate, hello_bytes_max)
+        self._door = door
+        self._trust = trust
+        self._exchange: Exchange | None = trust.exchange(door, dialled=dialled)
+        self._frame_bytes_max = frame_bytes_max
+        self._proof: Proof | None = None
+
+    # For subclasses
+
+    @property
+    def cleared(self) -> bool:
+        """Whether the link may be spoken on."""
+        return self.open and self._exchange is None
+
+    @property
+    def proof(self) -> Proof:
+        """What the other side has proven; to be asked for once it has said something."""
+        if self._proof is None:
+            self._proof = self._trust.proof(self.transport)
+        return self._proof
+
+    def check_name(self, name: str) -> None:
+        """Check that the other side may call itself so.
+
+        Raises:
+            Unproven: it may not; in `messageReceived`, that refuses the link.
+        """
+        if not self.proof.proven:
+            raise Unproven(self._trust.missing, REASONS[self._trust.missing])
+        if not self.proof.covers(name):
+            proven = ", ".join(self.proof.names or ())
+            raise Unproven("wrong-name", f"it says that it is {name}, and has proven to be {proven}")
+
+    def refuse(self, error: Unproven) -> None:
+        """Have it logged and counted that the other side is refused; the link is to be ended then."""
+        self._trust.refuse(self._door, self.transport, error.reason, str(error))
+
+    def linked(self) -> None:
+        """Hear that there is a connection, on which nothing may be said yet."""
+
+    def admitted(self) -> None:
+        """Hear that the link may be spoken on."""
+
+    def messageReceived(self, frame: bytes) -> None:
+        """Take a whole frame, as `frameReceived` does.
+
+        Raises:
+            WireError: it is not of the protocol.
+        """
+
+    # The exchange
+
+    def connectionMade(self) -> None:
+        """Begin with the proof, where there is an exchange for it; with TLS the transport takes care of that."""
+        super().connectionMade()
+        self.linked()
+        if not self.open:
+            return
+        if self._exchange is None:
+            self.admitted()
+            return
+        # As long as nobody knows who it is, it cannot have much held here, or for long.
+        self._frames.frame_bytes_max = FRAME_BYTES_MAX
+        self._timer = self.clock.callLater(PROOF_S_MAX, self._give_up)
+        self._take(self._exchange.begin())
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Have it told why, if the transport knows."""
+        super().connectionLost(reason)
+        self._trust.ended(self._door, self.transport, reason)
+
+    def frameReceived(self, frame: bytes) -> None:
+        """Take a frame of the exchange, or one of whoever has proven who it is."""
+        try:
+            if self._exchange is not None:
+                self._take(self._exchange.received(frame))
+            else:
+                self.messageReceived(frame)
+        except Unproven as error:
+            self.refuse(error)
+            self.abort()
+
+    def _take(self, step: Step) -> None:
+        if step.send:
+            self.send(framed(step.send))
+        if step.refusal:
+            self._trust.refuse(self._door, self.transport, step.refusal, REASONS[step.refusal], told=step.told)
+            self.close()
+        elif step.proof is not None:
+            self._exchange, self._proof = None, step.proof
+            self._frames.frame_bytes_max = self._frame_bytes_max
+            self._cancel_timer()
+            self.admitted()
+            if step.unread is not None:
+                self.frameReceived(step.unread)
+
+    def _give_up(self) -> None:
+        self.refuse(Unproven("too-slow", REASONS["too-slow"]))
+        self.abort()

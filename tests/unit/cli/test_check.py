@@ -1,0 +1,119 @@
+"""Tests for chatproto.cli.check: what a daemon would find, found without one."""
+
+import os
+import sqlite3
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from chatproto.cli.check import check
+from chatproto.cli.servers import Misuse
+from chatproto.log.sqlite import SCHEMA_VERSION, SQLiteStore, file_of
+
+
+class CheckTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.data = os.path.abspath(self.mktemp())
+
+    def check(self, *arguments: str) -> tuple[list[str], list[str]]:
+        return check([f"--data={self.data}", "--insecure-links", *arguments])
+
+    def make_data(self, *statements: str) -> None:
+        os.mkdir(self.data)
+        store = SQLiteStore(self.data, self.fail, MemoryReactorClock())  # type: ignore[arg-type]
+        store._writer.close()
+        store._writer.join()
+        store._reader.stop()
+        store._opened.close()
+        database = sqlite3.connect(file_of(self.data))
+        for statement in statements:
+            database.execute(statement)
+        database.commit()
+        database.close()
+
+    def test_what_would_be(self) -> None:
+        found, problems = self.check("--listen=tcp:1", "--listen=tcp:2", "--metrics=tcp:3", "--name=one")
+        self.assertEqual(problems, [])
+        self.assertEqual(
+            found,
+            [
+                "role: primary, called one",
+                "serves: --listen=tcp:1",
+                "serves: --listen=tcp:2",
+                "serves: --metrics=tcp:3",
+                f"data: {self.data}, which is made at the first start",
+            ],
+        )
+        self.assertFalse(os.path.exists(self.data), "nothing is changed")
+
+    def test_an_endpoint_that_is_empty(self) -> None:
+        self.assertIn("cannot use --listen=: Unknown endpoint type", self.check("--listen=")[1][0])
+
+    def test_a_pair_and_a_registry(self) -> None:
+        found, _ = self.check("--peer=tcp:two:4545", "--registry=tcp:third:4646")
+        self.assertEqual(
+            found[1:-1],
+            [
+                "serves: --listen=tcp:4444",
+                "serves: --peer-listen=tcp:4545",
+                "connects: --peer=tcp:two:4545",
+                "connects: --registry=tcp:third:4646",
+            ],
+        )
+        found, _ = self.check("--role=registry")
+        self.assertEqual(found[1:-1], ["serves: --registry-listen=tcp:4646"])
+
+    def test_options_that_are_not_understood(self) -> None:
+        for argument in ("--capacity=x", "--nonsense", "--config=/nowhere.toml", "--role=secondary"):
+            self.assertRaises(Misuse, self.check, argument)
+
+    def test_all_that_is_in_its_way_is_said(self) -> None:
+        with open(self.data, "w") as file:
+            file.write("a file")
+        _, problems = self.check("--listen=nonsense:1", "--listen=ssl:2:privateKey=/nowhere.pem")
+        self.assertEqual(len(problems), 3)
+        self.assertIn("--listen=nonsense:1: Unknown endpoint type", problems[0])
+        self.assertIn("/nowhere.pem", problems[1])
+        self.assertIn(f"cannot use --data={self.data}", problems[2])
+
+    def test_a_data_directory_of_this_release(self) -> None:
+        self.make_data()
+        self.assertEqual(self.check()[0][-1], f"data: {self.data}, schema version {SCHEMA_VERSION}, nobody runs on it")
+
+    def test_one_of_an_older_release_is_brought_up(self) -> None:
+        self.make_data("DROP TABLE pair", "PRAGMA user_version = 1")
+        self.assertIn(f"schema version 1, brought up to {SCHEMA_VERSION} at the next start", self.check()[0][-1])
+
+    def test_one_of_a_newer_release(self) -> None:
+        self.make_data("PRAGMA user_version = 99")
+        self.assertIn("has schema version 99", self.check()[1][0])
+
+    def test_one_that_a_daemon_runs_on(self) -> None:
+        os.mkdir(self.data)
+        store = SQLiteStore(self.data, self.fail, MemoryReactorClock())  # type: ignore[arg-type]
+        try:
+            self.assertIn("in use by a running daemon", self.check()[0][-1])
+        finally:
+            store._writer.close()
+            store._writer.join()
+            store._reader.stop()
+            store._opened.close()
+        self.assertIn("nobody runs on it", self.check()[0][-1])
+
+    def test_one_of_another_program(self) -> None:
+        os.mkdir(self.data)
+        database = sqlite3.connect(file_of(self.data))
+        database.execute("CREATE TABLE theirs (x)")
+        database.commit()
+        database.close()
+        self.assertIn("a database of another program", self.check()[1][0])
+
+    def test_one_of_a_pair_for_a_server_alone(self) -> None:
+        self.make_data("INSERT INTO pair VALUES ('configuration', x'00')")
+        self.assertIn("name the other node with --peer", self.check()[1][0])
+        self.assertEqual(self.check("--peer=tcp:two:4545")[1], [])
+
+    def test_one_of_a_node_for_a_registry(self) -> None:
+        self.make_data("INSERT INTO log VALUES (1, 1, 1, 'act', '', 0, 0.0, x'00', NULL, x'00')")
+        self.assertEqual(self.check()[1], [])
+        self.assertIn("the registry needs one of its own", self.check("--role=registry")[1][0])
