@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from chatproto.chat.seat import Feed, Seat
 
-MANY = 200
+MANY = 100
 """Who hears a room with more is written to at leisure."""
 CATCH_UP_LINES_MAX = 64
 """Lines that may have piled up for a piece of one's own."""
