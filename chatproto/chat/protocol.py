@@ -310,7 +310,7 @@ class ClientLinkFactory(Factory):
 
     def open_gate(self, door: str) -> Gate[Link]:
         """Return the gate of one more door, with the same limits, whose links are clients' too."""
-        gate: Gate[Link] = Gate(door, self._tally, self._limits)
+        gate: Gate[Link] = Gate(door, self._tally, self.limits)
         self._gates.append(gate)
         return gate
 
@@ -320,6 +320,7 @@ class ClientLinkFactory(Factory):
         link.factory = self
         return link
 
-    def _limits(self) -> Limits:
+    def limits(self) -> Limits:
+        """Return how many may come in by each door."""
         settings = self.server.settings
         return Limits(self._connections_max, settings.connections_per_address_max, settings.handshakes_max)
