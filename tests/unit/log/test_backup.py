@@ -284,7 +284,7 @@ class CheckTests(BackupTestCase):
         self.some()
         self.assertIn(
             "not what was written",
-            self.damaged("UPDATE log SET body = CAST(replace(body, '"ann"', '"eve"') AS BLOB) WHERE idx = 3"),
+            self.damaged("UPDATE log SET body = CAST(replace(body, 'ann', 'eve') AS BLOB) WHERE idx = 3"),
         )
 
     def test_a_line_and_an_id_are_no_text(self) -> None:
