@@ -78,7 +78,9 @@ class ClientLink(LineLink):
     @property
     def greet_after_s(self) -> float:
         """How long a first line is waited for."""
-        return self._server.settings.greet_after_s
+        settings = self._server.settings
+        # Where nobody is greeted without an account, whoever has one may take their time to say so.
+        return settings.greet_after_s if settings.guests else settings.handshake_s_max
 
     def connectionMade(self) -> None:
         """Wait for a first line, or for a client that wants to be greeted."""

@@ -204,6 +204,19 @@ class GreetingTests(ProtocolTestCase):
         self.assertEqual((self.clock.getDelayedCalls(), self.server.seats), ([], {}))
 
 
+class GuestlessTests(ProtocolTestCase):
+    settings = replace(ProtocolTestCase.settings, guests=False, handshake_s_max=10.0)
+
+    def test_who_has_an_account_may_take_their_time_to_say_so(self) -> None:
+        self.connect()
+        self.clock.advance(9.9)
+        self.assertEqual(self.heard(), [])
+        self.clock.advance(0.2)
+        self.commit()
+        (said,) = self.heard()
+        self.assertIn("account", said)
+
+
 class AskingTests(ProtocolTestCase):
     """Operators' tools: a connection that begins with `status`."""
 
