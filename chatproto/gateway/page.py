@@ -17,6 +17,7 @@ from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request
 
 from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.gateway.admission import Refusal, admit, origin_of, security_policy
+from chatproto.gateway.settings import PageSettings
 from chatproto.gateway.websocket import PageLink, WebSocket
 from chatproto.link import Turn
 from chatproto.tally import Tally
@@ -32,20 +33,6 @@ _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg"
 _PAGES = b'<meta name="pages" content="">'
 
 log = Logger()
-
-
-@dataclass(frozen=True)
-class PageSettings:
-    """What can be set of the page.
-
-    Attributes:
-        listen: server endpoint string.
-        origins: origins of the only pages that may open a WebSocket here, beside those of the deployment; empty for
-            the host that the browser asked for.
-    """
-
-    listen: str
-    origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from twisted.python.failure import Failure
 
 from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.chat.settings import ChatSettings
+from chatproto.gateway import PageSettings
 from chatproto.gateway.frames import TEXT
-from chatproto.gateway.page import HEADER_BYTES_MAX, REQUEST_S_MAX, PageFactory, PageSettings, packaged
+from chatproto.gateway.page import HEADER_BYTES_MAX, REQUEST_S_MAX, PageFactory, packaged
 from chatproto.gateway.websocket import WebSocket
 from chatproto.tally import Tally
 from tests.unit.chat.fakes import ChatTestCase
