@@ -242,6 +242,69 @@ def test_a_phone_and_hostile_text(web: tuple[Node, int], meet: Meet) -> None:
     ada.trouble = [said for said in ada.trouble if "Content Security Policy" not in said]
 
 
+def test_what_was_said_is_found_and_gone_to(web: tuple[Node, int], meet: Meet) -> None:
+    node, port = web
+    bob = node.extended("bob", history="none")
+    bob.send("message", content="The needle: first of all.", id="needle-1")
+    said = fill(node, 120, 20)
+    for number in range(25):
+        bob.send("message", content=f"hay {number}", id=f"hay-{number}")
+    bob.send("createroom", roomid="jokes")
+    bob.send("join", roomid="jokes", stay=True)
+    bob.send("message", content="A needle in a room of its own.", roomid="jokes", id="needle-2")
+    ada = meet(port, "ada")
+    keys, page = ada.page.keyboard, ada.page
+
+    def search(query: str, told: str) -> None:
+        """Search until it is told: what was said just now is found a little later."""
+        page.fill("#search-query", query)
+
+        def asked() -> bool:
+            keys.press("Enter")
+            expect(page.locator("#search-told")).not_to_have_text("Searching …")
+            return told in page.inner_text("#search-told")
+
+        wait_until(asked, told)
+
+    keys.press("Control+k")
+    expect(page.locator("#search-query")).to_be_focused()
+    search("?!", "a query has words")
+    search("nothing-like-it", "Nothing was found.")
+    search("hay", "the newest 20")
+    assert page.locator("#found .text").first.inner_text() == "hay 24"
+    page.click("#search-more")
+    expect(page.locator("#search-told")).to_have_text("25 in all")
+    assert page.locator("#found .text").last.inner_text() == "hay 0"
+    page.focus("#search-query")
+    search("needle", "1 in all")
+    ada.picture("page-search.png")
+    keys.press("ArrowDown")
+    keys.press("Enter")
+    expect(page.locator("#log li:focus")).to_contain_text("The needle: first of all.")
+    # What lies between is not fetched unasked, and then one page at a time.
+    between = page.locator("#log .missing button")
+    expect(between).to_have_count(1)
+
+    def filled() -> bool:
+        if between.count():
+            between.click()
+        return len(ada.shown()) == 146
+
+    wait_until(filled, "there is nothing between any more")
+    expect(between).to_have_count(0)
+    assert ada.shown()[1:121] == [text.strip() for text in said]
+    ada.say("I am here")
+    ada.sees("I am here")
+    page.click("#others >> text=jokes")
+    keys.press("Control+k")
+    page.select_option("#search-where", "all")
+    page.focus("#search-query")
+    search("needle", "2 in all")
+    page.click("#found >> text=of its own")
+    expect(page.locator("#title")).to_have_text("jokes")
+    expect(page.locator("#log li:focus")).to_contain_text("of its own")
+
+
 def test_history_comes_page_by_page(web: tuple[Node, int], meet: Meet) -> None:
     node, port = web
     said = fill(node, 230, 20)
