@@ -8,12 +8,13 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request
+from zope.interface import implementer
 
 from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.gateway.admission import Refusal, admit, origin_of, security_policy
@@ -202,6 +203,7 @@ class PageChannel(HTTPChannel):
             self._deadline = None
 
 
+@implementer(IProtocolNegotiationFactory)
 class PageFactory(HTTPFactory):
     """Serves the page of a node, and the WebSockets that its clients come by.
 
@@ -245,6 +247,10 @@ class PageFactory(HTTPFactory):
         self._clients = clients
         self._make_link = partial(PageLink, clients.server, turn, clock, clients.open_gate(DOOR))
         self._channels: set[PageChannel] = set()
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what is spoken over TLS: browsers ask, and are not served where nothing is chosen."""
+        return [b"http/1.1"]
 
     def startFactory(self) -> None:
         """Keep no log of requests."""

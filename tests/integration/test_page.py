@@ -2,10 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from chatproto.cli.certs import make_certificates
+from chatproto.cli.control import command
+from chatproto.trust.certificates import CERTIFICATE, KEY
 from tests.integration.browsers import Pages, Person, chromium, texts_in
 from tests.integration.nodes import Node, fill, wait_until
 from tests.integration.pairs import HOST, lasting_ports
@@ -319,3 +324,60 @@ def test_history_comes_page_by_page(web: tuple[Node, int], meet: Meet) -> None:
 
     wait_until(all_there, "the first one is reached")
     assert ada.shown() == [text.strip() for text in said]
+
+
+def test_over_tls(start_node: Callable[..., Node], meet: Meet, tmp_path: Path) -> None:
+    (port,) = lasting_ports(1)
+    made = tmp_path / "deployment"
+    make_certificates(str(made), ["primary"], [HOST], 30, lambda said: None)
+    key, certificate = made / "primary" / KEY, made / "primary" / CERTIFICATE
+    start_node(f"--web=ssl:{port}:privateKey={key}:certKey={certificate}:interface={HOST}")
+    ada, eve = (meet(port, name, scheme="https", ignore_https_errors=True) for name in ("ada", "eve"))
+    ada.say("Nobody reads along.")
+    eve.sees("Nobody reads along.")
+    assert ada.page.evaluate(
+        "isSecureContext && performance.getEntriesByType('navigation')[0].name.startsWith('https')"
+    )
+
+
+def read_page(port: int) -> str:
+    with urlopen(f"http://{HOST}:{port}/") as response:
+        return str(response.read().decode())
+
+
+def test_a_server_moves_and_takes_the_page_along(make_node: Callable[..., Node], meet: Meet) -> None:
+    one, two, peer, other, registry, *web = lasting_ports(7)
+    make_node(
+        "--role=registry", f"--registry-listen=tcp:{registry}:interface={HOST}", name="registry", listen=None
+    ).start()
+    here, there = (
+        make_node(
+            f"--role={role}",
+            f"--name={name}",
+            f"--peer-listen=tcp:{mine}:interface={HOST}",
+            f"--registry=tcp:{HOST}:{registry}",
+            f"--advertise={HOST}:{port}",
+            f"--web=tcp:{page}:interface={HOST}",
+            f"--web-advertise=http://{HOST}:{page}",
+            name=name,
+            listen=f"tcp:{port}:interface={HOST}",
+        ).start()
+        for role, name, port, mine, page in (
+            ("primary", "one", one, peer, web[0]),
+            ("standby", "two", two, other, web[1]),
+        )
+    )
+    # What a page may do is said when it is loaded.
+    wait_until(lambda: str(web[1]) in read_page(web[0]), "the one that stands by is known")
+    ada = meet(web[0], "ada")
+    ada.online("one")
+    ada.page.evaluate("window.notReloaded = true")
+    ada.say("before")
+    ada.sees("before")
+    ada.page.fill("#say", "a draft")
+    assert "two" in command(str(here.data), "migrate")
+    ada.online("two")
+    ada.say("after")
+    ada.sees("before", "after")
+    assert ada.page.evaluate("window.notReloaded")
+    assert texts_in(there.archive("MainHall")) == ["before", "after"]
