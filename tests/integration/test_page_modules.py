@@ -293,14 +293,14 @@ def test_a_login_that_is_refused_is_not_tried_for_ever(run: Run) -> None:
     for (const code of ["login-failed", "logged-out", "account-gone", "login-required", "login-slowed"]) {
         const one = fresh({ login: { account: "ada", ticket: "t1" } });
         one.received({ type: "error", code, message: code });
-        told.push([one.login.wanted, one.login.credentials.ticket ?? "", one.login.account, one.login.trouble]);
+        told.push([one.login.wanted, one.login.credentials.ticket ?? "", one.login.tried, one.login.trouble]);
     }
     told
     """
     assert run(CHAT, script) == [
         *([True, "", "ada", code] for code in ("login-failed", "logged-out", "account-gone")),
-        [True, "t1", "ada", "login-required"],
-        [False, "t1", "ada", "login-slowed"],
+        [True, "t1", "", "login-required"],
+        [False, "t1", "", "login-slowed"],
     ]
 
 

@@ -76,11 +76,11 @@ export class LoggingIn {
     });
   }
 
-  open({ account, trouble }) {
+  open({ tried, trouble }) {
     at("login-told").textContent = trouble;
-    if (account) at("login-account").value = account;
+    if (tried) at("login-account").value = tried;
     at("login").returnValue = "";
     if (!at("login").open) at("login").showModal();
-    at(account ? "login-password" : "login-account").focus();
+    at(tried ? "login-password" : "login-account").focus();
   }
 }

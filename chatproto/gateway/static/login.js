@@ -4,12 +4,16 @@
 /** Errors after which what is kept of a login lets nobody in any more. */
 const OVER = new Set(["login-failed", "account-gone", "logged-out"]);
 
+/**
+ * `account` is empty for a guest; `trouble` says what went wrong last, with the account `tried`; `wanted` tells whether
+ * the person is to be asked.
+ */
 export class Login {
   /** `keeping` keeps a login beyond the tab: `read()`, `write(login)`, where null is none. */
   constructor(keeping, kept = {}) {
     this.keeping = keeping;
     const { account = "", ticket = "" } = kept.account ? kept : (keeping.read() ?? {});
-    Object.assign(this, { account, ticket, password: "", stay: false, roles: [], trouble: "", wanted: false });
+    Object.assign(this, { account, ticket, password: "", stay: false, roles: [], tried: "", trouble: "", wanted: false });
   }
 
   /** What has to survive a reload; a password is not kept anywhere. */
@@ -45,14 +49,14 @@ export class Login {
     if (!line.account) this.ticket = "";
   }
 
-  /** Hear of an error; `wanted` tells from then on whether the person is to be asked. */
+  /** Hear of an error. */
   refused(line) {
     if (line.code === "login-slowed") {
       this.trouble = line.message;
     } else if (OVER.has(line.code)) {
       const { account } = this;
       this.forget();
-      Object.assign(this, { account, trouble: line.message, wanted: true });
+      Object.assign(this, { tried: account, trouble: line.message, wanted: true });
     } else if (line.code === "login-required") {
       Object.assign(this, { trouble: line.message, wanted: true });
     }

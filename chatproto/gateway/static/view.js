@@ -92,6 +92,11 @@ export class View {
       online: `Connected to ${chat.server}: ${REDUNDANCY[chat.redundancy] ?? chat.redundancy}`,
       ended: `Not connected: ${reason}`,
       "session-moved": "Open in another tab or window",
+      "login-failed": "Not logged in",
+      "login-required": "Not logged in",
+      "logged-out": "Not logged in",
+      "account-gone": "Not logged in",
+      banned: "Not let in",
       "login-slowed": "Logging in: the server has this wait for a moment …",
     };
     const waiting = chat.server ? "Reconnecting … What you say is kept and sent then." : "Connecting …";
