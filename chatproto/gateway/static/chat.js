@@ -1,79 +1,13 @@
 // What this person sees of the chat: rooms, messages, who is there, and what has not been confirmed yet.
 // Takes the server's lines and the person's acts, returns the lines to send. Knows neither socket nor document.
 
+import { Conversation, keyOf } from "./conversation.js";
 import { Search } from "./search.js";
 
 export const HALL = "MainHall";
-/** Messages of one room that are held here; older ones are asked for again. */
-export const MESSAGES_MAX = 2000;
 /** Messages that come at once on entering a room, and with each page of history. */
 export const PAGE = 50;
 const SEEN_PRIVATE_MAX = 1000;
-
-/** One room, or one person to talk to in private (`private` is true). */
-class Conversation {
-  constructor(name, isPrivate) {
-    this.name = name;
-    this.private = isPrivate;
-    this.joined = false;
-    this.messages = [];
-    this.members = new Set();
-    this.owner = "";
-    this.unread = 0;
-    this.draft = "";
-    this.last = 0;
-    this.epoch = 0;
-    this.asking = false;
-    this.more = false;
-    // What is to be shown, and may not be held: the index, and the id, of a message.
-    this.sought = null;
-  }
-
-  get key() {
-    return keyOf(this.name, this.private);
-  }
-
-  get first() {
-    return this.messages.length ? this.messages[0].index : this.last + 1;
-  }
-
-  /** Put a message in its place; return whether it is a new one. */
-  insert(message) {
-    let at = this.messages.length;
-    while (at > 0 && this.messages[at - 1].index > message.index) at -= 1;
-    if (at > 0 && this.messages[at - 1].index === message.index) return false;
-    this.messages.splice(at, 0, message);
-    if (message.index > this.last) {
-      this.last = message.index;
-      this.epoch = message.epoch;
-    }
-    return true;
-  }
-
-  /** Return messages in order, and what there is between those that do not follow each other, as `hole`s. */
-  get items() {
-    const items = [];
-    let last = 0;
-    for (const message of this.messages) {
-      const first = message.from ?? message.index;
-      if (last && first > last + 1 && !this.private) items.push({ hole: true, index: message.index, id: `hole ${last}` });
-      items.push(message);
-      last = message.index;
-    }
-    return items;
-  }
-
-  trim() {
-    if (this.messages.length > MESSAGES_MAX) {
-      this.messages.splice(0, this.messages.length - MESSAGES_MAX);
-      this.more = true;
-    }
-  }
-}
-
-function keyOf(name, isPrivate) {
-  return `${isPrivate ? "@" : "#"}${name}`;
-}
 
 export class Chat {
   /** `makeId` returns a new id for a message, one that nobody else makes; `login` says who one is to the server. */

@@ -77,7 +77,10 @@ class FileTests(PageTestCase):
         self.assertEqual(
             set(packaged()),
             {"/", "/page.css", "/icon.svg"}
-            | {f"/{name}.js" for name in ("page", "chat", "connection", "dialogs", "login", "search", "view")},
+            | {
+                f"/{name}.js"
+                for name in ("page", "chat", "connection", "conversation", "dialogs", "login", "search", "view")
+            },
         )
         for path, file in packaged().items():
             status, headers, body = self.get(path)
