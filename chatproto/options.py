@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import msgspec
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import AuthOptionMixin
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
@@ -206,7 +208,7 @@ def _named(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
     return read_or_say
 
 
-class Options(UsageOptions):
+class Options(UsageOptions, AuthOptionMixin):
     """The options of a chat node. Each may stand in the TOML file that `--config` names; the command line wins.
 
     Attributes:
@@ -214,6 +216,7 @@ class Options(UsageOptions):
     """
 
     synopsis = "[options]"
+    supportedInterfaces = (IUsernamePassword,)
     longdesc = "Serves chat rooms over line JSON, durable and ordered. Run alone, it needs no option at all."
 
     optParameters: ClassVar[list[list[Any]]] = [
@@ -285,6 +288,8 @@ class Options(UsageOptions):
         ["handshakes-max", None, 1000, "connections at once that are not greeted yet", _positive],
         ["rooms-per-owner-max", None, 100, "rooms that one client may own; 0 for any", _count],
         ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],
+        ["ticket-for", None, 2592000.0, "seconds that an account that has logged in may come back without its "
+         "password", _some_seconds],
         ["web", None, None, "server endpoint of the page and its WebSocket, like tcp:8080 [default: none]"],
         ["web-advertise", None, None, "http(s)://HOST:PORT that browsers reach the page by, and go on with at the "
          "other server [default: in a pair, from --web, with the name of this machine]", _page],
@@ -298,6 +303,7 @@ class Options(UsageOptions):
         ["config", None, None, "TOML file with any of these options"],
     ]  # fmt: skip
     optFlags: ClassVar[list[list[Any]]] = [
+        ["no-guests", None, "let nobody in without an account"],
         ["same-host", None, "(monitor) stand in also for a server on this machine, with which both would be lost"],
         ["no-search", None, "keep no index of what is said, for clients to search"],
         ["insecure-links", None, "let anybody who reaches its port be a node, or change what is registered: for a "
@@ -315,11 +321,16 @@ class Options(UsageOptions):
         self.arguments: list[str] = []
         self._listen: list[str] = []
         self._listen_configured: list[str] = ["tcp:4444"]
+        self._auth_configured: list[str] = []
         super().__init__()
 
     def opt_listen(self, endpoint: str) -> None:
         """Server endpoint of the client link; may be repeated [default: tcp:4444]."""
         self._listen.append(endpoint)
+
+    def opt_auth(self, description: str) -> None:
+        """Plugin of twisted.cred that knows passwords besides the accounts, like file:PATH or unix; may be repeated."""
+        super().opt_auth(description)
 
     @property
     def listen(self) -> tuple[str, ...]:
@@ -348,6 +359,8 @@ class Options(UsageOptions):
             for key, value in read_config(path).items():
                 if key == "listen":
                     self._listen_configured = [value] if isinstance(value, str) else value
+                elif key == "auth":
+                    self._auth_configured = [value] if isinstance(value, str) else value
                 elif isinstance(value, bool):
                     self[key] = int(value)
                 else:
@@ -363,6 +376,9 @@ class Options(UsageOptions):
 
     def postOptions(self) -> None:
         """Fill in what depends on other options."""
+        if "credCheckers" not in self:
+            for description in self._auth_configured:
+                self.opt_auth(description)
         if self["name"] is None:
             self["name"] = self["role"]
         if self["data"] is None:
@@ -563,6 +579,7 @@ class Options(UsageOptions):
             registering=self._registering_settings(),
             drain_s_max=self["drain-max"],
             migrate_every_s=self["migrate-every"],
+            checkers=tuple(self.get("credCheckers", ())),
             page=PageSettings(self["web"], self["web-origins"] or ()) if self["web"] else None,
             search=not self["no-search"],
             metrics=self["metrics"] or "",
@@ -588,6 +605,8 @@ class Options(UsageOptions):
                 handshakes_max=self["handshakes-max"],
                 rooms_per_owner_max=self["rooms-per-owner-max"],
                 rooms_per_session_max=self["rooms-per-session-max"],
+                guests=not self["no-guests"],
+                ticket_s=self["ticket-for"],
                 announcement=self["announcement"] or "",
                 clients_min=self["min-clients"],
                 held_max=self["held-max"],
@@ -630,7 +649,8 @@ def read_config(path: str) -> dict[str, Any]:
     Raises:
         UsageError: it cannot be read, is not TOML, or has an unknown key, which is named.
     """
-    fields: list[Any] = [("listen", str | Annotated[list[str], msgspec.Meta(min_length=1)] | None, None)]
+    several = str | Annotated[list[str], msgspec.Meta(min_length=1)] | None
+    fields: list[Any] = [("listen", several, None), ("auth", several, None)]
     for row in Options.optParameters:
         if row[0] != "config":
             fields.append((row[0].replace("-", "_"), str | int | float | None, None))

@@ -24,13 +24,18 @@ class Reloading:
     def reload(self) -> list[str]:
         """Tell every part, each whatever becomes of the others; log and return what could not be changed."""
         unchanged: list[str] = []
+        whole: list[str] = []
         for name, read_again in self._parts.items():
+            before = len(unchanged)
             try:
                 unchanged += [f"{name}: {line}" for line in read_again()]
             except Exception as error:
                 log.failure("reading {name} again failed: it goes on with what it had", name=name)
                 unchanged.append(f"{name}: {error}")
+            if len(unchanged) == before:
+                whole.append(name)
         for line in unchanged:
             log.warn("not changed: {line}", line=line)
-        log.info("read again: {names}", names=", ".join(self._parts) or "nothing")
+        if whole or not unchanged:
+            log.info("read again: {names}", names=", ".join(whole) or "nothing")
         return unchanged

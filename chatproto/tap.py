@@ -17,6 +17,7 @@ from twisted.application.service import IService, MultiService, Service
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from chatproto.errors import MissingExtra, TrustError
@@ -63,6 +64,7 @@ def real_world(files_max: int = 0) -> World:
         search=lambda directory: SearchIndex(directory, reactor),  # type: ignore[arg-type]
         fatal=_die,
         udp=reactor.listenUDP,  # type: ignore[attr-defined]
+        aside=deferToThread,
         secret=secret_in,
         stop=_stop,
         supervisor=supervisor_of(os.environ, os.getpid()),

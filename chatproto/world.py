@@ -6,7 +6,9 @@ Only `chatproto.tap` makes a `World` of the real reactor, clock and dice; `chatp
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.protocol import DatagramProtocol
@@ -64,6 +66,8 @@ class World:
             `StoreError`. None where there is no such thing.
         reloading: what is read again when an operator says so.
         tally: what is counted for whoever measures.
+        aside: runs a call that takes its time where it holds nobody up, and calls back with what it returns; in
+            simulation here and now.
         trust: how links between nodes, and to the registry, know who is at their other end; by default they believe.
         files_max: how many files, connections among them, the process may have open; 0 for any number.
     """
@@ -82,6 +86,7 @@ class World:
     search: Callable[[str], ISearch] | None = None
     reloading: Reloading = field(default_factory=Reloading)
     tally: Tally = field(default_factory=Tally)
+    aside: Callable[[Callable[[], Any]], "Deferred[Any]"] = execute
     files_max: int = 0
     trust: Trust = BELIEVING
 

@@ -22,7 +22,7 @@ REGISTRY = "registry"
 KINDS = ("pair", "standby", "direct", REGISTRY)
 """Two nodes, `primary` and `secondary`; one, and `north` that stands by; a client that takes direct connections; a
 registry, whose messages are arrays, written as Python writes them."""
-BEYOND_STRINGS = ("time", "after", "up_s")
+BEYOND_STRINGS = ("time", "after", "up_s", "until")
 """Fields whose numbers differ each time."""
 
 _BLOCK = re.compile(r"^```conversation(?: ([^\n]*))?\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -23,6 +23,11 @@ class Enter(Act, frozen=True, tag="enter"):
         token: the hash of the session's token; None for a base client, whose session ends with its connection.
         history: what of a room's archive it gets on joining, unless it says otherwise.
         stay: where to go on in MainHall, and the rooms to join besides it.
+        account: whose session it is, as its node has seen proved; None for a guest. It has no `identity` then.
+        opens: whether the account is made if there is none, because something else than the log knows it.
+        ticket: the hash of what lets the account in again without its password, and until when; None for none.
+        ticket_until: Unix seconds.
+        time: Unix seconds, to be held against bans.
     """
 
     session: str
@@ -31,6 +36,11 @@ class Enter(Act, frozen=True, tag="enter"):
     token: str | None = None
     history: HistoryWanted = None
     stay: list[Resume] = []
+    account: str | None = None
+    opens: bool = False
+    ticket: str | None = None
+    ticket_until: float = 0.0
+    time: float = 0.0
 
 
 class Attach(Act, frozen=True, tag="attach"):
@@ -120,14 +130,15 @@ class Create(Act, frozen=True, tag="create"):
 
 
 class Destroy(Act, frozen=True, tag="destroy"):
-    """An owner deletes a room."""
+    """An owner deletes a room, or with `close` somebody who keeps order does."""
 
     session: str
     room: str
+    close: bool = False
 
 
 class Expel(Act, frozen=True, tag="expel"):
-    """An owner puts a member out until a time in Unix seconds."""
+    """An owner, or somebody who keeps order, puts a member out until a time in Unix seconds."""
 
     session: str
     room: str
@@ -146,7 +157,88 @@ class Restart(Act, frozen=True, tag="restart"):
     """The log goes on from a copy: every session is over, lost by the servers, as `Depart.lost` says."""
 
 
-AnyAct = Enter | Attach | Adopt | Depart | Rename | Move | Part | Create | Destroy | Expel | Forget | Restart
+class Decree(Act, frozen=True, kw_only=True):
+    """What those ask for who keep order.
+
+    Attributes:
+        session: of a member, who has to be an admin; empty where an operator of a node asks.
+    """
+
+    session: str = ""
+
+
+class Enroll(Decree, frozen=True, tag="enroll"):
+    """There is an account from here on, or it is changed; with another secret its tickets are good no more.
+
+    Attributes:
+        name: its identity.
+        secret: of its password, see `passwords`; None to leave it as it is.
+        roles: what it may do; None to leave them as they are.
+        new: refused where there is one; otherwise, refused where there is none. None: either.
+    """
+
+    name: str
+    secret: str | None = None
+    roles: list[str] | None = None
+    new: bool | None = None
+
+
+class Strike(Decree, frozen=True, tag="strike"):
+    """An account is no more, its sessions end, and its rooms belong to nobody."""
+
+    name: str
+
+
+class Revoke(Decree, frozen=True, tag="revoke"):
+    """An account's tickets are good no more, and its sessions end."""
+
+    name: str
+
+
+class Forbid(Decree, frozen=True, tag="forbid"):
+    """Somebody is kept out: an account, whose sessions end, or an address or network.
+
+    A guest's session ends, too, and the address that it came from is kept out.
+
+    Attributes:
+        subject: the identity, or what `bans.network_of` returns.
+        until: Unix seconds.
+        time: now, in Unix seconds.
+        reason: what they are told.
+        by: the identity of whoever asked for it, where a node asks in their place.
+    """
+
+    subject: str
+    until: float
+    time: float
+    reason: str = ""
+    by: str = ""
+
+
+class Allow(Decree, frozen=True, tag="allow"):
+    """Somebody is kept out no more."""
+
+    subject: str
+
+
+class Silence(Decree, frozen=True, tag="silence"):
+    """Nothing that somebody says is published until a time in Unix seconds; 0 for at once again."""
+
+    identity: str
+    until: float
+
+
+class Announce(Decree, frozen=True, tag="announce"):
+    """Everybody hears something from the server itself."""
+
+    content: str
+
+
+AnyDecree = Enroll | Strike | Revoke | Forbid | Allow | Silence | Announce
+AnyAct = (
+    Enter | Attach | Adopt | Depart | Rename | Move | Part | Create | Destroy | Expel | Forget | Restart | AnyDecree
+)
 
 encode_act = msgspec.json.Encoder().encode
 decode_act = msgspec.json.Decoder(AnyAct).decode
+decode_decree = msgspec.json.Decoder(AnyDecree).decode

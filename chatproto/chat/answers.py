@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chatproto.chat.hall import Hall, Room
+from chatproto.chat.hall import Hall
 from chatproto.chat.hearing import Hearing
 from chatproto.chat.lines import HISTORY_LIMIT_MAX, SEARCH_LIMIT_MAX, fitting, history_line, lines_of, search_line
 from chatproto.chat.messages import (
@@ -29,6 +29,7 @@ from chatproto.chat.messages import (
 )
 from chatproto.chat.neighbour import Neighbour
 from chatproto.chat.notes import Answer, Call, Called, Heard, Question, Whisper
+from chatproto.chat.people import Member, Room
 from chatproto.chat.query import match_of
 from chatproto.chat.seat import Seat
 from chatproto.chat.settings import ChatSettings
@@ -249,25 +250,33 @@ class Answers:
 
     def _private(self, seat: Seat, asked: PrivateAsked) -> None:
         sender = seat.session.member
-        member = self._hall.identities.get(asked.to)
+        devices = self._devices(asked.to)
         if sender is None:
             return
-        if member is None:
+        if not devices:
             seat.send(encode(Error("no-such-identity", f"nobody is called {asked.to[:64]}", id=asked.id)))
             return
-        key, identity, time = member.key, sender.identity, round(self._time(), 3)
+        whisper = partial(
+            Whisper, identity=sender.identity, content=asked.content, id=asked.id, time=round(self._time(), 3)
+        )
+        reached: list[int] = []
 
         def heard(answer: Answer | None) -> None:
-            delivered = answer.delivered if isinstance(answer, Heard) else 0
-            seat.send(encode(PrivateAck(asked.id, asked.to, delivered)))
+            reached.append(answer.delivered if isinstance(answer, Heard) else 0)
+            if len(reached) == len(devices):
+                seat.send(encode(PrivateAck(asked.id, asked.to, sum(reached))))
 
-        def whisper(number: int) -> Whisper:
-            return Whisper(number, key, identity, asked.content, asked.id, time)
+        for member in devices:
+            if member.node == self._settings.name:
+                heard(self._whisper(whisper(0, member.key)))
+            else:
+                self._neighbour.ask(partial(whisper, session=member.key), heard)
 
-        if member.node == self._settings.name:
-            heard(self._whisper(whisper(0)))
-        else:
-            self._neighbour.ask(whisper, heard)
+    def _devices(self, identity: str) -> list[Member]:
+        """Return the sessions of somebody, those that this node serves first."""
+        person = self._hall.identities.get(identity)
+        devices = person.devices.values() if person is not None else ()
+        return sorted(devices, key=lambda member: member.node != self._settings.name)
 
     def _contact(self, seat: Seat, asked: ContactAsked) -> None:
         sender = seat.session.member
@@ -278,26 +287,29 @@ class Answers:
             seat.address = asked.address or None
         if asked.identity is None or sender is None:
             return
-        member = self._hall.identities.get(asked.identity)
-        if member is None:
+        devices = self._devices(asked.identity)
+        if not devices:
             seat.send(encode(Error("no-such-identity", f"nobody is called {asked.identity[:64]}")))
             return
-        key, called_identity, identity = member.key, member.identity, sender.identity
+        called_identity, identity = devices[0].identity, sender.identity
 
         def called(answer: Answer | None) -> None:
             if isinstance(answer, Called) and answer.address is not None and answer.token is not None:
                 seat.send(encode(Contact(called_identity, answer.token, answer.address)))
+            elif devices:
+                call_next()
             else:
                 text = f"{called_identity} accepts no direct connections"
                 seat.send(encode(Error("no-address", text)))
 
-        def call(number: int) -> Call:
-            return Call(number, key, identity)
+        def call_next() -> None:
+            member = devices.pop(0)
+            if member.node == self._settings.name:
+                called(self._call(Call(0, member.key, identity)))
+            else:
+                self._neighbour.ask(lambda number: Call(number, member.key, identity), called)
 
-        if member.node == self._settings.name:
-            called(self._call(call(0)))
-        else:
-            self._neighbour.ask(call, called)
+        call_next()
 
     def asked(self, question: Question) -> Answer:
         """Answer a question about a session that this node serves."""

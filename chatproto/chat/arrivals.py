@@ -9,11 +9,14 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
+from twisted.cred.portal import Portal
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from chatproto.chat.hall import Hall, Member
+from chatproto.chat.authority import banned
+from chatproto.chat.hall import Hall
 from chatproto.chat.hearing import Hearing
+from chatproto.chat.logins import Logins
 from chatproto.chat.messages import (
     VERSION,
     Error,
@@ -26,8 +29,10 @@ from chatproto.chat.messages import (
 )
 from chatproto.chat.neighbour import Neighbour
 from chatproto.chat.partings import Partings
+from chatproto.chat.people import Member
+from chatproto.chat.portal import IAvatar, ticket_hash
 from chatproto.chat.seat import Door, Seat, Seats
-from chatproto.chat.session import HangUp, history_allowed
+from chatproto.chat.session import HangUp, Proof, history_allowed
 from chatproto.chat.settings import ChatSettings
 from chatproto.log.entry import Entry
 from chatproto.log.interface import ILog
@@ -36,6 +41,8 @@ from chatproto.wire.fields import SERVER_IDENTITY
 HOLD_S_MAX = 2.0
 """How long newcomers wait on a node that has just started and cannot serve yet."""
 MOVED = "session-moved"
+
+LOGIN_REQUIRED = Error("login-required", "this server lets nobody in without an account")
 
 log = Logger()
 
@@ -59,6 +66,7 @@ class Arrivals:
         clock: IReactorTime,
         dice: random.Random,
         time: Callable[[], float],
+        portal: Portal,
     ) -> None:
         """Let clients in to a node.
 
@@ -73,6 +81,7 @@ class Arrivals:
             clock: for how long newcomers are held.
             dice: makes tokens; it has to be the system's source where they must not be guessed.
             time: the time of day in Unix seconds.
+            portal: knows the accounts.
         """
         self.arriving: dict[Seat, Hello] = {}
         # The sessions they come with, by the hashes of their tokens.
@@ -88,6 +97,7 @@ class Arrivals:
         self._clock = clock
         self._dice = dice
         self._time = time
+        self._logins = Logins(portal, clock, self._proved, self._turn_away)
         # What is to be submitted for newcomers once this node serves.
         self._held: dict[Seat, Entry] = {}
         self._patience: IDelayedCall | None = None
@@ -98,7 +108,9 @@ class Arrivals:
 
     def greet(self, link: Door) -> Seat | None:
         """See `ChatServer.greet`."""
-        if self._cut_off(link, extended=False) or self._full(link, extended=False):
+        if self._cut_off(link, extended=False) or self._barred(link, extended=False):
+            return None
+        if self._full(link, extended=False):
             return None
         seat = self._seats.new(link, None)
         self._enter(seat, None)
@@ -110,7 +122,7 @@ class Arrivals:
         if refusal is not None:
             link.drop(refusal.code, last=encode(refusal))
             return None
-        if self._cut_off(link, extended=True):
+        if self._cut_off(link, extended=True) or self._barred(link, extended=True):
             return None
         if hello.session is None and current is None and self._full(link, extended=True):
             return None
@@ -121,7 +133,7 @@ class Arrivals:
         link.welcomed()
         seat = self._seats.new(link, f"{self._dice.getrandbits(128):032x}")
         if hello.session is None:
-            self._enter(seat, hello)
+            self._admit(seat, hello)
         else:
             self.arriving[seat] = hello
             self._coming[_hash(hello.session)] += 1
@@ -134,6 +146,8 @@ class Arrivals:
 
     def lost(self, seat: Seat) -> bool:
         """Hear that a link is gone; return whether nothing more is to be done for its seat."""
+        if self._logins.lost(seat):
+            return True
         held = self._held.pop(seat, None)
         hello = self.arriving.get(seat)
         if held is not None:
@@ -173,13 +187,60 @@ class Arrivals:
             link.drop("full", last=encode(Error("full", text) if extended else Said(SERVER_IDENTITY, text)))
         return True
 
-    def _enter(self, seat: Seat, hello: Hello | None) -> None:
+    def _barred(self, link: Door, *, extended: bool) -> bool:
+        """Turn somebody away whose address is banned, or who speaks a dialect in which one cannot log in."""
+        ban = self._hall.bans.of_address(link.host, self._time()) if link.host is not None else None
+        if ban is not None:
+            error = banned(ban)
+        elif extended or self._settings.guests:
+            return False
+        else:
+            error = LOGIN_REQUIRED
+        link.drop(error.code, last=encode(error if extended else Said(SERVER_IDENTITY, error.message)))
+        return True
+
+    def _admit(self, seat: Seat, hello: Hello) -> None:
+        """Let a newcomer in, once it has proved to be who it says."""
+        if hello.account is not None:
+            self._logins.begin(seat, hello)
+        elif self._settings.guests:
+            self._enter(seat, hello)
+        else:
+            self._turn_away(seat, LOGIN_REQUIRED)
+
+    def _turn_away(self, seat: Seat, error: Error) -> None:
+        seat.session.over()
+        link, seat.link = seat.link, None
+        if link is not None:
+            link.drop(error.code, last=encode(error))
+
+    def _proved(self, seat: Seat, hello: Hello, avatar: IAvatar) -> None:
+        link = seat.link
+        assert link is not None
+        if self._cut_off(link, extended=True) or self._full(link, extended=True):
+            seat.link = None
+            seat.session.over()
+            return
+        proof = Proof(avatar.account, opens=avatar.account not in self._hall.accounts)
+        if hello.ticket is None:
+            seat.ticket = f"{self._dice.getrandbits(256):064x}"
+            until = self._time() + self._settings.ticket_s
+            proof = Proof(proof.account, proof.opens, ticket_hash(seat.ticket), until)
+        self._enter(seat, hello, proof)
+
+    def _enter(self, seat: Seat, hello: Hello | None, proof: Proof | None = None) -> None:
         self._seats[seat.session.key] = seat
         self._neighbour.counted()
         history = hello.history if hello is not None else None
         token = None if seat.token is None else _hash(seat.token)
         history = self._settings.history if history is None else history
-        self._submit(seat, seat.session.enter(self._time(), hello, token, history))
+        self._submit(seat, seat.session.enter(self._time(), hello, token, history, proof))
+
+    def denied(self, key: str, error: Error) -> None:
+        """Hear that a session does not begin after all."""
+        seat = self._seats.pop(key, None)
+        if seat is not None:
+            self._turn_away(seat, error)
 
     def arrived(self, member: Member) -> None:
         """Hear that a session is present."""
@@ -198,6 +259,7 @@ class Arrivals:
 
     def _welcome(self, seat: Seat, member: Member) -> None:
         assert seat.token is not None
+        account = member.person.account
         welcome = Welcome(
             VERSION,
             self._settings.name,
@@ -208,7 +270,11 @@ class Arrivals:
             self._log.redundancy,
             list(dict.fromkeys([*self._settings.servers, *self._neighbour.servers])),
             self._neighbour.all_pages,
+            member.identity if account is not None else None,
+            seat.ticket,
+            account.roles if account is not None else [],
         )
+        seat.ticket = None
         seat.send(encode(welcome))
 
     # Sessions that come back
@@ -260,7 +326,7 @@ class Arrivals:
             # What its rooms heard so far in this batch is still for the older one.
             self._hearing.forsake(seat, member.rooms)
             seat.link.drop(MOVED, last=_moved())
-        seat.link = link
+        seat.link, seat.host = link, link.host
         link.seated(seat)
         self._welcome(seat, member)
 
@@ -273,7 +339,7 @@ class Arrivals:
             asker.session.over()
             return
         asker.send(encode(Notice("session-unknown", "your session is over; this is a new one")))
-        self._enter(asker, hello)
+        self._admit(asker, hello)
 
     def overtaken(self, asker: Seat | None) -> None:
         """Hear that somebody asked for a session in an epoch that is over: it asks again, if it is still there."""
@@ -327,9 +393,15 @@ class Arrivals:
             for entry in held.values():
                 self._log.submit(entry)
 
+    @property
+    def seats(self) -> list[Seat]:
+        """Those whose clients have come, but are not present yet: with a session, or with credentials."""
+        return [*self.arriving, *self._logins.seats]
+
     def clear(self) -> None:
         """Know of nobody who arrives."""
         self.arriving.clear()
+        self._logins.clear()
         self._coming.clear()
         self._held.clear()
         self._lose_patience()

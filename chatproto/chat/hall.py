@@ -11,13 +11,13 @@ coldwave96.github.io/2021/09/17/ChatSystem, and the reference says where it had 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
-
+from chatproto.chat import hall_state
 from chatproto.chat.acts import (
     Act,
     Adopt,
     Attach,
     Create,
+    Decree,
     Depart,
     Destroy,
     Enter,
@@ -28,10 +28,27 @@ from chatproto.chat.acts import (
     Rename,
     Restart,
 )
+from chatproto.chat.authority import NOT_ALLOWED, Authority, banned
+from chatproto.chat.bans import Bans
+from chatproto.chat.effects import (
+    Arrived,
+    Attached,
+    Denied,
+    Effect,
+    Ended,
+    Entered,
+    Expected,
+    Gone,
+    Left,
+    Overtaken,
+    Refuse,
+    Tell,
+    TellRooms,
+    Unknown,
+)
 from chatproto.chat.messages import (
     Error,
     HistoryWanted,
-    Message,
     NewIdentity,
     Resume,
     RoomChange,
@@ -39,175 +56,8 @@ from chatproto.chat.messages import (
     RoomCount,
     RoomList,
 )
+from chatproto.chat.people import Account, Member, Person, Room
 from chatproto.wire import MAIN_HALL, identity_allowed, room_allowed
-
-
-class Member:
-    """A session that is present.
-
-    Attributes:
-        key: the session's key.
-        identity: its name, unique in the deployment.
-        node: the name of the node that serves it.
-        token: the hash of its token; None for a base client.
-        rooms: the rooms it is in, the one joined last at the end.
-        owned: the rooms it owns.
-        banned: rooms it was put out of, with the Unix time until when.
-        history: what it gets of an archive on joining.
-    """
-
-    __slots__ = ("banned", "history", "identity", "key", "node", "owned", "rooms", "token")
-
-    def __init__(self, key: str, identity: str, node: str, token: str | None, history: HistoryWanted) -> None:
-        """Make one that is nowhere yet."""
-        self.key = key
-        self.identity = identity
-        self.node = node
-        self.token = token
-        self.history = history
-        self.rooms: tuple[str, ...] = ()
-        self.owned: frozenset[str] = frozenset()
-        self.banned: dict[str, float] | None = None
-
-    @property
-    def room(self) -> str:
-        """The room joined last: where it speaks when it does not say where."""
-        return self.rooms[-1]
-
-
-class Room:
-    """A room.
-
-    Attributes:
-        owner: the name of its owner; empty for MainHall and ownerless rooms.
-        owner_key: the key of the owner's session; None where the owner is away (see `Depart.lost`) or there is none.
-        members: those in it by key, in the order they came.
-        born: the first position that was its own; lower ones belonged to a deleted room of this name.
-        first: the first position of its archive that is kept.
-        last: the last position given out; `first - 1` when the archive is empty.
-        dying: being deleted: its members are on their way out, and no list shows it any more.
-    """
-
-    __slots__ = ("born", "dying", "first", "last", "members", "name", "owner", "owner_key")
-
-    def __init__(self, name: str, owner: str = "", owner_key: str | None = None, numbered: int = 0) -> None:
-        """Make an empty one that goes on numbering after `numbered`."""
-        self.name = name
-        self.owner = owner
-        self.owner_key = owner_key
-        self.members: dict[str, Member] = {}
-        self.born = self.first = numbered + 1
-        self.last = numbered
-        self.dying = False
-
-
-class TellRooms(msgspec.Struct, gc=False):
-    """Everybody in any of these rooms hears a line, once."""
-
-    rooms: tuple[str, ...]
-    line: Message
-
-
-class Tell(msgspec.Struct, gc=False):
-    """One member hears a line."""
-
-    member: Member
-    line: Message
-
-
-class Refuse(msgspec.Struct, gc=False):
-    """One member, if it speaks the extensions, hears why."""
-
-    member: Member
-    error: Error
-
-
-class Entered(msgspec.Struct, gc=False):
-    """A member is in a room from here on, and wants the archive from `index`, or by `history` where that is None.
-
-    `epoch` is that of the message before `index` as the client holds it, if it said so.
-    """
-
-    member: Member
-    room: str
-    index: int | None
-    history: HistoryWanted
-    epoch: int | None
-
-
-class Left(msgspec.Struct, gc=False):
-    """A member is in a room no longer."""
-
-    member: Member
-    room: str
-
-
-class Arrived(msgspec.Struct, gc=False):
-    """A session is present."""
-
-    member: Member
-
-
-class Attached(msgspec.Struct, gc=False):
-    """A member's client has come to `member.node`, which serves the session from here on."""
-
-    member: Member
-
-
-class Unknown(msgspec.Struct, gc=False):
-    """A client came with a session that there is not, or no more."""
-
-
-class Overtaken(msgspec.Struct, gc=False):
-    """The act was meant for another epoch, and nothing follows from it."""
-
-
-class Expected(msgspec.Struct, gc=False):
-    """A member's client is expected at `member.node`, which serves the session from here on."""
-
-    member: Member
-
-
-class Gone(msgspec.Struct, gc=False):
-    """A session is over."""
-
-    member: Member
-
-
-class Ended(msgspec.Struct, gc=False):
-    """A room is no more."""
-
-    room: str
-
-
-Effect = TellRooms | Tell | Refuse | Entered | Left | Arrived | Attached | Unknown | Overtaken | Expected | Gone | Ended
-
-
-class _MemberState(msgspec.Struct, array_like=True):
-    key: str
-    identity: str
-    node: str
-    token: str | None
-    history: HistoryWanted
-    rooms: tuple[str, ...]
-    banned: dict[str, float] | None
-
-
-class _RoomState(msgspec.Struct, array_like=True):
-    name: str
-    owner: str
-    owner_key: str | None
-    members: list[str]
-    born: int
-    first: int
-    last: int
-
-
-class _HallState(msgspec.Struct, array_like=True):
-    members: list[_MemberState]
-    rooms: list[_RoomState]
-    numbered: dict[str, int]
-    most: int = 0
 
 
 class Hall:
@@ -215,7 +65,9 @@ class Hall:
 
     Attributes:
         members: every session that is present, by key.
-        identities: the same, by name.
+        identities: everybody who is present or has an account, by name.
+        accounts: the accounts among them.
+        bans: who is kept out.
         tokens: those with a token, by its hash.
         rooms: every room, by name, MainHall first.
         most: the most sessions that were ever present at once.
@@ -238,10 +90,13 @@ class Hall:
             Forget: self._forget,
             Restart: self._restart,
         }
+        self._authority = Authority(self)
 
     def _clear(self) -> None:
         self.members: dict[str, Member] = {}
-        self.identities: dict[str, Member] = {}
+        self.identities: dict[str, Person] = {}
+        self.accounts: dict[str, Account] = {}
+        self.bans = Bans()
         self.tokens: dict[str, Member] = {}
         self.rooms: dict[str, Room] = {MAIN_HALL: Room(MAIN_HALL)}
         # Rooms whose owner is away, by the owner's name.
@@ -258,16 +113,12 @@ class Hall:
         room = self.rooms.get(name)
         if room is None:
             return RoomContents(name, [], "")
-        return RoomContents(name, [member.identity for member in room.members.values()], room.owner)
+        return RoomContents(name, room.identities, room.owner)
 
     def listing(self, without: str | None = None) -> RoomList:
         """Return all rooms, but for one."""
         return RoomList(
-            [
-                RoomCount(name, len(room.members))
-                for name, room in self.rooms.items()
-                if name != without and not room.dying
-            ]
+            [RoomCount(name, room.count) for name, room in self.rooms.items() if name != without and not room.dying]
         )
 
     def kept(self) -> dict[str, int]:
@@ -286,7 +137,7 @@ class Hall:
         """
         if isinstance(act, Attach | Adopt) and act.epoch not in (0, epoch):
             return [Overtaken()]
-        return list(self._steps[type(act)](act))
+        return list(self._authority.apply(act) if isinstance(act, Decree) else self._steps[type(act)](act))
 
     def said(self, name: str, last: int) -> Room | None:
         """Note that a room's archive goes up to `last` now; return the room, or None if it is gone."""
@@ -300,26 +151,21 @@ class Hall:
     def _enter(self, act: Enter) -> Iterator[Effect]:
         if act.session in self.members:
             return  # Submitted again, by a node that could not know.
-        wanted = act.identity
-        good = wanted is not None and identity_allowed(wanted)
-        taken = wanted in self.identities
-        identity = wanted if wanted is not None and good and not taken else self._free_guest()
-        member = Member(act.session, identity, act.node, act.token, act.history)
+        if act.opens and act.account is not None and act.account not in self.accounts:
+            yield from self.enroll(act.account, Account())
+        person = self._newcomer(act)
+        if isinstance(person, Error):
+            yield Denied(act.session, person)
+            return
+        member = Member(act.session, person, act.node, act.token, act.history)
         self.members[member.key] = member
         self.most = max(self.most, len(self.members))
-        self.identities[identity] = member
         if member.token is not None:
             self.tokens[member.token] = member
         yield Arrived(member)
-        yield Tell(member, NewIdentity("", identity))
-        if wanted is not None and not good:
-            yield Refuse(
-                member,
-                Error("identity-invalid", f"{wanted[:64]!r} is not a name: 3 to 16 letters and digits"),
-            )
-        elif taken:
-            yield Refuse(member, Error("identity-taken", f"somebody else is {wanted}"))
-        self._claim(member)
+        yield Tell(member, NewIdentity("", person.identity))
+        if act.identity is not None and act.identity != person.identity:
+            yield Refuse(member, self._misnamed(act.identity))
         stay = {resume.roomid: resume for resume in act.stay}
         yield from self._into(member, MAIN_HALL, "", None, stay.pop(MAIN_HALL, None))
         for name, resume in stay.items():
@@ -328,45 +174,84 @@ class Hall:
             else:
                 yield Refuse(member, Error("no-such-room", f"there is no room {name[:64]}", roomid=name))
 
+    def _newcomer(self, act: Enter) -> Person | Error:
+        """Return who comes, or why they do not."""
+        if act.account is None:
+            wanted = act.identity
+            free = wanted is not None and identity_allowed(wanted) and wanted not in self.identities
+            return self._meet(wanted if wanted is not None and free else self._free_guest())
+        account, ban = self.accounts.get(act.account), self.bans.of(act.account, act.time)
+        if account is None:
+            return Error("login-failed", "the account was removed meanwhile")
+        if ban is not None:
+            return banned(ban)
+        if act.ticket is not None:
+            account.remember(act.ticket, act.ticket_until, act.time)
+        return self.identities[act.account]
+
+    def _meet(self, identity: str, account: Account | None = None) -> Person:
+        """Know somebody from here on; the rooms of that name's owner are theirs."""
+        person = self.identities[identity] = Person(identity, account)
+        person.owned = frozenset(self._waiting.pop(identity, ()))
+        return person
+
+    @staticmethod
+    def _misnamed(identity: str) -> Error:
+        """Return why a name is not given to somebody."""
+        if identity_allowed(identity):
+            return Error("identity-taken", f"somebody else is {identity}")
+        return Error("identity-invalid", f"{identity[:64]!r} is not a name: 3 to 16 letters and digits")
+
     def _free_guest(self) -> str:
         # A room whose owner is away waits for somebody who says its name, not for a newcomer given it by chance.
         while (name := f"guest{self._guest}") in self.identities or name in self._waiting:
             self._guest += 1
         return name
 
-    def _claim(self, member: Member) -> None:
-        for name in self._waiting.pop(member.identity, ()):
-            self.rooms[name].owner_key = member.key
-            member.owned |= {name}
-
     def _into(
         self, member: Member, name: str, former: str, history: HistoryWanted = None, resume: Resume | None = None
     ) -> Iterator[Effect]:
-        """Tell of a member's coming, from `former` or from nowhere, and let it in."""
-        room = self.rooms[name]
-        change = RoomChange(member.identity, former, name)
-        if former:
+        """Tell of a member's coming, from `former` or from nowhere, and let it in.
+
+        Others hear of people, not of their devices: they are told of the first that comes and the last that goes.
+        The device itself hears of its own way once, and its siblings of none.
+        """
+        room, change = self.rooms[name], RoomChange(member.identity, former, name)
+        enters = not member.person.inside(name)
+        leaves = bool(former) and member.person.inside(former) == [member]
+        if enters and leaves:
+            # The newcomer hears of its own coming as a member of the room that it leaves.
             yield TellRooms((former, name), change)
-            yield from self._out(member, former)
-        else:
-            yield TellRooms((name,), change)
-        # The newcomer hears of its own coming once: as a member of the room it left, or here.
-        if not former:
+        elif enters:
+            yield TellRooms((name,), RoomChange(member.identity, "", name))
+        if former:
+            yield from self._out(member, former, told=not leaves or enters)
+        if not (enters and leaves):
             yield Tell(member, change)
-        room.members[member.key] = member
-        member.rooms += (name,)
+        room.admit(member)
         if name == MAIN_HALL:
             yield Tell(member, self.listing())
             yield Tell(member, self.contents(MAIN_HALL))
         index, epoch = (resume.index, resume.epoch) if resume is not None else (None, None)
         yield Entered(member, name, index, member.history if history is None else history, epoch)
 
-    def _out(self, member: Member, name: str, *, lost: bool = False) -> Iterator[Effect]:
-        """Let a member out of a room, which ends if nobody is left and nobody owns it; lost members may be back."""
+    def _leave(self, member: Member, name: str, *, lost: bool = False) -> Iterator[Effect]:
+        """Tell of a member's going, to nowhere or to another room of its own, and let it out."""
+        change = RoomChange(member.identity, name, "")
+        last = member.person.inside(name) == [member]
+        yield TellRooms((name,), change) if last else Tell(member, change)
+        yield from self._out(member, name, lost=lost)
+
+    def _out(self, member: Member, name: str, *, lost: bool = False, told: bool = True) -> Iterator[Effect]:
+        """Let a member out of a room, which ends if nobody is left and nobody owns it; lost members may be back.
+
+        Unless they were `told`, those who stay hear that it went.
+        """
         room = self.rooms[name]
-        del room.members[member.key]
-        member.rooms = tuple(other for other in member.rooms if other != name)
+        room.release(member)
         yield Left(member, name)
+        if not told and room.members:
+            yield TellRooms((name,), RoomChange(member.identity, name, ""))
         if not lost:
             yield from self._end_if_over(room)
 
@@ -404,25 +289,30 @@ class Hall:
 
     def _gone(self, member: Member, *, lost: bool) -> Iterator[Effect]:
         """End a session; `lost`: see `Depart.lost`."""
+        person = member.person
         del self.members[member.key]
+        ends = person.account is None
+        # All rooms hear it before the first of them ends.
         for name in member.rooms:
-            yield TellRooms((name,), RoomChange(member.identity, name, ""))
-        for name in member.owned:
-            room = self.rooms[name]
-            room.owner_key = None
-            if lost:
-                self._waiting.setdefault(member.identity, set()).add(name)
-            else:
-                room.owner = ""
+            change = RoomChange(person.identity, name, "")
+            yield TellRooms((name,), change) if person.inside(name) == [member] else Tell(member, change)
+        if ends:
+            for name in person.owned:
+                if lost:
+                    self._waiting.setdefault(person.identity, set()).add(name)
+                else:
+                    self.rooms[name].owner = ""
         for name in member.rooms:
             yield from self._out(member, name, lost=lost)
-        for name in sorted(member.owned):
-            if name in self.rooms:
-                yield from self._end_if_over(self.rooms[name])
-        del self.identities[member.identity]
+        del person.devices[member.key]
+        if ends:
+            for name in sorted(person.owned):
+                if name in self.rooms:
+                    yield from self._end_if_over(self.rooms[name])
+            del self.identities[person.identity]
+            self._freed(person.identity)
         if member.token is not None:
             del self.tokens[member.token]
-        self._freed(member.identity)
         yield Gone(member)
 
     def _freed(self, identity: str) -> None:
@@ -434,25 +324,28 @@ class Hall:
         member = self.members.get(act.session)
         if member is None:
             return
-        former, identity = member.identity, act.identity
-        if not identity_allowed(identity) or identity in self.identities:
-            yield Tell(member, NewIdentity(former, former))
-            if not identity_allowed(identity):
-                yield Refuse(
-                    member,
-                    Error("identity-invalid", f"{identity[:64]!r} is not a name: 3 to 16 letters and digits"),
-                )
-            elif identity != former:
-                yield Refuse(member, Error("identity-taken", f"somebody else is {identity}"))
+        person, identity = member.person, act.identity
+        if person.account is None and identity_allowed(identity) and identity not in self.identities:
+            yield from self._called(person, identity)
             return
-        member.identity = identity
+        yield Tell(member, NewIdentity(person.identity, person.identity))
+        if person.account is not None:
+            yield Refuse(member, Error("identity-fixed", f"this account is called {person.identity}"))
+        elif identity != person.identity:
+            yield Refuse(member, self._misnamed(identity))
+
+    def _called(self, person: Person, identity: str) -> Iterator[Effect]:
+        """Call a guest otherwise."""
+        former = person.identity
         del self.identities[former]
-        self.identities[identity] = member
-        for name in member.owned:
+        person.identity = identity
+        self.identities[identity] = person
+        for name in person.owned:
             self.rooms[name].owner = identity
         self._freed(former)
-        self._claim(member)
-        yield TellRooms(member.rooms, NewIdentity(former, identity))
+        person.owned |= frozenset(self._waiting.pop(identity, ()))
+        for member in person.devices.values():
+            yield TellRooms(member.rooms, NewIdentity(former, identity))
 
     def _move(self, act: Move) -> Iterator[Effect]:
         member = self.members.get(act.session)
@@ -465,7 +358,7 @@ class Hall:
             refusal = Error("no-such-room", f"there is no room {name[:64]}", roomid=name)
         elif name in member.rooms:
             refusal = Error("already-there", f"you are in {name}", roomid=name)
-        elif self._is_banned(member, name, act.time):
+        elif self._is_banned(member.person, name, act.time):
             refusal = Error("banned", f"its owner put you out of {name} for a while", roomid=name)
         if refusal is not None:
             yield Tell(member, RoomChange(member.identity, member.room, member.room))
@@ -475,12 +368,12 @@ class Hall:
             yield from self._into(member, name, "" if act.stay else member.room, act.history, resume)
 
     @staticmethod
-    def _is_banned(member: Member, name: str, time: float) -> bool:
-        if member.banned is None or name not in member.banned or name in member.owned:
+    def _is_banned(person: Person, name: str, time: float) -> bool:
+        if name not in person.banned or name in person.owned:
             return False
-        if time < member.banned[name]:
+        if time < person.banned[name]:
             return True
-        del member.banned[name]
+        del person.banned[name]
         return False
 
     def _part(self, act: Part) -> Iterator[Effect]:
@@ -495,8 +388,7 @@ class Hall:
             else:
                 yield Refuse(member, Error("last-room", "MainHall is where those are who are nowhere else"))
         else:
-            yield TellRooms((act.room,), RoomChange(member.identity, act.room, ""))
-            yield from self._out(member, act.room)
+            yield from self._leave(member, act.room)
 
     def _create(self, act: Create) -> Iterator[Effect]:
         member = self.members.get(act.session)
@@ -507,11 +399,11 @@ class Hall:
             refusal = Error("room-taken", f"there is a room {name} already", roomid=name)
         elif not room_allowed(name):
             refusal = Error("room-invalid", f"{name[:64]!r} is not a name: 3 to 32 letters and digits", roomid=name)
-        elif act.limit and len(member.owned) >= act.limit:
-            refusal = Error("too-many-rooms", f"you own {len(member.owned)} rooms already", roomid=name)
+        elif act.limit and len(member.person.owned) >= act.limit:
+            refusal = Error("too-many-rooms", f"you own {len(member.person.owned)} rooms already", roomid=name)
         else:
-            self.rooms[name] = Room(name, member.identity, member.key, self._numbered.pop(name, 0))
-            member.owned |= {name}
+            self.rooms[name] = Room(name, member.identity, self._numbered.pop(name, 0))
+            member.person.owned |= {name}
             yield Tell(member, self.listing())
             return
         # Clients conclude "created" from seeing the name, so it is left out even where it is true.
@@ -523,47 +415,60 @@ class Hall:
         if member is None:
             return
         name = act.room
-        if name in member.owned:
-            room = self.rooms[name]
-            member.owned -= {name}
-            room.owner, room.owner_key, room.dying = "", None, True
-            for other in list(room.members.values()):
-                yield from self._to_main_hall(other, name)
-            if name in self.rooms:
-                yield from self._end(room)
+        room = self.rooms.get(name)
+        if act.close and (not member.person.is_admin or name == MAIN_HALL):
+            refusal = NOT_ALLOWED
+        elif room is None:
+            refusal = Error("no-such-room", f"there is no room {name[:64]}", roomid=name)
+        elif not act.close and name not in member.person.owned:
+            refusal = Error("not-the-owner", f"{name} is not yours", roomid=name)
+        else:
+            yield from self._close(room)
             yield Tell(member, self.listing())
             return
         yield Tell(member, self.listing())
-        if name not in self.rooms:
-            yield Refuse(member, Error("no-such-room", f"there is no room {name[:64]}", roomid=name))
-        else:
-            yield Refuse(member, Error("not-the-owner", f"{name} is not yours", roomid=name))
+        yield Refuse(member, refusal)
+
+    def _close(self, room: Room) -> Iterator[Effect]:
+        """Delete a room; whoever is in it goes to MainHall."""
+        if room.owner in self.identities:
+            self.identities[room.owner].owned -= {room.name}
+        elif room.owner:
+            waiting = self._waiting.pop(room.owner) - {room.name}
+            if waiting:
+                self._waiting[room.owner] = waiting
+        room.owner, room.dying = "", True
+        for member in list(room.members.values()):
+            yield from self._to_main_hall(member, room.name)
+        if room.name in self.rooms:
+            yield from self._end(room)
 
     def _expel(self, act: Expel) -> Iterator[Effect]:
-        owner = self.members.get(act.session)
-        if owner is None:
+        asker = self.members.get(act.session)
+        if asker is None:
             return
-        member = self.identities.get(act.identity)
-        room = self.rooms.get(act.room)
-        if room is None:
+        person = self.identities.get(act.identity)
+        devices = person.inside(act.room) if person is not None else []
+        allowed = act.room in asker.person.owned or (asker.person.is_admin and act.room != MAIN_HALL)
+        if act.room not in self.rooms:
             refusal = Error("no-such-room", f"there is no room {act.room[:64]}", roomid=act.room)
-        elif act.room not in owner.owned:
+        elif not allowed:
             refusal = Error("not-the-owner", f"{act.room} is not yours", roomid=act.room)
-        elif member is owner:
+        elif person is asker.person:
             refusal = Error("not-oneself", "you cannot put yourself out", roomid=act.room)
-        elif member is None or act.room not in member.rooms:
+        elif person is None or not devices:
             refusal = Error("not-a-member", f"{act.identity[:64]} is not in {act.room}", roomid=act.room)
         else:
-            member.banned = {**(member.banned or {}), act.room: act.until}
-            yield from self._to_main_hall(member, act.room)
+            person.banned[act.room] = act.until
+            for member in devices:
+                yield from self._to_main_hall(member, act.room)
             return
-        yield Refuse(owner, refusal)
+        yield Refuse(asker, refusal)
 
     def _to_main_hall(self, member: Member, name: str) -> Iterator[Effect]:
         """Move a member out of a room that it does not leave by itself."""
         if MAIN_HALL in member.rooms:
-            yield TellRooms((name,), RoomChange(member.identity, name, ""))
-            yield from self._out(member, name)
+            yield from self._leave(member, name)
         else:
             yield from self._into(member, MAIN_HALL, name)
 
@@ -577,23 +482,40 @@ class Hall:
         for member in list(self.members.values()):
             yield from self._gone(member, lost=True)
 
+    # `Realm`: what those who keep order do
+
+    def end(self, member: Member) -> Iterator[Effect]:
+        """See `Realm.end`."""
+        yield from self._gone(member, lost=False)
+
+    def enroll(self, name: str, account: Account) -> Iterator[Effect]:
+        """See `Realm.enroll`."""
+        guest = self.identities.get(name)
+        if guest is not None:
+            yield from self._called(guest, self._free_guest())
+        self.accounts[name] = account
+        self._meet(name, account)
+
+    def strike(self, name: str) -> Iterator[Effect]:
+        """See `Realm.strike`."""
+        del self.accounts[name]
+        for room in sorted(self.identities.pop(name).owned):
+            self.rooms[room].owner = ""
+            yield from self._end_if_over(self.rooms[room])
+
     # The whole state
 
     def snapshot(self) -> bytes:
         """Return the state, encoded."""
-        state = _HallState(
-            [
-                _MemberState(m.key, m.identity, m.node, m.token, m.history, m.rooms, m.banned)
-                for m in self.members.values()
-            ],
-            [
-                _RoomState(r.name, r.owner, r.owner_key, list(r.members), r.born, r.first, r.last)
-                for r in self.rooms.values()
-            ],
+        return hall_state.encode(
+            self.members.values(),
+            self.rooms.values(),
+            self.identities,
+            self.accounts,
+            self.bans,
             self._numbered,
             self.most,
         )
-        return msgspec.msgpack.encode(state)
 
     @classmethod
     def restored(cls, data: bytes) -> "Hall":
@@ -603,25 +525,36 @@ class Hall:
         return hall
 
     def restore(self, data: bytes | None) -> None:
-        """Become what `snapshot` returned; empty, where there is none."""
+        """Become what `snapshot` returned, of this version or an earlier one; empty, where there is none."""
         self._clear()
         if data is None:
             return
-        state = msgspec.msgpack.decode(data, type=_HallState)
+        state = hall_state.decode(data)
+        for a in state.accounts:
+            self.accounts[a.name] = a.account
+            person = self._meet(a.name, a.account)
+            person.banned, person.silenced = a.banned, a.silenced
         for m in state.members:
-            member = Member(m.key, m.identity, m.node, m.token, m.history)
-            member.rooms, member.banned = m.rooms, m.banned
-            self.members[m.key] = self.identities[m.identity] = member
+            if m.identity not in self.accounts:
+                person = self._meet(m.identity)
+                person.banned, person.silenced = m.banned or {}, m.silenced
+            member = Member(m.key, self.identities[m.identity], m.node, m.token, m.history)
+            self.members[m.key] = member
             if m.token is not None:
                 self.tokens[m.token] = member
         for r in state.rooms:
-            room = self.rooms[r.name] = Room(r.name, r.owner, r.owner_key, r.last)
+            room = self.rooms[r.name] = Room(r.name, r.owner, r.last)
             room.born, room.first = r.born, r.first
-            room.members = {key: self.members[key] for key in r.members}
-            if r.owner_key is not None:
-                self.members[r.owner_key].owned |= {r.name}
+            for key in r.members:
+                room.admit(self.members[key])
+            if r.owner in self.identities:
+                self.identities[r.owner].owned |= {r.name}
             elif r.owner:
                 self._waiting.setdefault(r.owner, set()).add(r.name)
+        for m in state.members:
+            # In the order that they were entered, not that of the rooms.
+            self.members[m.key].rooms = m.rooms
+        self.bans = Bans(state.bans)
         self._numbered = state.numbered
         # A snapshot of before it was counted says 0.
         self.most = max(state.most, len(self.members))

@@ -9,9 +9,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.chat.audience import Audience
-from chatproto.chat.hall import Hall, Room
+from chatproto.chat.hall import Hall
 from chatproto.chat.lines import base_lines, base_lines_of
 from chatproto.chat.messages import Gap, HistoryWanted, Rewind, encode
+from chatproto.chat.people import Room
 from chatproto.chat.seat import Feed, Seat
 from chatproto.chat.settings import ChatSettings
 from chatproto.link import Turn

@@ -99,6 +99,9 @@ class Hello(Message, frozen=True, tag="hello", omit_defaults=True):
     session: str | None = None
     resume: list[Resume] = []
     history: HistoryWanted = None
+    account: str | None = None
+    password: str | None = None
+    ticket: str | None = None
 
 
 # From clients: extended
@@ -165,6 +168,51 @@ class ContactAsked(Message, frozen=True, tag="contact", omit_defaults=True):
     identity: str | None = None
 
 
+class BanAsked(Message, frozen=True, tag="ban", omit_defaults=True):
+    """Keeps an `identity` or an `address`, which may be a network, out for a number of seconds; for admins."""
+
+    time: Number
+    identity: str | None = None
+    address: str | None = None
+    reason: str = ""
+
+
+class UnbanAsked(Message, frozen=True, tag="unban", omit_defaults=True):
+    """Lets an `identity` or an `address` in again; for admins."""
+
+    identity: str | None = None
+    address: str | None = None
+
+
+class BansAsked(Message, frozen=True, tag="bans"):
+    """Asks who is kept out; for admins."""
+
+
+class SilenceAsked(Message, frozen=True, tag="silence"):
+    """Has nothing published that somebody says, for a number of seconds; for admins."""
+
+    identity: str
+    time: Number
+
+
+class UnsilenceAsked(Message, frozen=True, tag="unsilence"):
+    """Lets somebody speak again; for admins."""
+
+    identity: str
+
+
+class CloseAsked(Message, frozen=True, tag="close"):
+    """Deletes a room, whoever owns it; for admins."""
+
+    roomid: str
+
+
+class AnnounceAsked(Message, frozen=True, tag="announce"):
+    """Has everybody hear something from the server itself; for admins."""
+
+    content: str
+
+
 class Ping(Message, frozen=True, tag="ping"):
     """Asks for a `pong`; its fields are echoed."""
 
@@ -191,6 +239,13 @@ ExtendedRequest = (
     | StatusAsked
     | PrivateAsked
     | ContactAsked
+    | BanAsked
+    | UnbanAsked
+    | BansAsked
+    | SilenceAsked
+    | UnsilenceAsked
+    | CloseAsked
+    | AnnounceAsked
     | Ping
     | Pong
 )
@@ -250,7 +305,10 @@ class Said(Message, frozen=True, tag="message"):
 
 
 class Welcome(Message, frozen=True, tag="welcome", omit_defaults=True):
-    """The answer to `hello`; `pages` are the addresses of the servers' pages, for clients in browsers."""
+    """The answer to `hello`; `pages` are the addresses of the servers' pages, for clients in browsers.
+
+    `account`, with its roles, is that of whoever is logged in; there is a `ticket` after a password.
+    """
 
     version: int
     server: str
@@ -261,6 +319,9 @@ class Welcome(Message, frozen=True, tag="welcome", omit_defaults=True):
     redundancy: str
     servers: list[str]
     pages: list[str] = []
+    account: str | None = None
+    ticket: str | None = None
+    roles: list[str] = []
 
 
 class SaidExtended(Message, frozen=True, tag="message"):
@@ -385,6 +446,22 @@ class Contact(Message, frozen=True, tag="contact", omit_defaults=True):
     address: str | None = None
 
 
+class BanEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One who is kept out: an `identity` or an `address`, until a time in Unix seconds; `by` is empty for operators."""
+
+    until: float
+    reason: str
+    by: str
+    identity: str | None = None
+    address: str | None = None
+
+
+class BanList(Message, frozen=True, tag="bans"):
+    """Who is kept out."""
+
+    bans: list[BanEntry]
+
+
 class Redirect(Message, frozen=True, tag="redirect", omit_defaults=True):
     """Go to one of `servers`, or in a browser of `pages`, after so many milliseconds."""
 
@@ -402,12 +479,13 @@ class Notice(Message, frozen=True, tag="notice"):
 
 
 class Error(Message, frozen=True, tag="error", omit_defaults=True):
-    """Something was refused; the codes are listed in the protocol reference."""
+    """Something was refused; the codes are listed in the protocol reference. `after` is in milliseconds."""
 
     code: str
     message: str
     id: str | None = None
     roomid: str | None = None
+    after: int | None = None
 
 
 ServerMessage = (
@@ -425,6 +503,7 @@ ServerMessage = (
     | Status
     | Private
     | Contact
+    | BanList
     | Redirect
     | Notice
     | Error

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 
 from twisted.internet.interfaces import IReactorTime
 
-from chatproto.chat.hall import Member
 from chatproto.chat.hearing import Hearing
 from chatproto.chat.messages import Notice, Redirect, Said, encode
 from chatproto.chat.neighbour import Neighbour
+from chatproto.chat.people import Member
 from chatproto.chat.seat import Door, Seat, Seats
 from chatproto.chat.settings import ChatSettings
 from chatproto.log.interface import ILog

@@ -71,6 +71,11 @@ class ClientLink(LineLink):
         self._nonsense: TokenBucket | None = None
 
     @property
+    def host(self) -> str | None:
+        """See `Door.host`."""
+        return getattr(self.transport.getPeer(), "host", None)
+
+    @property
     def greet_after_s(self) -> float:
         """How long a first line is waited for."""
         return self._server.settings.greet_after_s

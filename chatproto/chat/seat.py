@@ -6,12 +6,17 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall
 
-from chatproto.chat.hall import Hall, Member
+from chatproto.chat.hall import Hall
+from chatproto.chat.people import Member
 from chatproto.chat.session import EntryMaker, Session, SessionRules
 
 
 class Door(Protocol):
     """What a seat needs of the link behind it, whatever its kind."""
+
+    @property
+    def host(self) -> str | None:
+        """The address that the client comes from; None where it is this machine's, as over a Unix socket."""
 
     def send(self, data: bytes) -> None:
         """Send whole lines."""
@@ -59,15 +64,19 @@ class Seat:
         lost: whether it is this node that went away, not the client.
         leaving: whether the client sends no more, and is let go once it has heard all it asked for.
         address: where the client accepts direct connections.
+        host: the address that the client came from last, as its door has it.
+        ticket: what `welcome` tells a client that logged in, to show next time.
     """
 
-    __slots__ = ("address", "feeds", "grace", "leaving", "link", "lost", "session", "token")
+    __slots__ = ("address", "feeds", "grace", "host", "leaving", "link", "lost", "session", "ticket", "token")
 
     def __init__(self, session: Session, link: Door | None, token: str | None = None) -> None:
         """Seat a session."""
         self.session = session
         self.link = link
+        self.host = link.host if link is not None else None
         self.token = token
+        self.ticket: str | None = None
         self.feeds: deque[Feed] | None = None
         self.grace: IDelayedCall | None = None
         self.lost = False

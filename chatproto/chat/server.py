@@ -6,20 +6,22 @@ concerns one node only (who is served where) is decided by acts that name nodes.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from chatproto.chat import hall as effects
-from chatproto.chat.acts import Act, Adopt, Forget, decode_act
+from chatproto.chat import effects
+from chatproto.chat.acts import Act, Adopt, Decree, Forbid, Forget, decode_act
 from chatproto.chat.answers import Answers
 from chatproto.chat.arrivals import Arrivals
+from chatproto.chat.bans import origin_of
 from chatproto.chat.exodus import Exodus
-from chatproto.chat.hall import Hall, Member
+from chatproto.chat.hall import Hall
 from chatproto.chat.hearing import Hearing
 from chatproto.chat.messages import (
     Ack,
@@ -37,6 +39,8 @@ from chatproto.chat.messages import (
 from chatproto.chat.neighbour import Neighbour
 from chatproto.chat.opening import Opening
 from chatproto.chat.partings import Partings
+from chatproto.chat.people import Member
+from chatproto.chat.portal import Aside, portal_of
 from chatproto.chat.seat import Door, Seat, Seats
 from chatproto.chat.session import Ask, Effect, EntryMaker, HangUp, Hold, Reply, SessionRules
 from chatproto.chat.settings import ChatSettings
@@ -64,6 +68,7 @@ class ChatServer:
         hall: the replayed state.
         seats: every session that this node serves, by key, those in their grace included.
         exodus: has the clients leave before this node stops.
+        portal: lets accounts in, for front doors of your own: `IAvatar` for `IUsernamePassword` or `ITicket`.
         tally: what is counted.
         pages_elsewhere: addresses of the pages of all other servers that are known, those included that stand by.
     """
@@ -77,6 +82,8 @@ class ChatServer:
         now: Callable[[], float],
         dice: random.Random,
         tally: Tally,
+        aside: Aside = execute,
+        checkers: Sequence[ICredentialsChecker] = (),
     ) -> None:
         """Make a node's chat; `start` brings it to where the log is.
 
@@ -87,6 +94,8 @@ class ChatServer:
             clock: for the grace of sessions, and for what waits for the other node.
             now: the time of day in Unix seconds.
             dice: makes tokens and ids; it has to be the system's source where they must not be guessed.
+            aside: runs what takes its time, as checking a password does.
+            checkers: know whom to let in besides the accounts in the log.
             tally: counts what is committed and heard.
         """
         self.settings = settings
@@ -106,13 +115,24 @@ class ChatServer:
         self._hearing = hearing = Hearing(settings, self.hall, chat_log, turn, tally, self._fed)
         self._neighbour = neighbour = Neighbour(settings, chat_log, seats, clock)
         self._answers = Answers(
-            settings, self.hall, chat_log, hearing, seats, neighbour, dice, self._time, self._answered
+            settings, self.hall, chat_log, hearing, seats, neighbour, dice, self.time, self._answered
         )
         self._opening = Opening(settings, self.hall, chat_log, seats)
-        self._partings = Partings(settings, chat_log, seats, hearing, neighbour, clock, dice, self._time)
+        self._partings = Partings(settings, chat_log, seats, hearing, neighbour, clock, dice, self.time)
         self.exodus = Exodus(chat_log, seats, self._partings, neighbour, self.hung_up)
+        self.portal = portal_of(self.hall, aside, self.time, checkers)
         self._arrivals = Arrivals(
-            settings, self.hall, chat_log, seats, hearing, neighbour, self._partings, clock, dice, self._time
+            settings,
+            self.hall,
+            chat_log,
+            seats,
+            hearing,
+            neighbour,
+            self._partings,
+            clock,
+            dice,
+            self.time,
+            self.portal,
         )
         # Seats whose requests may go on after this batch, and those whose links wait for that.
         self._due: dict[Seat, None] = {}
@@ -139,6 +159,12 @@ class ChatServer:
             effects.Expected: self._expected,
             effects.Gone: self._gone,
             effects.Ended: lambda effect, _: self._hearing.end(effect.room),
+            effects.Warned: self._warned,
+            effects.Dismissed: self._dismissed,
+            effects.Denied: lambda effect, _: self._arrivals.denied(effect.session, effect.error),
+            effects.Traced: self._traced,
+            effects.Announced: self._announced,
+            effects.Verdict: lambda effect, _: None,
         }
 
     # Life
@@ -155,7 +181,7 @@ class ChatServer:
     def stop(self) -> None:
         """Tell clients and close their links; their sessions go on when this node is back, or on the other."""
         self._stopping = True
-        self._partings.stop([*self.seats.values(), *self._arrivals.arriving])
+        self._partings.stop([*self.seats.values(), *self._arrivals.seats])
         self._arrivals.clear()
         self._neighbour.stop()
 
@@ -193,8 +219,17 @@ class ChatServer:
             if room is not None and room.first < position <= room.last + 1:
                 self._submit(Forget(name, position))
 
-    def _submit(self, act: Act) -> None:
-        self.log.submit(self._make.act(act, self._make.id(), self._time(), None))
+    def decree(self, decree: Decree) -> "Deferred[Error | None]":
+        """Have done what an operator of this node asks for; called back when it is, or with why it is refused.
+
+        A node that is cut off has it done when it is not any more, which may be never.
+        """
+        petition: Deferred[Error | None] = Deferred()
+        self._submit(decree, petition)
+        return petition
+
+    def _submit(self, act: Act, origin: "Deferred[Error | None] | None" = None) -> None:
+        self.log.submit(self._make.act(act, self._make.id(), self.time(), origin))
 
     def _begin_life(self) -> None:
         """Say that whoever this node served before is served no more, ahead of anybody who comes now."""
@@ -266,7 +301,7 @@ class ChatServer:
 
     def received(self, seat: Seat, requests: list[Request]) -> None:
         """Take a client's requests, in order."""
-        self._perform(seat, seat.session.received(requests, self._time()))
+        self._perform(seat, seat.session.received(requests, self.time()))
 
     def impatient(self, seat: Seat) -> None:
         """Note that a link waits for its requests to be answered; `Door.go_on` tells it when."""
@@ -274,7 +309,7 @@ class ChatServer:
 
     def hung_up(self, seat: Seat) -> None:
         """Let a client go that sends no more, but still listens: what it asked for, an archive too, is sent first."""
-        self._perform(seat, seat.session.hang_up(self._time()))
+        self._perform(seat, seat.session.hang_up(self.time()))
 
     def lost(self, seat: Seat, link: Door) -> None:
         """Hear that a seat's connection is gone."""
@@ -287,8 +322,8 @@ class ChatServer:
         if not self._arrivals.lost(seat) and not self._stopping:
             self._partings.orphaned(seat)
 
-    def _time(self) -> float:
-        """Return the time of day, the same all through one reactor turn."""
+    def time(self) -> float:
+        """Return the time of day in Unix seconds, the same all through one reactor turn."""
         if self._moment is None:
             self._moment = self._now()
             self._turn.at_end(self._turn_ended)
@@ -319,7 +354,7 @@ class ChatServer:
 
     def _go_on(self, seat: Seat) -> None:
         if seat.session.may_go_on:
-            self._perform(seat, seat.session.go_on(self._time()))
+            self._perform(seat, seat.session.go_on(self.time()))
         self._appease(seat)
 
     def _appease(self, seat: Seat) -> None:
@@ -344,7 +379,7 @@ class ChatServer:
     def restore(self, state: bytes | None) -> None:
         """See `Replayed.restore`."""
         if self._started:
-            for seat in [*self.seats.values(), *self._arrivals.arriving]:
+            for seat in [*self.seats.values(), *self._arrivals.seats]:
                 farewell = self._partings.farewell("isolated", extended=seat.session.extended)
                 self._partings.drop(seat, "isolated", farewell)
             self._arrivals.clear()
@@ -368,7 +403,7 @@ class ChatServer:
             self._tell_redundancy()
         self._arrivals.changed()
         if self._serving and not self.log.serving:
-            self._partings.send_away([*self.seats.values(), *self._arrivals.arriving])
+            self._partings.send_away([*self.seats.values(), *self._arrivals.seats])
         self._serving = self.log.serving
         self._neighbour.changed()
         for changed in self._watchers:
@@ -418,7 +453,7 @@ class ChatServer:
         if self._due:
             due, self._due = self._due, {}
             for seat in due:
-                self._perform(seat, seat.session.go_on(self._time()))
+                self._perform(seat, seat.session.go_on(self.time()))
         for seat in list(self._impatient):
             self._appease(seat)
         self._neighbour.counted()
@@ -479,9 +514,12 @@ class ChatServer:
     def _acted(self, run: Run) -> None:
         for at, line in enumerate(run.lines()):
             act = decode_act(line)
-            asker: Seat | None = run.entries[at].origin if run.entries else None
+            origin: Seat | Deferred[Error | None] | None = run.entries[at].origin if run.entries else None
+            asker = origin if isinstance(origin, Seat) else None
             for effect in self.hall.apply(act, run.epoch):
                 self._performers[type(effect)](effect, asker)
+                if isinstance(effect, effects.Verdict) and isinstance(origin, Deferred):
+                    origin.callback(effect.error)
             if isinstance(act, Forget) and not self._snapshot_due:
                 self._snapshot_due = True
                 self._turn.at_end(self._snapshot)
@@ -508,6 +546,27 @@ class ChatServer:
         if effect.member.token is not None:
             self._say_to(effect.member, effect.error)
 
+    def _warned(self, effect: effects.Warned, asker: Seat | None) -> None:
+        extended = effect.member.token is not None
+        self._say_to(effect.member, effect.error if extended else Said(SERVER_IDENTITY, effect.error.message))
+
+    def _dismissed(self, effect: effects.Dismissed, asker: Seat | None) -> None:
+        seat, error = self.seats.get(effect.member.key), effect.error
+        if seat is not None:
+            last = error if seat.session.extended else Said(SERVER_IDENTITY, error.message)
+            self._partings.drop(seat, error.code, encode(last))
+
+    def _traced(self, effect: effects.Traced, asker: Seat | None) -> None:
+        seat, ban = self.seats.get(effect.member.key), effect.ban
+        origin = origin_of(seat.host) if seat is not None else ""
+        if origin:
+            decree = Forbid(subject=origin, until=ban.until, time=self.time(), reason=ban.reason, by=ban.by)
+            self._submit(decree)
+
+    def _announced(self, effect: effects.Announced, asker: Seat | None) -> None:
+        for key in list(self.seats):
+            self._announce(key, effect.content)
+
     def _say_to(self, member: Member, line: Message) -> None:
         seat = self.seats.get(member.key)
         if seat is not None and seat.link is not None:
@@ -518,12 +577,11 @@ class ChatServer:
         self._arrivals.arrived(effect.member)
         if self.settings.announcement:
             # After its greeting, which this batch brings.
-            self._turn.at_end(lambda: self._announce(effect.member.key))
+            self._turn.at_end(lambda: self._announce(effect.member.key, self.settings.announcement))
 
-    def _announce(self, key: str) -> None:
+    def _announce(self, key: str, text: str) -> None:
         seat = self.seats.get(key)
-        if seat is not None:
-            text = self.settings.announcement
+        if seat is not None and seat.session.member is not None:
             seat.send(encode(Notice("announcement", text) if seat.session.extended else Said(SERVER_IDENTITY, text)))
 
     def _entered(self, effect: effects.Entered, asker: Seat | None) -> None:

@@ -7,13 +7,38 @@ A session never knows its door, and outlives its connection.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from chatproto.chat.acts import Act, Attach, Create, Depart, Destroy, Enter, Expel, Move, Part, Rename, encode_act
-from chatproto.chat.hall import Hall, Member
+from chatproto.chat.acts import (
+    Act,
+    Allow,
+    Announce,
+    Attach,
+    Create,
+    Depart,
+    Destroy,
+    Enter,
+    Expel,
+    Forbid,
+    Move,
+    Part,
+    Rename,
+    Silence,
+    encode_act,
+)
+from chatproto.chat.authority import NOT_ALLOWED, SILENCED
+from chatproto.chat.bans import Ban, is_address, network_of
+from chatproto.chat.hall import Hall
 from chatproto.chat.messages import (
+    AnnounceAsked,
+    BanAsked,
+    BanEntry,
+    BanList,
+    BansAsked,
+    CloseAsked,
     ContactAsked,
     CreateRoom,
     Delete,
@@ -37,15 +62,22 @@ from chatproto.chat.messages import (
     Say,
     SayExtended,
     SearchAsked,
+    SilenceAsked,
     StatusAsked,
+    UnbanAsked,
+    UnsilenceAsked,
     Who,
 )
+from chatproto.chat.people import Member
 from chatproto.chat.query import QUERY_CHARS_MAX, match_of
 from chatproto.log.entry import ACT, MESSAGE, Entry
 from chatproto.wire.fields import ID_CHARS_MAX, SERVER_IDENTITY
 
 KICK_S_MAX = 10 * 365 * 86400
-"""A longer kick is as long as this one."""
+"""A longer kick, ban or silence is as long as this one."""
+
+REASON_CHARS_MAX = 200
+"""Of the reason of a ban."""
 
 
 class HangUp(msgspec.Struct, frozen=True):
@@ -102,6 +134,22 @@ class EntryMaker:
         self._count += 1
         id = f"{self._prefix}{self._count}"
         return Entry(MESSAGE, room, id, now, head, b',"id":"' + id.encode() + b'"' + self._end, False, origin)
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """What the node has seen of whose session begins.
+
+    Attributes:
+        account: the identity that was proved.
+        opens: whether there is an account from here on, if there was none: something else than the log knows it.
+        ticket: the hash of what it may show next time instead of a password; None for none.
+        ticket_until: until when, in Unix seconds.
+    """
+
+    account: str
+    opens: bool = False
+    ticket: str | None = None
+    ticket_until: float = 0.0
 
 
 class SessionRules(msgspec.Struct):
@@ -178,11 +226,24 @@ class Session:
         """How many of its requests are not answered yet."""
         return self.unconfirmed + self._acting + (len(self.waiting) if self.waiting else 0)
 
-    def enter(self, now: float, hello: Hello | None, token: str | None, history: HistoryWanted) -> Entry:
+    def enter(
+        self, now: float, hello: Hello | None, token: str | None, history: HistoryWanted, proof: Proof | None = None
+    ) -> Entry:
         """Ask for presence; `token` is the hash of the session's token, for an extended client."""
         stay = hello.resume if hello else []
         identity = hello.identity if hello else None
-        return self._act(Enter(self.key, self._rules.node, identity, token, history, stay), now)
+        entering = Enter(self.key, self._rules.node, identity, token, history, stay)
+        if proof is not None:
+            entering = msgspec.structs.replace(
+                entering,
+                identity=None,
+                account=proof.account,
+                opens=proof.opens,
+                ticket=proof.ticket,
+                ticket_until=proof.ticket_until,
+                time=now,
+            )
+        return self._act(entering, now)
 
     def attach(self, now: float, token: str, epoch: int) -> Entry:
         """Ask, by the hash of a token, for the session that the client had, for as long as the epoch is this one."""
@@ -231,8 +292,12 @@ class Session:
         """Whether requests waited for what is applied now."""
         return bool(self.waiting) and not self._acting and not self.unconfirmed
 
+    def pause(self) -> None:
+        """Answer nothing more until `acted`."""
+        self._acting += 1
+
     def acted(self) -> None:
-        """Hear that an act of this session is applied, or a page of history was sent."""
+        """Hear that an act of this session is applied, a page of history was sent, or a pause is over."""
         self._acting -= 1
 
     def go_on(self, now: float) -> list[Effect]:
@@ -251,6 +316,8 @@ class Session:
         if len(content) > self._rules.message_chars_max:
             text = f"your message was not sent: it has more than {self._rules.message_chars_max} characters"
             effects.append(Reply(Said(SERVER_IDENTITY, text)))
+        elif self.member is not None and now < self.member.person.silenced:
+            effects.append(Reply(Said(SERVER_IDENTITY, SILENCED.message)))
         elif self.member is not None:
             effects.append(self._message(self.member, self.member.rooms[-1], content, None, now))
 
@@ -258,7 +325,7 @@ class Session:
         member = self.member
         if member is None:
             return
-        refusal = self._refusal(request, member)
+        refusal = self._refusal(request, member, now)
         if refusal is not None:
             effects.append(Reply(refusal))
         else:
@@ -275,7 +342,7 @@ class Session:
         self.unconfirmed += 1
         return entry
 
-    def _refusal(self, request: SayExtended, member: Member) -> Error | None:
+    def _refusal(self, request: SayExtended, member: Member, now: float) -> Error | None:
         if request.id is not None and not 1 <= len(request.id) <= ID_CHARS_MAX:
             return Error("id-invalid", f"an id has 1 to {ID_CHARS_MAX} characters", id=request.id[:ID_CHARS_MAX])
         if request.roomid is not None and request.roomid not in member.rooms:
@@ -284,6 +351,8 @@ class Session:
         if len(request.content) > self._rules.message_chars_max:
             most = self._rules.message_chars_max
             return Error("content-too-long", f"a message has at most {most} characters", id=request.id)
+        if now < member.person.silenced:
+            return Error(SILENCED.code, SILENCED.message, id=request.id)
         return None
 
     def _rename(self, request: IdentityChange, now: float, effects: list[Effect]) -> None:
@@ -381,8 +450,76 @@ class Session:
         elif len(request.content) > self._rules.message_chars_max:
             most = self._rules.message_chars_max
             effects.append(Reply(Error("content-too-long", f"a message has at most {most} characters", id=id)))
+        elif self.member is not None and now < self.member.person.silenced:
+            effects.append(Reply(Error(SILENCED.code, SILENCED.message, id=id)))
         else:
             effects.append(Ask(request))
+
+    # Of those who keep order, as the hall decides
+
+    def _ban(self, request: BanAsked, now: float, effects: list[Effect]) -> None:
+        subject = _subject(request)
+        if isinstance(subject, Error):
+            effects.append(Reply(subject))
+        elif request.time < 1 or len(request.reason) > REASON_CHARS_MAX:
+            text = f"time is a positive number of seconds, a reason has at most {REASON_CHARS_MAX} characters"
+            effects.append(Reply(Error("bad-request", text)))
+        else:
+            until = now + min(request.time, KICK_S_MAX)
+            ban = Forbid(session=self.key, subject=subject, until=until, time=now, reason=request.reason)
+            effects.append(self._act(ban, now))
+
+    def _unban(self, request: UnbanAsked, now: float, effects: list[Effect]) -> None:
+        subject = _subject(request)
+        if isinstance(subject, Error):
+            effects.append(Reply(subject))
+        else:
+            effects.append(self._act(Allow(session=self.key, subject=subject), now))
+
+    def _bans(self, request: BansAsked, now: float, effects: list[Effect]) -> None:
+        if self.member is not None:
+            allowed = self.member.person.is_admin
+            effects.append(Reply(ban_list(self._hall.bans.listed(now)) if allowed else NOT_ALLOWED))
+
+    def _silence(self, request: SilenceAsked, now: float, effects: list[Effect]) -> None:
+        if request.time < 1:
+            effects.append(Reply(Error("bad-request", "time is a positive number of seconds")))
+        else:
+            until = now + min(request.time, KICK_S_MAX)
+            effects.append(self._act(Silence(session=self.key, identity=request.identity, until=until), now))
+
+    def _unsilence(self, request: UnsilenceAsked, now: float, effects: list[Effect]) -> None:
+        effects.append(self._act(Silence(session=self.key, identity=request.identity, until=0.0), now))
+
+    def _close(self, request: CloseAsked, now: float, effects: list[Effect]) -> None:
+        effects.append(self._act(Destroy(self.key, request.roomid, close=True), now))
+
+    def _announce(self, request: AnnounceAsked, now: float, effects: list[Effect]) -> None:
+        if len(request.content) > self._rules.message_chars_max:
+            most = self._rules.message_chars_max
+            effects.append(Reply(Error("content-too-long", f"a message has at most {most} characters")))
+        else:
+            effects.append(self._act(Announce(session=self.key, content=request.content), now))
+
+
+def _subject(request: BanAsked | UnbanAsked) -> str | Error:
+    """Return who or what is meant."""
+    if request.identity is not None and request.address is None and not is_address(request.identity):
+        return request.identity
+    if request.address is not None and request.identity is None:
+        with suppress(ValueError):
+            return network_of(request.address)
+    return Error("bad-request", "either an identity, or an address like 192.0.2.7 or 192.0.2.0/24")
+
+
+def ban_list(bans: Iterable[Ban]) -> BanList:
+    """Return bans as they are told."""
+
+    def entry(ban: Ban) -> BanEntry:
+        identity, address = (None, ban.subject) if is_address(ban.subject) else (ban.subject, None)
+        return BanEntry(ban.until, ban.reason, ban.by, identity, address)
+
+    return BanList([entry(ban) for ban in bans])
 
 
 def history_allowed(history: HistoryWanted) -> bool:
@@ -410,6 +547,13 @@ _STEPS: dict[type[Any], _Step] = {
     StatusAsked: Session._ask,
     PrivateAsked: Session._private,
     ContactAsked: Session._ask,
+    BanAsked: Session._ban,
+    UnbanAsked: Session._unban,
+    BansAsked: Session._bans,
+    SilenceAsked: Session._silence,
+    UnsilenceAsked: Session._unsilence,
+    CloseAsked: Session._close,
+    AnnounceAsked: Session._announce,
     HangUp: Session._ask,
     Ping: Session._ping,
     Pong: Session._pong,

@@ -33,6 +33,8 @@ class ChatSettings:
         handshakes_max: connections at once that are not greeted yet.
         rooms_per_owner_max: rooms that one session may own. 0: any.
         rooms_per_session_max: rooms that one session may be in.
+        guests: whether clients may come without an account.
+        ticket_s: how long a ticket lets an account in without its password.
         announcement: what newcomers are told by the server itself; empty for nothing.
         clients_min: clients of all nodes that have to be there at once before the chat begins; the same on each node.
         held_max: messages held until then.
@@ -60,6 +62,8 @@ class ChatSettings:
     handshakes_max: int = 1000
     rooms_per_owner_max: int = 100
     rooms_per_session_max: int = 100
+    guests: bool = True
+    ticket_s: float = 30 * 86400.0
     announcement: str = ""
     clients_min: int = 0
     held_max: int = 10_000

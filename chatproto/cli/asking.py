@@ -1,5 +1,6 @@
 """What a command asks of the client, and how the answer reads."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -7,8 +8,9 @@ from twisted.python.failure import Failure
 
 from chatproto.chat.messages import Status
 from chatproto.cli import commands
-from chatproto.cli.text import clock_time, day, harmless
+from chatproto.cli.text import clock_time, day, harmless, iso_time
 from chatproto.client import ChatClient, SearchResults
+from chatproto.client.events import Banned
 from chatproto.errors import ClientError, Refused
 
 
@@ -31,6 +33,20 @@ def ask(client: ChatClient, request: commands.Request, room: str) -> Deferred[An
             return client.delete_room(request.room)
         case commands.Kick():
             return client.kick(request.room, request.identity, request.seconds)
+        case commands.Ban():
+            return client.ban(request.who, request.seconds, request.reason)
+        case commands.Unban():
+            return client.unban(request.who)
+        case commands.ListBans():
+            return client.bans()
+        case commands.Silence():
+            return client.silence(request.identity, request.seconds)
+        case commands.Unsilence():
+            return client.unsilence(request.identity)
+        case commands.CloseRoom():
+            return client.close_room(request.room)
+        case commands.Announce():
+            return client.announce(request.content)
         case commands.Private():
             return client.send_direct(request.to, request.content)
         case commands.Search():
@@ -58,6 +74,14 @@ def redundancy_in_words(redundancy: str) -> str:
         "alone": "one of two servers is away; messages have one copy",
         "isolated": "the server cannot be sure that it leads; nothing is accepted",
     }.get(redundancy, redundancy)
+
+
+def bans_in_words(bans: Sequence[Banned]) -> list[str]:
+    """Return the answer to `#bans` as lines."""
+    return [
+        f"{ban.who} until {iso_time(ban.until)}, by {ban.by or 'an operator'}{': ' if ban.reason else ''}{ban.reason}"
+        for ban in bans
+    ] or ["Nobody is banned."]
 
 
 def status_in_words(status: Status) -> list[str]:

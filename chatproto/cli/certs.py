@@ -14,7 +14,7 @@ def make_certificates(directory: str, names: Sequence[str], hosts: Sequence[str]
     """Make a certificate for each of some nodes, in a directory of its own, and tell what to do with it.
 
     The authority in the directory signs them; one is made where there is none. A node's certificate that is there
-    already is replaced: that is how one is renewed.
+    already is replaced: that is how one is renewed. Without hosts it stays one for those that it was for.
 
     Args:
         directory: of the authority.
@@ -33,13 +33,21 @@ def make_certificates(directory: str, names: Sequence[str], hosts: Sequence[str]
             f"Made an authority, {os.path.join(directory, AUTHORITY)}. Whoever has {key} can be any node: keep it here."
         )
     for name in names:
-        made = authority.sign(name, hosts, days)
+        made = authority.sign(name, hosts or _hosts_so_far(os.path.join(directory, name, CERTIFICATE)), days)
         (certificate,) = read_certificates(os.path.join(made, CERTIFICATE))
         say(f"{name}: good until {date(certificate.not_valid_after_utc.timestamp())}.")
         say(f"  Copy {made}/ ({AUTHORITY}, {CERTIFICATE}, {KEY}) to its machine, for its user alone to read; then")
         say(
             f"  twistd chatserver --name={name} --tls={os.path.basename(made)} …, or SIGHUP if it runs with it already."
         )
+
+
+def _hosts_so_far(path: str) -> list[str]:
+    """Return the names and addresses that a certificate is for; none where there is none."""
+    if not os.path.exists(path):
+        return []
+    names, addresses = names_of(read_certificates(path)[0])
+    return names + addresses
 
 
 def show(path: str, say: Say) -> None:

@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -41,7 +41,9 @@ class ChatOptions:
 
     Attributes:
         servers: where to connect, as typed; may be empty where there is a registry.
-        name: the identity wanted.
+        name: the identity wanted; that of the account, where there is one.
+        account: the account to log in to; None for none.
+        password: the account's.
         rooms: rooms to enter.
         history: what to receive of a room's archive on entering.
         tls: whether `HOST:PORT` means TLS.
@@ -66,6 +68,8 @@ class ChatOptions:
     registry: str | None = None
     service: str = "chat"
     direct: tuple[str, int] | None = None
+    account: str | None = None
+    password: str | None = field(default=None, repr=False)
 
     @property
     def place(self) -> str:
@@ -92,7 +96,9 @@ def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
     client = ChatClient(
         reactor,
         endpoints,
-        identity=options.name,
+        identity=options.name if options.account is None else None,
+        account=options.account,
+        password=options.password,
         history=options.history,
         rooms=options.rooms,
         dice=random.SystemRandom(),

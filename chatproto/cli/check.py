@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,16 +13,20 @@ from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.python.usage import UsageError
 
 from chatproto.cli.servers import Misuse
-from chatproto.errors import StoreError
+from chatproto.errors import StoreError, TrustError
 from chatproto.log.sqlite import SCHEMA_VERSION, connect, file_of
 from chatproto.options import ENDPOINT_ERRORS, Options
+from chatproto.trust.certificates import CERTIFICATE, Certificates, date, names_of
+from chatproto.trust.endpoints import plain
+from chatproto.trust.sharing import read_secret
 
 CHECKED = """\
 usage: chatproto check [options of twistd chatserver, such as --config FILE]
 
 Says whether `twistd chatserver` could start with these options: that the options and the file are understood and go
-together, that each endpoint can be made (with its certificate, if it has one), that what it needs is installed, and
-that the data directory is one of this release, or can be made. Opens no port, starts nothing, changes nothing; a
+together, that the certificates of --tls, or the secret, can be used, that each endpoint can be made (with a certificate
+of its own, if it names one), that what it needs is installed, and that the data directory is one of this release, or
+can be made. Opens no port, starts nothing, changes nothing; a
 running daemon is not disturbed. Run it as the user that the daemon runs as.
 
 Exit status: 0 it could start, 1 it could not, with the reasons on standard error, 2 the options are wrong.
@@ -50,10 +55,16 @@ def check(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         raise Misuse(str(error)) from None
     found = [f"role: {options['role']}, called {options['name']}"]
     problems: list[str] = []
+    try:
+        found += _proof(options)
+    except TrustError as error:
+        problems.append(str(error))
     for option, description, serves in options.endpoints():
         found.append(f"{'serves' if serves else 'connects'}: {option}={description}")
+        # What shows the node's certificate has none of its own that would have to be there.
+        beneath = plain(description) if serves and options["tls"] else None
         try:
-            (serverFromString if serves else clientFromString)(reactor, description)
+            (serverFromString if serves else clientFromString)(reactor, beneath or description)
         except ENDPOINT_ERRORS as error:
             problems.append(f"cannot use {option}={description}: {error}")
     if options["metrics"] and find_spec("prometheus_client") is None:
@@ -63,6 +74,22 @@ def check(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     except (StoreError, OSError, sqlite3.Error) as error:
         problems.append(f"cannot use --data={options['data']}: {error}")
     return found, problems
+
+
+def _proof(options: Options) -> list[str]:
+    """Return what proves to other nodes who this one is.
+
+    Raises:
+        TrustError: it cannot be used.
+    """
+    if options["secret-file"]:
+        read_secret(options["secret-file"])
+        return [f"proves: that it knows what is in --secret-file={options['secret-file']}"]
+    if not options["tls"]:
+        return []
+    held = Certificates(options["tls"], options["name"], time.time).held
+    names = ", ".join(names_of(held.chain[0])[0])
+    return [f"proves: --tls={options['tls']}, that it is {names}, until {date(held.ends[CERTIFICATE])}"]
 
 
 def _data(options: Options) -> str:

@@ -98,6 +98,56 @@ class Search:
 
 
 @dataclass(frozen=True)
+class Ban:
+    """Keep somebody, or an address, out for some seconds."""
+
+    who: str
+    seconds: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Unban:
+    """Let somebody, or an address, in again."""
+
+    who: str
+
+
+@dataclass(frozen=True)
+class ListBans:
+    """Ask who is kept out."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Have nothing published that somebody says, for some seconds."""
+
+    identity: str
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Unsilence:
+    """Let somebody speak again."""
+
+    identity: str
+
+
+@dataclass(frozen=True)
+class CloseRoom:
+    """Delete anybody's room."""
+
+    room: str
+
+
+@dataclass(frozen=True)
+class Announce:
+    """Have everybody hear something from the server itself."""
+
+    content: str
+
+
+@dataclass(frozen=True)
 class ShowStatus:
     """Ask how the server is and how far this client has been brought."""
 
@@ -114,8 +164,22 @@ class Quit:
     """Leave politely."""
 
 
+Order = Ban | Unban | ListBans | Silence | Unsilence | CloseRoom | Announce
+"""What only those may ask for who have the role admin."""
+
 Request = (
-    ChangeIdentity | Join | Leave | Who | ListRooms | CreateRoom | DeleteRoom | Kick | Private | Search | ShowStatus
+    ChangeIdentity
+    | Join
+    | Leave
+    | Who
+    | ListRooms
+    | CreateRoom
+    | DeleteRoom
+    | Kick
+    | Private
+    | Search
+    | ShowStatus
+    | Order
 )
 """What the server is asked, and answers."""
 
@@ -157,9 +221,24 @@ def _join(room: str, stay: str | None = None) -> Command | Mistake:
 
 
 def _kick(room: str, identity: str, seconds: str) -> Command | Mistake:
-    if not (seconds.isascii() and seconds.isdecimal() and len(seconds) <= 10 and 0 < int(seconds) <= KICK_S_MAX):
-        return Mistake(f"SECONDS is a whole number from 1 to {KICK_S_MAX}, not {seconds!r}; usage: {usage('kick')}")
-    return Kick(room, identity, int(seconds))
+    span = _seconds("kick", seconds)
+    return span if isinstance(span, Mistake) else Kick(room, identity, span)
+
+
+def _ban(who: str, seconds: str, reason: str = "") -> Command | Mistake:
+    span = _seconds("ban", seconds)
+    return span if isinstance(span, Mistake) else Ban(who, span, reason)
+
+
+def _silence(identity: str, seconds: str) -> Command | Mistake:
+    span = _seconds("silence", seconds)
+    return span if isinstance(span, Mistake) else Silence(identity, span)
+
+
+def _seconds(command: str, typed: str) -> int | Mistake:
+    if not (typed.isascii() and typed.isdecimal() and len(typed) <= 10 and 0 < int(typed) <= KICK_S_MAX):
+        return Mistake(f"SECONDS is a whole number from 1 to {KICK_S_MAX}, not {typed!r}; usage: {usage(command)}")
+    return int(typed)
 
 
 def _help(command: str | None = None) -> Command | Mistake:
@@ -181,6 +260,13 @@ FORMS: dict[str, Form] = {
     "delete": Form(("ROOM",), "deletes a room that you own, with its archive", DeleteRoom),
     "kick": Form(("ROOM", "NAME", "SECONDS"), "puts somebody out of a room that you own, for a while", _kick),
     "search": Form(("TEXT",), 'finds words, and words that begin so*, "or stand together", in your rooms', Search),
+    "ban": Form(("NAME", "SECONDS", "[TEXT]"), "(admin) keeps a person or an address out; TEXT says why", _ban),
+    "unban": Form(("NAME",), "(admin) lets a person or an address in again", Unban),
+    "bans": Form((), "(admin) lists who is kept out", ListBans),
+    "silence": Form(("NAME", "SECONDS"), "(admin) has nothing published that somebody says, for a while", _silence),
+    "unsilence": Form(("NAME",), "(admin) lets somebody speak again", Unsilence),
+    "close": Form(("ROOM",), "(admin) deletes anybody's room, with its archive", CloseRoom),
+    "announce": Form(("TEXT",), "(admin) has everybody hear something, in every room", Announce),
     "status": Form((), "tells how the servers are and whether you are up to date", ShowStatus),
     "quit": Form((), "leaves the chat", Quit),
 }
@@ -214,7 +300,7 @@ def parse(line: str) -> Command | Mistake | None:
     form = FORMS.get(word)
     if form is None:
         return _unknown(word)
-    takes_rest = form.arguments[-1:] == ("TEXT",)
+    takes_rest = form.arguments[-1:] in (("TEXT",), ("[TEXT]",))
     arguments = rest.split(maxsplit=len(form.arguments) - 1) if takes_rest else rest.split()
     if not form.needed <= len(arguments) <= len(form.arguments):
         problem = "something is missing" if len(arguments) < form.needed else "that is too much; names have no spaces"

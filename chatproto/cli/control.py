@@ -52,7 +52,8 @@ def command(
                 if ends and answer.startswith("done"):
                     said.read()
     except (FileNotFoundError, ConnectionRefusedError):
-        raise NotRunning(f"no node runs on {directory}") from None
+        missing = "" if os.path.isdir(directory) else ", which is no directory"
+        raise NotRunning(f"no node runs on {directory}{missing}") from None
     except OSError as error:
         raise ControlFailed(f"{path}: {error.strerror or error}") from None
     outcome, _, why = answer.partition(": ")

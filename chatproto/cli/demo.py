@@ -175,7 +175,7 @@ def _watch(options: DemoOptions, children: dict[str, Child], servers: list[str],
         for name, child in children.items():
             if child.process.poll() is not None and name not in ended:
                 ended.add(name)
-                say(f"{name} is gone. To start it again, in another terminal:")
+                say(f"{name} is gone. To start it again, in another terminal, and to be ended there:")
                 say(f"  {child.command}")
         for server in servers:
             state = _redundancy(server)

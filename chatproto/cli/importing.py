@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from chatproto.chat.hall import Hall, Room
+from chatproto.chat.hall import Hall
+from chatproto.chat.people import Room
 from chatproto.cli.archive import ArchivedLine
 from chatproto.cli.backup import RESTART
 from chatproto.errors import ChatprotoError

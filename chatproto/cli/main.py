@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from chatproto.chat.messages import HistoryWanted
+from chatproto.cli.accounts import add_accounts, password_asked
 from chatproto.cli.commands import explanations
 from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, TLS, Misuse
 from chatproto.client.direct.settings import DirectSettings
@@ -77,6 +78,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_backup(subparsers)
     _add_restore(subparsers)
     _add_import(subparsers)
+    add_accounts(subparsers)
     _add_certs(subparsers)
     _add_demo(subparsers)
     return parser
@@ -130,6 +132,18 @@ def _add_chat(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="what to receive of a room's archive on entering it: all, none or the last N messages "
         "(default: %(default)s)",
     )
+    chat.add_argument(
+        "--account",
+        type=_identity,
+        metavar="NAME",
+        help="log in to this account, which is your name then; the password is asked for on the terminal (default: be "
+        "a guest)",
+    )
+    chat.add_argument(
+        "--password-file",
+        metavar="FILE",
+        help="take the password from the first line of a file (default: from the terminal)",
+    )
     _add_registry(chat)
     _add_tls(chat)
     chat.add_argument(
@@ -162,10 +176,14 @@ def _chat(given: argparse.Namespace) -> str:
     from chatproto.cli.chat import ChatOptions, chat
 
     _check_tls(given)
+    if given.password_file is not None and given.account is None:
+        raise Misuse("--password-file needs --account")
     return chat(
         ChatOptions(
             servers=_servers(given),
-            name=given.name,
+            name=given.account or given.name,
+            account=given.account,
+            password=_password(given),
             rooms=tuple(dict.fromkeys(given.rooms)),
             history=given.history,
             tls=given.tls,
@@ -178,6 +196,18 @@ def _chat(given: argparse.Namespace) -> str:
             direct=given.direct,
         )
     )
+
+
+def _password(given: argparse.Namespace) -> str | None:
+    if given.account is None:
+        return None
+    if given.password_file is None:
+        return password_asked(f"password of {given.account}: ")
+    try:
+        with open(given.password_file, encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+    except (OSError, UnicodeError) as error:
+        raise Misuse(f"--password-file {given.password_file}: {error}") from None
 
 
 # archive
@@ -448,7 +478,8 @@ def _add_certs(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=[],
         metavar="HOST",
         dest="hosts",
-        help="name or address by which clients reach the nodes; may be repeated (default: the name of each alone)",
+        help="name or address by which clients reach the nodes; may be repeated (default: as in the certificate that "
+        "is renewed, or else the name of each alone)",
     )
     certs.add_argument(
         "--days", type=_days, default=NODE_DAYS, metavar="N", help="how long they are good (default: %(default)d)"
@@ -478,10 +509,10 @@ def _certs(given: argparse.Namespace) -> str:
 def _add_reload(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     reload = subparsers.add_parser(
         "reload",
-        help="have a running node read its options again",
-        description="Have a running node read its options again, and say what could not be changed without a restart. "
-        "SIGHUP does the same, and says it in the log. Run it on the node's machine, as a user who may write to its "
-        "data directory.",
+        help="have a running node read its options and certificates again",
+        description="Have a running node read its options and certificates again. Exit status 1, with a line for each, "
+        "if something could not be changed: it takes a restart, or there is a mistake in it. SIGHUP does the same, and "
+        "says it in the log. Run it on the node's machine, as a user who may write to its data directory.",
     )
     reload.add_argument("directory", metavar="DIR", help="the node's data directory")
     reload.set_defaults(run=_reload)

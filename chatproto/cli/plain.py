@@ -35,6 +35,7 @@ rooms ROOM=COUNT ...
 found ROOM INDEX TIME NAME TEXT
 status ROLE EPOCH REDUNDANCY ARCHIVED TRANSFERRED PEER=LAG ...
 done COMMAND
+banned WHO UNTIL NAME TEXT
 missing ROOM FROM TO REASON
 rewound ROOM INDEX
 notice CODE TEXT
@@ -208,6 +209,10 @@ class PlainChat:
                 self._out("done", text=line.strip())
             case commands.Private():
                 self._out("delivered", command.to, answer.sessions, "direct" if answer.direct else "relayed")
+            case commands.ListBans():
+                for ban in answer:
+                    self._out("banned", ban.who, iso_time(ban.until), ban.by, text=ban.reason)
+                self._out("done", text=line.strip())
             case commands.Who() | commands.ListRooms():
                 pass  # The client tells its listeners the same.
             case _:

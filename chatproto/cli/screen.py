@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.cli import commands
-from chatproto.cli.asking import ask, reason, results_in_words, status_in_words
+from chatproto.cli.asking import ask, bans_in_words, reason, results_in_words, status_in_words
 from chatproto.cli.conversation import Conversation, Pending, RoomView, Tone
 from chatproto.cli.history import History
 from chatproto.cli.widgets import Members, Prompt, Rooms, StatusLine
@@ -193,6 +193,10 @@ class ChatApp(App[str]):
             case commands.Kick():
                 text = f"{command.identity} is put out of {command.room} for {command.seconds} seconds."
                 self._note(text, Tone.ANSWER)
+            case commands.ListBans():
+                self._note("\n".join(bans_in_words(answer)), Tone.ANSWER)
+            case commands.Ban() | commands.Unban() | commands.Silence() | commands.Unsilence() | commands.CloseRoom():
+                self._note("Done.", Tone.ANSWER)
             case commands.Private():
                 conversation.private(command.to, command.content, time.time(), own=True)
                 if not answer.sessions:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
 from chatproto.chat.inquiry import inquire as ask
@@ -38,7 +39,7 @@ def inquire(reactor: Any, server: str, timeout_s: float, tls: bool, ca: str | No
     """Ask a server how it stands; always answered, within `timeout_s` seconds.
 
     Raises:
-        Misuse: there can be no such server.
+        Misuse: there can be no such server, or registry.
     """
     asking: Deferred[Any] = ask(endpoint(reactor, server, tls=tls, ca=ca))
     # A server that was stopped takes connections and answers nothing.
@@ -52,7 +53,7 @@ def _raise(error: Exception) -> None:
 
 @inlineCallbacks
 def inquire_registry(
-    reactor: Any, registry: str, service: str, timeout_s: float, ca: str | None = None
+    reactor: Any, registry: IStreamClientEndpoint, service: str, timeout_s: float
 ) -> Generator["Deferred[Any]", Any, list[tuple[str, Answer]]]:
     """Ask all nodes of a service how they stand, through the registry: so it need not be possible to reach them.
 
@@ -60,10 +61,9 @@ def inquire_registry(
         The address, or else the name, of each, and its answer; within twice `timeout_s` seconds.
 
     Raises:
-        Misuse: there can be no such registry.
         RegistryError: the registry does not say who there is.
     """
-    client = RegistryClient(registry_endpoint(reactor, registry, ca), reactor, who="status", timeout_s=timeout_s)
+    client = RegistryClient(registry, reactor, who="status", timeout_s=timeout_s)
     client.startService()
     try:
         found: list[Registration] = yield client.list(service=service, kind=KIND)
@@ -99,7 +99,10 @@ def verdict(answers: Sequence[Answer]) -> tuple[bool, str]:
     leaders = [status for status in known if status.role == "leader" and status.serving]
     if not leaders:
         return False, _why_nobody_leads(known)
-    if len({status.epoch for status in known}) > 1 or len(leaders) > 1:
+    agreed = len({status.epoch for status in known}) == 1
+    # Who leads alone in the latest epoch is right, whatever one that is cut off still believes.
+    cut_off = leaders[0].redundancy != "paired" and leaders[0].epoch == max(status.epoch for status in known)
+    if len(leaders) > 1 or not (agreed or cut_off):
         return False, "the servers are of different minds who leads; ask again"
     if leaders[0].redundancy != "paired":
         return False, f"{leaders[0].server} is {leaders[0].redundancy}: it alone holds every message"
@@ -205,13 +208,14 @@ def status(
     """Ask the servers, and all that a registry knows; return what to print, and whether one can be lost now.
 
     Raises:
-        Misuse: there can be no such server.
+        Misuse: there can be no such server, or registry.
         StatusFailed: none of them has answered.
         RegistryError: the registry has not.
     """
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
+    at = registry_endpoint(reactor, registry, ca) if registry is not None else None
     inquiries = [inquire(reactor, server, timeout_s, tls, ca) for server in servers]
     found: list[tuple[str, Answer]] = []
     failures: list[Failure] = []
@@ -220,8 +224,8 @@ def status(
     def ask() -> Generator["Deferred[Any]", Any, None]:
         answers: list[Answer] = yield gatherResults(inquiries)
         found.extend(zip(servers, answers, strict=True))
-        if registry is not None:
-            found.extend((yield inquire_registry(reactor, registry, service, timeout_s, ca)))
+        if at is not None:
+            found.extend((yield inquire_registry(reactor, at, service, timeout_s)))
 
     def begin() -> None:
         asking = ask().addErrback(failures.append)

@@ -157,6 +157,15 @@ class ContactFound(msgspec.Struct, frozen=True):
     token: str
 
 
+class Banned(msgspec.Struct, frozen=True):
+    """Who is kept out, until a Unix time: an identity or an address; `by` is empty where an operator did it."""
+
+    who: str
+    until: float
+    reason: str
+    by: str
+
+
 class Delivered(msgspec.Struct, frozen=True):
     """Which way a private message went: over a connection between the two, or relayed; and how many it reached.
 

@@ -13,6 +13,7 @@ from chatproto.chat.messages import Message, Ping, decode_server_line
 from chatproto.client.settings import ClientSettings
 from chatproto.errors import WireError
 from chatproto.link import LineLink, Turn
+from chatproto.trust.ending import tls_trouble
 
 log = Logger()
 
@@ -61,7 +62,7 @@ class ServerLink(LineLink):
         """Tell."""
         super().connectionLost(reason)
         words = next((words for kind, words in _ENDS.items() if reason.check(kind)), "")
-        self._listens.link_lost(self, words or reason.getErrorMessage())
+        self._listens.link_lost(self, words or tls_trouble(reason) or reason.getErrorMessage())
 
     def dataReceived(self, data: bytes) -> None:
         """Take what came: a long line is heard long before it is there."""

@@ -11,7 +11,14 @@ from typing import Any
 
 import msgspec
 
+from chatproto.chat.bans import is_address
 from chatproto.chat.messages import (
+    AnnounceAsked,
+    BanAsked,
+    BanEntry,
+    BanList,
+    BansAsked,
+    CloseAsked,
     Contact,
     ContactAsked,
     CreateRoom,
@@ -34,12 +41,15 @@ from chatproto.chat.messages import (
     SayExtended,
     Search,
     SearchAsked,
+    SilenceAsked,
     Status,
     StatusAsked,
+    UnbanAsked,
+    UnsilenceAsked,
     Who,
     encode,
 )
-from chatproto.client.events import ContactFound, HistoryPage, Members, SearchResults, said_from
+from chatproto.client.events import Banned, ContactFound, HistoryPage, Members, SearchResults, said_from
 from chatproto.errors import ClientError
 
 NEWEST = 2**53 - 1
@@ -175,6 +185,60 @@ def kick(key: str, room: str, identity: str, seconds: int) -> Request:
     return Request(key, line, lambda message, me: None, room, answer=Answer(None))
 
 
+def _order(key: str, message: Message) -> Request:
+    """Ask for what only those may who keep order; where it is done, nothing is answered."""
+    return Request(key, line_of(message), lambda message, me: None, answer=Answer(None))
+
+
+def ban(key: str, who: str, seconds: int, reason: str) -> Request:
+    """Keep an identity or an address out."""
+    return _order(key, BanAsked(seconds, *_identity_or_address(who), reason))
+
+
+def unban(key: str, who: str) -> Request:
+    """Let an identity or an address in again."""
+    return _order(key, UnbanAsked(*_identity_or_address(who)))
+
+
+def _identity_or_address(who: str) -> tuple[str | None, str | None]:
+    return (None, who) if is_address(who) else (who, None)
+
+
+def bans(key: str) -> Request:
+    """Ask who is kept out."""
+
+    def hears(message: Message, me: str) -> Answer | None:
+        return Answer(tuple(map(banned_from, message.bans))) if isinstance(message, BanList) else None
+
+    return Request(key, line_of(BansAsked()), hears)
+
+
+def silence(key: str, identity: str, seconds: int) -> Request:
+    """Have nothing published that somebody says."""
+    return _order(key, SilenceAsked(identity, seconds))
+
+
+def unsilence(key: str, identity: str) -> Request:
+    """Let somebody speak again."""
+    return _order(key, UnsilenceAsked(identity))
+
+
+def close_room(key: str, room: str) -> Request:
+    """Delete anybody's room."""
+
+    def hears(message: Message, me: str) -> Answer | None:
+        if isinstance(message, RoomList) and all(count.roomid != room for count in message.rooms):
+            return Answer(None)
+        return None
+
+    return Request(key, line_of(CloseAsked(room)), hears, room)
+
+
+def announce(key: str, content: str) -> Request:
+    """Have everybody hear something from the server itself."""
+    return _order(key, AnnounceAsked(content))
+
+
 def who(key: str, room: str) -> Request:
     """Ask who is in a room."""
 
@@ -269,6 +333,11 @@ def survey(first: bytes) -> Request:
 def members_from(line: RoomContents) -> Members:
     """Return what `roomcontents` says."""
     return Members(line.roomid, tuple(line.identities), line.owner)
+
+
+def banned_from(entry: BanEntry) -> Banned:
+    """Return what an entry of `bans` says."""
+    return Banned(entry.identity or entry.address or "", entry.until, entry.reason, entry.by)
 
 
 def rooms_from(line: RoomList) -> dict[str, int]:

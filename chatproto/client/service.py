@@ -25,7 +25,7 @@ from chatproto.client import requests
 from chatproto.client.direct.service import DirectMessages
 from chatproto.client.direct.settings import DirectSettings
 from chatproto.client.effects import Connect, Effect, HangUp, Send, Sleep, Tell, Wake
-from chatproto.client.events import ContactFound, Delivered, Event, HistoryPage, Members, SearchResults, Sent
+from chatproto.client.events import Banned, ContactFound, Delivered, Event, HistoryPage, Members, SearchResults, Sent
 from chatproto.client.outbox import Done
 from chatproto.client.phases import Phase
 from chatproto.client.places import Place, Places
@@ -182,6 +182,16 @@ class ChatClient(Service):
         """The session's token, to hand to a later client; None when there is none to go on with."""
         return self._machine.session
 
+    @property
+    def ticket(self) -> str | None:
+        """What lets the account in without its password, to hand to a later client; None where there is none."""
+        return self._machine.ticket
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What the account may do besides, like `admin`; none for a guest."""
+        return self._machine.roles
+
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Have a listener hear every event from here on; return what ends that."""
         self._listeners.append(listener)
@@ -237,6 +247,41 @@ class ChatClient(Service):
         """Put a member out of a room of one's own for a number of seconds."""
         key = self._new_id()
         return self._ask(key, lambda: requests.kick(key, room, identity, seconds))
+
+    def close_room(self, room: str) -> "Deferred[None]":
+        """Delete anybody's room but MainHall; for those with the role `admin`, like all from here to `announce`."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.close_room(key, room))
+
+    def ban(self, who: str, seconds: int, reason: str = "") -> "Deferred[None]":
+        """Keep an identity, or an address or network, out; of a guest that is the address that it came from."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.ban(key, who, seconds, reason))
+
+    def unban(self, who: str) -> "Deferred[None]":
+        """Let an identity, or an address or network, in again."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.unban(key, who))
+
+    def bans(self) -> "Deferred[tuple[Banned, ...]]":
+        """Ask who is kept out."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.bans(key))
+
+    def silence(self, identity: str, seconds: int) -> "Deferred[None]":
+        """Have nothing published, for a while, that somebody says."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.silence(key, identity, seconds))
+
+    def unsilence(self, identity: str) -> "Deferred[None]":
+        """Let somebody speak again."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.unsilence(key, identity))
+
+    def announce(self, content: str) -> "Deferred[None]":
+        """Have everybody, in every room of both nodes, hear something from the server itself."""
+        key = self._new_id()
+        return self._ask(key, lambda: requests.announce(key, content))
 
     def who(self, room: str | None = None) -> "Deferred[Members]":
         """Ask who is in a room, by default in `room`; nobody is in one that does not exist."""

@@ -1,6 +1,6 @@
 """What can be set of a client; each ceiling has its unit in its name. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from chatproto.chat.messages import HistoryWanted
 
@@ -11,6 +11,9 @@ class ClientSettings:
 
     Attributes:
         identity: the name wanted; None for whatever the server gives.
+        account: the account to log in to, whose name is the identity then; None to be a guest.
+        password: the account's. Once a server has given out a ticket, that is shown instead.
+        ticket: what an earlier client of the account had as `ChatClient.ticket`.
         history: what a server is asked for of a room's archive on entering it: `all`, `none`, or how many of
             the last messages; None for the server's default.
         rooms: rooms to enter besides MainHall.
@@ -38,6 +41,9 @@ class ClientSettings:
     """
 
     identity: str | None = None
+    account: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ticket: str | None = field(default=None, repr=False)
     history: HistoryWanted = None
     rooms: tuple[str, ...] = ()
     answer_s_max: float = 1.0

@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from chatproto.chat.messages import (
     VERSION,
     Ack,
@@ -71,6 +73,8 @@ PRIVATES_REMEMBERED_MAX = 1000
 
 # What belongs to a connection, and so is no answer to anything asked.
 _LAST_WORDS = frozenset({"backlog", "full", "line-too-long", "session-moved", "too-much-nonsense", "version"})
+# After these it is no use to come back.
+_DISMISSALS = frozenset({"account-gone", "banned", "login-failed", "login-required", "logged-out", "session-moved"})
 # What a survey's wishes may well be answered with, where a session was resumed that has them fulfilled.
 _NO_NEWS = frozenset({"already-there", "last-room"})
 _ON_A_LINK = frozenset({Phase.GREETING, Phase.ONLINE})
@@ -86,6 +90,8 @@ class ClientState:
         server: the server's name; empty when not online.
         redundancy: the server's; empty when not online.
         session: the token of the session, None when there is none to return to.
+        ticket: what lets the account in without its password; None where there is none.
+        roles: what the account may do besides, as the last welcome said.
         positions: what was read of each room.
         once: the private messages that came lately.
     """
@@ -104,6 +110,8 @@ class ClientState:
         self.server = ""
         self.redundancy = ""
         self.session = session
+        self.ticket = settings.ticket
+        self.roles: tuple[str, ...] = ()
         self.positions = Positions()
         self.once = Once(PRIVATES_REMEMBERED_MAX)
         self._settings = settings
@@ -123,6 +131,8 @@ class ClientState:
         self._haunted = False
         self._moved = False
         self._why = ""
+        # What showing it again before would only make longer.
+        self._slowed_until = -math.inf
         self._now = self._online_at = self._connected_at = -math.inf
         # When `due` is called next, where that may be sooner if need be.
         self._wake_at = math.inf
@@ -247,7 +257,12 @@ class ClientState:
         self._watch.begin(now, self._patience_s())
         self._wake_at = math.inf
         resume = self.positions.resume(self.rooms)
-        hello = Hello(VERSION, self._wanted_identity, self.session, resume, self._settings.history)
+        settings = self._settings
+        hello = Hello(VERSION, self._wanted_identity, self.session, resume, settings.history, settings.account)
+        if self.ticket is not None:
+            hello = msgspec.structs.replace(hello, ticket=self.ticket)
+        elif settings.account is not None:
+            hello = msgspec.structs.replace(hello, password=settings.password)
         self._do(Send(encode(hello)))
         return self._take()
 
@@ -311,6 +326,7 @@ class ClientState:
         wait_s_max = self._places.wait_s_max()
         # A redirect's time is waited for even if the connection did not last so long: it spreads the clients.
         after_s = max(0.0, self._leave_at - self._now) if self._redirect is not None else 0.0
+        after_s = max(after_s, self._slowed_until - self._now)
         # Half of it at least, so that many clients that lost one server do not all come at one moment.
         self._do(Wake(max(wait_s_max / 2, after_s), max(wait_s_max, after_s)))
 
@@ -318,9 +334,9 @@ class ClientState:
         self._deaf = True
         self._do(HangUp(polite))
 
-    def _dismiss(self) -> None:
+    def _dismiss(self, reason: str) -> None:
         self.session = None
-        self._go(Cue.DISMISSED, "session-moved")
+        self._go(Cue.DISMISSED, reason)
         self._fail(self._outbox.give_up())
         self._wake(self._settings.stop_s_max)
         self._hang_up(polite=True)
@@ -415,6 +431,8 @@ class ClientState:
         self._go(Cue.WELCOMED)
         if self._redirect is None:
             self._places.prefer([])
+        self.ticket = welcome.ticket if welcome.ticket is not None else self.ticket
+        self.roles = tuple(welcome.roles)
         self._tell(Welcomed(welcome.identity, resumed))
         to_enter, leaves_main_hall = self._whereabouts.welcomed(resumed, self.positions)
         wishes: list[Message] = [JoinExtended(room, stay=True, history=self._settings.history) for room in to_enter]
@@ -431,9 +449,17 @@ class ClientState:
         if error.code == "session-moved" and self._haunted:
             # Forgiven once: losing the connection for it earns no second time.
             self._moved = True
-        elif error.code == "session-moved" and self.phase is not Phase.STOPPING:
-            self._dismiss()
+        elif error.code in _DISMISSALS and error.roomid is None and self.phase is not Phase.STOPPING:
+            if error.code != "login-failed" or self.ticket is None or self._settings.password is None:
+                if error.code != "session-moved":
+                    self._tell(Refusal(error.code, error.message, None, None))
+                self._dismiss(error.code)
+                return
+            # It has ended, or was revoked; the password may still be good.
+            self.ticket, self._why = None, error.code
             return
+        if error.code == "login-slowed":
+            self._slowed_until = self._now + (error.after or 0) / 1000
         if error.id is not None and outbox.acknowledge(error.id):
             self._do(Done(error.id, error=Refused(error.code, error.message)))
             return

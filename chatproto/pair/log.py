@@ -305,7 +305,8 @@ class PairLog:
             self._complained = True
             log.critical(
                 "this data directory has no part in the pair that there is: its disk was replaced, or it holds a log "
-                "of its own; it is left out until the other node has gone on without it, or it is emptied"
+                "of its own; it is left out until the other node has gone on without it, or it is emptied; if all "
+                "that those held is lost for good, see --allow-data-loss"
             )
 
     # Connections

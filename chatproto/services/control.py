@@ -26,6 +26,7 @@ from chatproto.messaging import SequentialServer
 from chatproto.messaging.servers import REFUSALS
 from chatproto.pair.log import PairLog
 from chatproto.pair.states import Role
+from chatproto.services.administration import Administration
 from chatproto.services.drain import Drain, Drained
 from chatproto.services.migration import MigrationService
 from chatproto.world import World
@@ -33,8 +34,8 @@ from chatproto.world import World
 LOOK_EVERY_S = 0.01
 SWITCHOVER_S_MAX = 5.0
 COMMANDS_WAITING_MAX = 16
-TAKES_A_NAME = ("migrate",)
-"""Commands that a name may follow."""
+TAKES_MORE = ("decree", "migrate")
+"""Commands that something may follow."""
 
 log = Logger()
 
@@ -47,17 +48,17 @@ class ControlLink(LineOnlyReceiver):
     """One operator's connection."""
 
     delimiter = b"\n"
-    MAX_LENGTH = 1024
+    MAX_LENGTH = 4096
     factory: "ControlFactory"
 
     def lineReceived(self, line: bytes) -> None:
         """Do what a line says."""
-        word, *words = line.decode("utf-8", "replace").split()[:3] or [""]
+        word, _, more = line.decode("utf-8", "replace").strip().partition(" ")
         command = self.factory.commands.get(word)
-        if command is None or len(words) > (word in TAKES_A_NAME):
+        if command is None or (more and word not in TAKES_MORE):
             self.say(f"refused: the commands are {', '.join(sorted(self.factory.commands))}")
         else:
-            self.factory.serve(partial(command, self.say, *words)).addErrback(self._refused)
+            self.factory.serve(partial(command, self.say, *filter(None, [more.strip()]))).addErrback(self._refused)
 
     def _refused(self, failure: Failure) -> None:
         error = failure.value
@@ -101,6 +102,7 @@ class ControlService(Service):
         self._drain = drain
         self.migration: MigrationService | None = None
         """Moves the node's place; None for a node that cannot be moved."""
+        self._administration = Administration(server, world.clock)
         self._port: IListeningPort | None = None
         self._operators: SequentialServer[Callable[[], Deferred[None] | None], None]
         self._operators = SequentialServer(lambda call: call(), waiting_max=COMMANDS_WAITING_MAX)
@@ -120,6 +122,9 @@ class ControlService(Service):
             "committed": self.committed,
             "drain": self.drain,
             "migrate": self.migrate,
+            "decree": self._administration.decree,
+            "accounts": self._administration.accounts,
+            "bans": self._administration.bans,
             "reload": self.reload,
             "switchover": self.switchover,
         }
@@ -160,7 +165,7 @@ class ControlService(Service):
         unchanged = self._world.reloading.reload()
         for line in unchanged:
             say(f"not changed: {line}")
-        say(f"done: read again, but for {len(unchanged)}" if unchanged else "done: read again")
+        say("refused: not all of it could be changed" if unchanged else "done: read again")
 
     def migrate(self, say: Say, to: str = "") -> "Deferred[None] | None":
         """Have a node that stands by take this one's place, and say what came of it."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
+from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -97,6 +98,7 @@ class NodeSettings:
         registering: how it is registered; None for a node that nobody finds by name.
         drain_s_max: how long the end of the node may take, so that nobody loses anything; 0 for at once.
         migrate_every_s: seconds between moves to another node that stands by; 0 for none.
+        checkers: know whom to let in besides the accounts in the log.
         page: what can be set of the page; None for a node that has none.
         search: whether clients may search the archives.
         metrics: server endpoint string of its probes: metrics, health and readiness; empty for none.
@@ -111,6 +113,7 @@ class NodeSettings:
     registering: RegisteringSettings | None = None
     drain_s_max: float = 10.0
     migrate_every_s: float = 0.0
+    checkers: tuple[ICredentialsChecker, ...] = ()
     page: PageSettings | None = None
     search: bool = True
     metrics: str = ""
@@ -298,7 +301,17 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     node_log: ILog = pair or SingleLog(lambda: world.store(settings.data, world.fatal), turn)
     # A copy: what is changed while it runs is not changed for whoever made the settings.
     chat_settings = replace(settings.chat)
-    server = ChatServer(chat_settings, node_log, turn, world.clock, world.now, world.dice, world.tally)
+    server = ChatServer(
+        chat_settings,
+        node_log,
+        turn,
+        world.clock,
+        world.now,
+        world.dice,
+        world.tally,
+        world.aside,
+        settings.checkers,
+    )
     elsewhere = PEERS.connections_max if pair is not None else 0
     room = world.connections_max(elsewhere + (PROBES_MAX if settings.metrics else 0))
     if settings.page is not None and room:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from chatproto.chat.messages import Ack, Gap, Rewind, SaidExtended, Status
+from chatproto.chat.messages import Ack, Gap, HistoryWanted, Rewind, SaidExtended, Status
+from chatproto.chat.passwords import SALT_BYTES, secret_of
 from chatproto.client import (
     ChatClient,
     Event,
@@ -21,21 +22,38 @@ from chatproto.client import (
     Welcomed,
 )
 from chatproto.errors import ClientError
+from chatproto.testing import SimDeployment
 from chatproto.testing.checkers import Forks, RoomView, Violation, behind
 from chatproto.wire import MAIN_HALL
 from tests.simulation.talking import IDENTITIES, Actions, SimClient
+
+RESTART_S = 0.3
+SECRET = secret_of("sesame", bytes(SALT_BYTES), 1)
+"""Of the password of all accounts: as fast as can be."""
 
 
 class EmbeddedClient(SimClient):
     """A program with a `ChatClient` in it.
 
     Attributes:
+        account: what it logs in to, once there is that account, and again whenever it is told to go; None for a guest.
         chat: the client of this life.
         views: what it was told, by room.
         waiting: what it said and has no answer for.
         answers: how often each kind of answer came, by the name of its class or the code of the refusal.
         rewinds: how often it was told that something holds no more.
     """
+
+    def __init__(
+        self,
+        deployment: SimDeployment,
+        name: str,
+        history: HistoryWanted,
+        act_every_s: float,
+        account: str | None = None,
+    ) -> None:
+        self.account = account
+        super().__init__(deployment, name, history, act_every_s)
 
     def begin(self) -> None:
         self.views: dict[str, RoomView] = {}
@@ -47,10 +65,15 @@ class EmbeddedClient(SimClient):
         self._status: Status | None = None
         self._last_words: str | None = None
         self._members: dict[str, set[str]] = {}
+        servers = self.servers()
+        if self.account is not None:
+            self.dice.shuffle(servers)
         self.chat = ChatClient(
             self.world.clock,
-            self.servers(),
-            identity=self.dice.choice(IDENTITIES),
+            servers,
+            identity=self.dice.choice(IDENTITIES) if self.account is None else None,
+            account=self.account,
+            password="sesame",
             history=self.history,
             dice=self.world.dice,
             retry_min_s=0.05,
@@ -61,7 +84,15 @@ class EmbeddedClient(SimClient):
             silence_s_max=3.0,
         )
         self.chat.subscribe(self._hear)
-        self.chat.startService()
+        self._start()
+
+    def _start(self) -> None:
+        if self.account is None:
+            self.chat.startService()
+            return
+        if self.account in self.deployment.chronicle.hall.accounts and self.chat.state == "stopped":
+            self.chat.startService()
+        self.world.clock.callLater(RESTART_S, self._start)
 
     # What it hears
 
@@ -231,8 +262,10 @@ class EmbeddedClient(SimClient):
     def unfinished(self) -> list[str]:
         found = self.unsettled()
         chronicle = self.deployment.chronicle
-        member = chronicle.hall.identities.get(self.chat.identity)
-        if member is None or set(member.rooms) != set(self.chat.rooms) or self.identity != self.chat.identity:
+        person = chronicle.hall.identities.get(self.chat.identity)
+        devices = person.devices.values() if person is not None else ()
+        there = any(set(member.rooms) == set(self.chat.rooms) for member in devices)
+        if not there or self.identity != self.chat.identity:
             found.append(f"{self.name} is {self.chat.identity} in {self.chat.rooms}, as it believes")
         if self._status is None:
             found.append(f"{self.name} still asks")

@@ -13,7 +13,9 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from chatproto.chat.acts import Enroll
 from chatproto.chat.messages import Contact, ContactAsked
+from chatproto.chat.passwords import SALT_BYTES, secret_of
 from chatproto.client import ChatClient
 from chatproto.options import Options
 from chatproto.registry.requests import VISITOR_FRAME_BYTES_MAX
@@ -202,6 +204,10 @@ class Play:
                 self.connect(step.who, node)
             case ["loses", "its", "connection"]:
                 self.mouths.pop(step.who).transport.abortConnection()
+            case ["gets", "an", "account,", "password", password, *roles]:
+                secret = secret_of(password, bytes(SALT_BYTES), 1)
+                roles = [role for role in roles if role != "role"]
+                self.deployment.nodes["primary"].server.decree(Enroll(name=step.who, secret=secret, roles=roles))
             case [count, "seconds", "pass"]:
                 self.deployment.run(float(count))
             case ["the", node, "is", "killed"]:

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.messages import Status
+from chatproto.cli.servers import registry_endpoint
 from chatproto.cli.status import inquire_registry, verdict
 from chatproto.client import ChatClient, RegistryEndpoint
 from chatproto.errors import RegistryRefused, RegistryUnanswered
@@ -194,7 +195,7 @@ class CallTests(NamesTestCase):
 class StatusTests(NamesTestCase):
     def inquire(self) -> dict[str, Any]:
         reactor = self.deployment.network.host("operator").reactor
-        return dict(self.ask(inquire_registry(reactor, "tcp:registry:4646", "chat", 2.0)))
+        return dict(self.ask(inquire_registry(reactor, registry_endpoint(reactor, "tcp:registry:4646"), "chat", 2.0)))
 
     def test_all_nodes_are_asked_although_none_can_be_reached(self) -> None:
         self.begin(1)
@@ -218,7 +219,7 @@ class StatusTests(NamesTestCase):
         assert self.deployment.registry is not None
         self.deployment.registry.host.crash()
         reactor = self.deployment.network.host("operator").reactor
-        failure = self.ask(inquire_registry(reactor, "tcp:registry:4646", "chat", 2.0))
+        failure = self.ask(inquire_registry(reactor, registry_endpoint(reactor, "tcp:registry:4646"), "chat", 2.0))
         self.assertEqual(failure.check(RegistryUnanswered), RegistryUnanswered)
 
 

@@ -191,9 +191,9 @@ class PlantedTests(Planting):
         def restore(hall: Hall, data: bytes) -> None:
             right(hall, data)
             for room in hall.rooms.values():
-                room.owner, room.owner_key = "", None
-            for member in hall.members.values():
-                member.owned = frozenset()
+                room.owner = ""
+            for person in hall.identities.values():
+                person.owned = frozenset()
 
         right = self.plant(Hall, "restore", restore)
         self.catch("replaying gives", "when restored")

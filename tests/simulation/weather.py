@@ -18,16 +18,19 @@ from typing import Any
 from unittest.mock import patch
 
 from chatproto.chat import hearing
+from chatproto.chat.acts import Announce, AnyDecree, Enroll, Forbid, Revoke
 from chatproto.services import NodeSettings, Retention
 from chatproto.services import node as node_services
 from chatproto.testing import Fault, FaultPlan, NeverHappened, SimDeployment, Struck, node_settings
-from chatproto.testing.checkers import Violation
+from chatproto.testing.checkers import Forks, Violation
 from chatproto.testing.transport import SimTransport
 from tests.simulation.base import BaseClient
-from tests.simulation.embedded import EmbeddedClient
+from tests.simulation.embedded import SECRET, EmbeddedClient
 from tests.simulation.extended import ExtendedClient
 from tests.simulation.talking import SimClient
 
+ACCOUNT = "gwen"
+"""What several clients are devices of: a name that no other one wants."""
 SEEDS_PER_PROCESS = 10
 SETTLE_S_MAX = 20.0
 """Within this span after the last fault everybody is online, with everything acknowledged."""
@@ -74,6 +77,7 @@ class Weather:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.dice = random.Random(f"{seed} storm")
+        self._orders = random.Random(f"{seed} orders")
         dice = self.dice
         self.history = dice.choice(("all", "all", "all", 3, "none"))
         self.constants: dict[tuple[Any, str], Any] = {
@@ -144,6 +148,35 @@ class Weather:
             history = self.dice.choice(histories)
             self.clients.append(ExtendedClient(self.deployment, f"extended{number}", history, every_s))
         self.clients.append(EmbeddedClient(self.deployment, "embedded", self.dice.choice(histories), every_s))
+        # On two sides of a fork there would be two accounts of one name.
+        if self._orders.random() < 0.5 and not isinstance(self.deployment.chronicle, Forks):
+            for number in range(self._orders.randint(2, 3)):
+                history = self._orders.choice(histories)
+                self.clients.append(EmbeddedClient(self.deployment, f"device{number}", history, every_s, ACCOUNT))
+            self.order()
+
+    def order(self) -> None:
+        """Have operators see to the account that the devices share: make it, and trouble it while faults rain."""
+        dice, clock = self._orders, self.deployment.network.clock
+        clock.schedule(dice.uniform(0.2, 1.5), self.order, ())
+        nodes = [node for node in self.deployment.nodes.values() if node.host.alive and not node.host.paused]
+        serving = [node.server for node in nodes if node.server.log.serving]
+        if not serving:
+            return
+        server = dice.choice(serving)
+        decree: AnyDecree = Enroll(name=ACCOUNT, secret=SECRET, new=True)
+        if ACCOUNT in self.deployment.chronicle.hall.accounts:
+            now = server.time()
+            troubles = (
+                Revoke(name=ACCOUNT),
+                Forbid(subject=ACCOUNT, until=now + 0.5, time=now),
+                Enroll(name=ACCOUNT, secret=SECRET),
+                Announce(content="hello"),
+            )
+            if not self.clients[0].acting or dice.random() < 0.4:
+                return
+            decree = dice.choice(troubles)
+        server.decree(decree)
 
     def plan(self, name: str, faults: tuple[Fault, ...] | None = None, **options: Any) -> FaultPlan:
         """Return a plan with dice of its own."""

@@ -151,7 +151,12 @@ class CommandTests(SynchronousTestCase):
                 self.fail(place)
 
     def test_options_that_are_named_are_there(self) -> None:
-        known = {"--listen", *(f"--{row[0]}" for row in (*Options.optParameters, *Options.optFlags))}
+        known = {
+            "--listen",
+            "--auth",
+            "--help-auth",
+            *(f"--{row[0]}" for row in (*Options.optParameters, *Options.optFlags)),
+        }
         parsers = [command_line()]
         for parser in parsers:
             for action in parser._actions:

@@ -5,7 +5,8 @@ from collections.abc import Collection
 import msgspec
 
 from chatproto.chat.acts import Adopt, Depart, decode_act
-from chatproto.chat.hall import Hall, Member, Room
+from chatproto.chat.hall import Hall
+from chatproto.chat.people import Member, Person, Room
 from chatproto.log.entry import MESSAGE
 from chatproto.testing.checkers.chronicle import Chronicle, Record, Violation, apply
 from chatproto.testing.checkers.pair import Copy
@@ -25,8 +26,11 @@ def check_hall(hall: Hall, forsaken: Collection[str] = ()) -> None:
     """
     if MAIN_HALL not in hall.rooms:
         raise Violation("there is no MainHall")
-    if {member.identity: member for member in hall.members.values()} != hall.identities:
+    present = {member.person.identity: member.person for member in hall.members.values()}
+    if {**present, **{name: hall.identities.get(name) for name in hall.accounts}} != hall.identities:
         raise Violation(f"names are not unique, or not in order: {sorted(hall.identities)}")
+    for name, person in hall.identities.items():
+        _check_person(hall, name, person)
     if {member.token: member for member in hall.members.values() if member.token is not None} != hall.tokens:
         raise Violation("tokens are not those of the members")
     for key, member in hall.members.items():
@@ -45,9 +49,20 @@ def _check_member(hall: Hall, key: str, member: Member) -> None:
     for name in member.rooms:
         if name not in hall.rooms or hall.rooms[name].members.get(key) is not member:
             raise Violation(f"{member.identity} is in {member.rooms}, but not among the members of {name}")
-    for name in member.owned:
-        if name not in hall.rooms or hall.rooms[name].owner_key != key:
-            raise Violation(f"{member.identity} owns {name}, but is not its owner")
+    if member.person.devices.get(key) is not member:
+        raise Violation(f"{key} is none of the devices of {member.identity}")
+
+
+def _check_person(hall: Hall, name: str, person: Person) -> None:
+    if person.identity != name or person.account is not hall.accounts.get(name):
+        raise Violation(f"{person.identity} is known as {name}, or has an account that is another's")
+    if any(hall.members.get(key) is not member for key, member in person.devices.items()):
+        raise Violation(f"{name} has devices that are not present: {list(person.devices)}")
+    if person.account is None and len(person.devices) != 1:
+        raise Violation(f"{name} has no account, but {len(person.devices)} devices")
+    for owned in person.owned:
+        if owned not in hall.rooms or hall.rooms[owned].owner != name:
+            raise Violation(f"{name} owns {owned}, but is not its owner")
 
 
 def _check_room(hall: Hall, name: str, room: Room) -> None:
@@ -58,9 +73,9 @@ def _check_room(hall: Hall, name: str, room: Room) -> None:
             raise Violation(f"{member.identity} is among the members of {name}, but not in it")
     if name == MAIN_HALL and room.owner:
         raise Violation(f"MainHall belongs to {room.owner}")
+    if room.count != len({member.identity for member in room.members.values()}):
+        raise Violation(f"{name} counts {room.count}, there are {room.identities}")
     owner = hall.identities.get(room.owner)
-    if (owner.key if owner is not None else None) != room.owner_key:
-        raise Violation(f"{name} belongs to {room.owner!r}, but not to that member")
     if owner is not None and name not in owner.owned:
         raise Violation(f"{name} belongs to {room.owner}, who does not own it")
     if not 1 <= room.born <= room.first <= room.last + 1:

@@ -113,11 +113,13 @@ class Presence:
 
     def differences(self, hall: Hall) -> list[str]:
         """Return in what this differs from the hall; nothing, once all that happened has been told."""
-        member = hall.identities.get(self.identity)
-        if member is None:
+        person = hall.identities.get(self.identity)
+        devices = list(person.devices.values()) if person is not None else []
+        if not devices:
             return [f"{self._who} is not present as {self.identity or 'anybody'}"]
-        if set(member.rooms) != set(self.rooms):
-            return [f"{self._who} is in {member.rooms} and was told {list(self.rooms)}"]
+        # Nothing that is told says which of several devices of one person the client is.
+        if all(set(member.rooms) != set(self.rooms) for member in devices):
+            return [f"{self._who} is in {' or '.join(str(m.rooms) for m in devices)} and was told {list(self.rooms)}"]
         found = []
         for name, told in self.rooms.items():
             there = {other.identity for other in hall.rooms[name].members.values()}

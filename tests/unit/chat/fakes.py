@@ -177,6 +177,7 @@ class FakeDoor:
         self.dropped = ""
         self.extended = False
         self.released = 0
+        self.host: str | None = "192.0.2.1"
         self.seat: Seat | None = None
         self.when: Callable[[], None] | None = None
         self._taken = 0

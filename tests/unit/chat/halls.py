@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.chat import hall as effects
+from chatproto.chat import effects
 from chatproto.chat.acts import (
     Act,
     Adopt,
@@ -21,8 +21,10 @@ from chatproto.chat.acts import (
     decode_act,
     encode_act,
 )
-from chatproto.chat.hall import Effect, Hall, Member
+from chatproto.chat.effects import Effect
+from chatproto.chat.hall import Hall
 from chatproto.chat.messages import Resume
+from chatproto.chat.people import Member
 
 
 def shown(effect: Effect) -> tuple[Any, ...]:
@@ -50,8 +52,18 @@ def shown(effect: Effect) -> tuple[Any, ...]:
         return ("overtaken",)
     if isinstance(effect, effects.Gone):
         return ("gone", effect.member.key)
-    assert isinstance(effect, effects.Ended)
-    return ("ended", effect.room)
+    if isinstance(effect, effects.Ended):
+        return ("ended", effect.room)
+    if isinstance(effect, effects.Warned | effects.Dismissed):
+        return (type(effect).__name__.lower(), effect.member.key, effect.error.code)
+    if isinstance(effect, effects.Denied):
+        return ("denied", effect.session, effect.error.code)
+    if isinstance(effect, effects.Traced):
+        return ("traced", effect.member.key, effect.ban)
+    if isinstance(effect, effects.Announced):
+        return ("announced", effect.content)
+    assert isinstance(effect, effects.Verdict)
+    return ("verdict", effect.error and effect.error.code)
 
 
 class HallTestCase(SynchronousTestCase):
@@ -111,13 +123,23 @@ class HallTestCase(SynchronousTestCase):
         return [row[0] for row in rows]
 
 
+def member_of(hall: Hall, identity: str) -> Member:
+    """Return the only session of somebody."""
+    (member,) = hall.identities[identity].devices.values()
+    return member
+
+
 def check(hall: Hall, *, lost: bool = True) -> None:
     """Raise unless a hall agrees with itself; `lost`: members may have been lost, so that empty rooms wait for them."""
     members: list[Member] = list(hall.members.values())
     assert all(member.rooms and len(set(member.rooms)) == len(member.rooms) for member in members)
-    assert {name: member.key for name, member in hall.identities.items()} == {
-        member.identity: member.key for member in members
-    }
+    present = {member.identity: member.person for member in members}
+    assert {**present, **{name: hall.identities[name] for name in hall.accounts}} == hall.identities
+    for name, person in hall.identities.items():
+        assert person.identity == name and person.account is hall.accounts.get(name)
+        assert list(person.devices) == [member.key for member in members if member.person is person]
+        assert person.account is not None or len(person.devices) == 1
+        assert all(hall.rooms[room].owner == name for room in person.owned)
     assert {token: member.key for token, member in hall.tokens.items()} == {
         member.token: member.key for member in members if member.token is not None
     }
@@ -128,11 +150,8 @@ def check(hall: Hall, *, lost: bool = True) -> None:
         assert all(hall.members[key] is member for key, member in room.members.items())
         assert 1 <= room.born <= room.first <= room.last + 1
         assert name == "MainHall" or room.owner or room.members or lost, f"{name} should have ended"
-        if room.owner_key is not None:
-            assert hall.members[room.owner_key].identity == room.owner
-            assert name in hall.members[room.owner_key].owned
+        assert room.count == len(room.identities)
+        if room.owner in hall.identities:
+            assert name in hall.identities[room.owner].owned
         else:
             assert not room.owner or lost
-            assert room.owner not in hall.identities, f"{room.owner} is back and owns {name}"
-    for member in members:
-        assert all(hall.rooms[name].owner_key == member.key for name in member.owned)

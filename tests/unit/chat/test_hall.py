@@ -5,17 +5,25 @@ import msgspec
 from chatproto.chat.acts import (
     Act,
     Adopt,
+    Allow,
+    Announce,
     Attach,
     Create,
+    Decree,
     Depart,
     Destroy,
+    Enroll,
     Enter,
     Expel,
+    Forbid,
     Forget,
     Move,
     Part,
     Rename,
     Restart,
+    Revoke,
+    Silence,
+    Strike,
     encode_act,
 )
 from chatproto.chat.hall import Hall
@@ -130,7 +138,7 @@ class GuestTests(HallTestCase):
         self.depart("a", lost=True)
         self.assertEqual(self.guest("b"), "guest2")
         self.enter("c", "guest1")
-        self.assertEqual(self.hall.members["c"].owned, {"jokes"})
+        self.assertEqual(self.hall.members["c"].person.owned, {"jokes"})
         self.depart("c")
         self.assertEqual(self.guest("d"), "guest1")
 
@@ -149,7 +157,7 @@ class RenameTests(HallTestCase):
         self.assertEqual((self.owner("jokes"), self.owner("news")), ("aaron", "aaron"))
         self.assertEqual(self.inside("MainHall"), ["aaron", "beth"])
         self.enter("c", "adel")
-        self.assertEqual(self.hall.members["c"].owned, frozenset())
+        self.assertEqual(self.hall.members["c"].person.owned, frozenset())
         self.assertEqual(self.destroy("c", "jokes")[-1], ("refuse", "c", "not-the-owner", "jokes"))
         self.assertEqual(self.kinds(self.destroy("a", "jokes"))[-2:], ["ended", "tell"])
 
@@ -166,7 +174,7 @@ class RenameTests(HallTestCase):
     def test_taking_the_name_of_an_owner_who_is_away_is_owning(self) -> None:
         self.depart("a", lost=True)
         self.rename("b", "adel")
-        self.assertEqual(self.hall.members["b"].owned, {"jokes", "news"})
+        self.assertEqual(self.hall.members["b"].person.owned, {"jokes", "news"})
         self.rename("b", "beth")
         self.assertEqual((self.owner("jokes"), self.owner("news")), ("beth", "beth"))
 
@@ -358,7 +366,7 @@ class DestroyTests(HallTestCase):
                 ("tell", "a", roomlist(MainHall=3)),
             ],
         )
-        self.assertEqual(self.hall.members["a"].owned, frozenset())
+        self.assertEqual(self.hall.members["a"].person.owned, frozenset())
 
     def test_members_who_are_in_main_hall_too_only_leave(self) -> None:
         self.move("b", "jokes", stay=True)
@@ -531,7 +539,7 @@ class DepartTests(HallTestCase):
         self.assertEqual((self.owner("jokes"), self.listed()), ("adel", {"MainHall": 1, "jokes": 0, "news": 0}))
         self.assertEqual(self.expel("b", "jokes", "beth"), [("refuse", "b", "not-the-owner", "jokes")])
         self.enter("c", "adel")
-        self.assertEqual(self.hall.members["c"].owned, {"jokes", "news"})
+        self.assertEqual(self.hall.members["c"].person.owned, {"jokes", "news"})
         self.depart("c")
         self.assertEqual(self.listed(), {"MainHall": 1})
 
@@ -564,7 +572,7 @@ class RestartTests(HallTestCase):
         self.apply(Restart())
         self.assertEqual(self.listed(), {"MainHall": 0, "jokes": 0})
         self.enter("p.2", "adel")
-        self.assertEqual(self.hall.rooms["jokes"].owner_key, "p.2")
+        self.assertEqual(self.hall.members["p.2"].person.owned, {"jokes"})
 
     def test_where_nobody_is_it_changes_nothing(self) -> None:
         self.assertEqual(self.apply(Restart()), [])
@@ -668,7 +676,7 @@ class MostTests(HallTestCase):
     def test_a_snapshot_of_before_it_was_counted_counts_those_present(self) -> None:
         self.enter("a")
         self.enter("b")
-        members, rooms, numbered, _ = msgspec.msgpack.decode(self.hall.snapshot())
+        members, rooms, numbered, *_ = msgspec.msgpack.decode(self.hall.snapshot())
         self.assertEqual(Hall.restored(msgspec.msgpack.encode([members, rooms, numbered])).most, 2)
 
 
@@ -775,8 +783,8 @@ class SnapshotTests(HallTestCase):
         check(self.hall)
         member = self.hall.members["a"]
         self.assertEqual(
-            (member.identity, member.node, member.token, member.history, member.rooms, member.owned, member.banned),
-            ("adel", "primary", "hash", 5, ("MainHall", "jokes"), {"jokes", "news"}, None),
+            (member.identity, member.node, member.token, member.history, member.rooms, member.person.owned),
+            ("adel", "primary", "hash", 5, ("MainHall", "jokes"), {"jokes", "news"}),
         )
         self.assertIs(self.hall.tokens["hash"], member)
         room = self.hall.rooms["jokes"]
@@ -784,7 +792,7 @@ class SnapshotTests(HallTestCase):
         self.assertEqual(self.hall.kept(), {"jokes": 3, "over": 5})
         self.assertEqual(self.listed(), {"MainHall": 1, "jokes": 1, "news": 0, "later": 0})
         self.enter("c", "beth")
-        self.assertEqual(self.hall.members["c"].owned, {"later"})
+        self.assertEqual(self.hall.members["c"].person.owned, {"later"})
 
     def test_a_ban_comes_back(self) -> None:
         self.enter("a", "adel")
@@ -833,6 +841,7 @@ class Story:
         self._positions: dict[str, int] = {}
         # Half of the stories know no lost server, so that rooms have to end in them.
         self._losses = dice.random() < 0.5
+        self._accounts = dice.random() < 0.7
 
     def next(self) -> "Act | tuple[str, int]":
         act = self._next()
@@ -846,13 +855,22 @@ class Story:
         time = 1000.0 + self._count
         self._count += 1
         kind = dice.choices(
-            (Enter, Attach, Adopt, Depart, Rename, Move, Part, Create, Destroy, Expel, Forget, Restart, tuple),
-            (6, 2, 1 if self._losses else 0, 2, 3, 10, 3, 4, 1, 3, 2, 0.3 if self._losses else 0, 8),
+            (Enter, Attach, Adopt, Depart, Rename, Move, Part, Create, Destroy, Expel, Forget, Restart, tuple, Decree),
+            (
+                *(6, 2, 1 if self._losses else 0, 2, 3, 10, 3, 4, 1, 3, 2, 0.3 if self._losses else 0, 8),
+                4 if self._accounts else 0,
+            ),
         )[0]
         if kind is Enter:
             stay = [Resume(dice.choice(self.ROOMS), dice.randrange(1, 9)) for _ in range(dice.randrange(3))]
             token = f"t{self._count}" if dice.random() < 0.5 else None
             wanted = name if dice.random() < 0.7 else None
+            if self.hall.accounts and dice.random() < 0.7:
+                account = dice.choice([*self.hall.accounts, "zoe"])
+                ticket, until = (f"k{self._count}", time + 40) if dice.random() < 0.5 else (None, 0.0)
+                history = dice.choice((None, "all", 3))
+                proof = {"account": account, "opens": dice.random() < 0.3, "ticket": ticket, "ticket_until": until}
+                return Enter(f"s{self._count}", node, None, f"t{self._count}", history, stay, time=time, **proof)
             return Enter(f"s{self._count}", node, wanted, token, dice.choice((None, "all", 3)), stay)
         if kind is Depart:
             return Depart(key, node, self._losses and dice.random() < 0.5)
@@ -869,7 +887,9 @@ class Story:
         if kind is Create:
             return Create(key, room, dice.choice((0, 2)))
         if kind is Destroy:
-            return Destroy(key, room)
+            return Destroy(key, room, dice.random() < 0.3)
+        if kind is Decree:
+            return self._decree(key if dice.random() < 0.5 else "", name, time)
         if kind is Expel:
             return Expel(key, room, name, time + dice.randrange(30))
         if kind is Forget:
@@ -878,6 +898,25 @@ class Story:
             return Restart()
         self._positions[room] = self._positions.get(room, 0) + dice.randrange(1, 4)
         return room, self._positions[room]
+
+    def _decree(self, key: str, name: str, time: float) -> Decree:
+        dice = self.dice
+        kind = dice.choices((Enroll, Strike, Revoke, Forbid, Allow, Silence, Announce), (9, 1, 1, 2, 1, 1, 1))[0]
+        if kind is Enroll:
+            roles, new = dice.choice((None, [], ["admin"], ["admin"])), dice.choice((None, None, True, False))
+            return Enroll(session=key, name=name, secret=dice.choice((None, "secret")), roles=roles, new=new)
+        if kind is Strike:
+            return Strike(session=key, name=name)
+        if kind is Revoke:
+            return Revoke(session=key, name=name)
+        subject = dice.choice((name, name, "192.0.2.0/24", "2001:db8::1"))
+        if kind is Forbid:
+            return Forbid(session=key, subject=subject, until=time + dice.randrange(60), time=time, reason="why")
+        if kind is Allow:
+            return Allow(session=key, subject=subject)
+        if kind is Silence:
+            return Silence(session=key, identity=name, until=dice.choice((0.0, time + 20)))
+        return Announce(session=key, content="hello")
 
 
 class ActTests(HallTestCase):

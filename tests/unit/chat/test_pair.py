@@ -28,6 +28,7 @@ from chatproto.chat.messages import (
 from chatproto.log.entry import ACT, Entry
 from chatproto.log.interface import ILog, Peer
 from tests.unit.chat.fakes import NOW, FakeDoor
+from tests.unit.chat.halls import member_of
 from tests.unit.chat.pair import Agreed, Node, PairMemoryLog, PairTestCase, messages
 
 
@@ -84,7 +85,7 @@ class MovingTests(PairTestCase):
 
     @property
     def member(self) -> Any:
-        return self.east.hall.identities["adel"]
+        return member_of(self.east.hall, "adel")
 
     def say(self, *contents: str, room: str = "MainHall") -> None:
         self.east.ask(self.watch_seat, *(SayExtended(content, content, room) for content in contents))
@@ -333,7 +334,7 @@ class EpochTests(PairTestCase):
         self.west.server.lost(self.provisional, self.other)
         self.settle()
         self.assertFalse(self.door.closed)
-        self.assertEqual(self.east.hall.identities["adel"].node, "east")
+        self.assertEqual(member_of(self.east.hall, "adel").node, "east")
         self.assertEqual((self.west.server.seats, self.west.server._arrivals.arriving), ({}, {}))
 
     def test_a_session_that_was_waited_for_is_waited_for_again(self) -> None:
@@ -376,7 +377,7 @@ class AdoptionTests(PairTestCase):
         self.take_over()
         self.assertEqual(self.watch.brief(), ["notice redundancy", "guest1 MainHall>"])
         self.assertEqual(self.west.identities(), ["watch", "adel"])
-        self.assertEqual(self.west.hall.identities["adel"].node, "west")
+        self.assertEqual(member_of(self.west.hall, "adel").node, "west")
         self.assertEqual(self.west.hall.contents("attic").owner, "guest1", "the room waits for its owner")
         door, seat = self.west.hello(session=self.seat.token)
         self.assertEqual(door.brief()[:1], ["welcome"])
@@ -406,7 +407,7 @@ class AdoptionTests(PairTestCase):
         """Cut off a log that was parted from, it was submitted again when another epoch had come."""
         self.agreed.entries.append((Entry(ACT, "", "a.1", NOW, encode_act(Adopt("west", 7))), self.west.log))
         self.settle()
-        self.assertEqual(self.west.hall.identities["adel"].node, "east")
+        self.assertEqual(member_of(self.west.hall, "adel").node, "east")
         self.assertEqual(self.watch.lines(), [])
 
     def test_a_link_on_the_node_that_lost_it_is_sent_away(self) -> None:
@@ -430,7 +431,7 @@ class AdoptionTests(PairTestCase):
         self.assertEqual(self.west.identities(), ["watch", "guest1", "adel"])
         self.settle()
         self.assertEqual(self.watch.brief(), ["guest1 MainHall>"])
-        seat = self.east.server.seats[self.east.hall.identities["adel"].key]
+        seat = self.east.server.seats[member_of(self.east.hall, "adel").key]
         self.assertTrue(seat.lost and seat.grace is not None)
         self.assertEqual(list(self.west.server.seats), [self.watch_seat.session.key])
         door, _ = self.east.hello(session=self.seat.token)
@@ -1115,7 +1116,7 @@ class Storm:
         for client in self.clients:
             self.look(client)
             self.case.assertEqual((client.next, client.pending), (last + 1, {}), (self.name, client.name))
-            self.case.assertEqual(client.node and client.node.hall.identities[client.name].node, client.servers[-1])
+            self.case.assertEqual(client.node and member_of(client.node.hall, client.name).node, client.servers[-1])
         self.case.assertEqual(len(self.case.east.hall.members), len(self.clients), self.name)
         self.case.assertEqual(sum(len(node.server.seats) for node in self.case.nodes), len(self.clients), self.name)
         return self.moved

@@ -4,19 +4,30 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.acts import (
     Act,
+    Allow,
+    Announce,
     Attach,
     Create,
     Depart,
     Destroy,
+    Enroll,
     Enter,
     Expel,
+    Forbid,
     Move,
     Part,
     Rename,
+    Silence,
     decode_act,
 )
 from chatproto.chat.hall import Hall
 from chatproto.chat.messages import (
+    AnnounceAsked,
+    BanAsked,
+    BanEntry,
+    BanList,
+    BansAsked,
+    CloseAsked,
     ContactAsked,
     CreateRoom,
     Delete,
@@ -42,16 +53,21 @@ from chatproto.chat.messages import (
     Say,
     SayExtended,
     SearchAsked,
+    SilenceAsked,
     StatusAsked,
+    UnbanAsked,
+    UnsilenceAsked,
     Who,
 )
 from chatproto.chat.session import (
     KICK_S_MAX,
+    REASON_CHARS_MAX,
     Ask,
     Effect,
     EntryMaker,
     HangUp,
     Hold,
+    Proof,
     Reply,
     Session,
     SessionRules,
@@ -532,3 +548,85 @@ class HistoryTests(SynchronousTestCase):
             self.assertTrue(history_allowed(history), history)
         for history in ("", "some", "5", -1):
             self.assertFalse(history_allowed(history), history)
+
+
+class OrderlySessionTests(SessionTestCase):
+    """What those ask for who keep order, and what is not published of those who are silenced."""
+
+    extended = True
+
+    def acts(self, request: Request) -> Any:
+        (found,) = self.ask(request)
+        self.session.acted()
+        return found
+
+    def test_orders(self) -> None:
+        for request, act in (
+            (
+                BanAsked(60, "beth", reason="why"),
+                Forbid(session="k", subject="beth", until=NOW + 60, time=NOW, reason="why"),
+            ),
+            (
+                BanAsked(2**62, address="192.0.2.7/24"),
+                Forbid(session="k", subject="192.0.2.0/24", until=NOW + KICK_S_MAX, time=NOW),
+            ),
+            (UnbanAsked(address="::ffff:192.0.2.7"), Allow(session="k", subject="192.0.2.7")),
+            (UnbanAsked("beth"), Allow(session="k", subject="beth")),
+            (SilenceAsked("beth", 60), Silence(session="k", identity="beth", until=NOW + 60)),
+            (UnsilenceAsked("beth"), Silence(session="k", identity="beth", until=0.0)),
+            (CloseAsked("jokes"), Destroy("k", "jokes", close=True)),
+            (AnnounceAsked("hello"), Announce(session="k", content="hello")),
+        ):
+            self.assertEqual(self.acts(request), act)
+
+    def test_orders_that_make_no_sense(self) -> None:
+        for request in (
+            BanAsked(60),
+            BanAsked(60, "beth", "192.0.2.7"),
+            BanAsked(60, "192.0.2.7"),
+            BanAsked(60, address="beth"),
+            BanAsked(0, "beth"),
+            BanAsked(60, "beth", reason="x" * (REASON_CHARS_MAX + 1)),
+            UnbanAsked(),
+            SilenceAsked("beth", 0),
+        ):
+            self.assertEqual([error.code for error in self.ask(request)], ["bad-request"])
+        self.assertEqual([error.code for error in self.ask(AnnounceAsked("x" * 21))], ["content-too-long"])
+
+    def test_bans_are_for_admins(self) -> None:
+        self.assertEqual([error.code for error in self.ask(BansAsked())], ["not-allowed"])
+        self.hall.apply(Enroll(name="zoe", roles=["admin"]), 1)
+        self.hall.apply(Forbid(subject="192.0.2.7", until=NOW + 1, time=NOW, reason="why"), 1)
+        self.hall.apply(Forbid(subject="zoe", until=NOW + 2, time=NOW, by="beth"), 1)
+        self.hall.apply(Enter("z", "primary", account="zoe", token="t", time=NOW + 9), 1)
+        self.session.member = self.hall.members["z"]
+        self.assertEqual(
+            self.ask(BansAsked()),
+            [BanList([BanEntry(NOW + 1, "why", "", address="192.0.2.7"), BanEntry(NOW + 2, "", "beth", "zoe")])],
+        )
+        self.session.over()
+        self.assertEqual(self.ask(BansAsked()), [])
+
+    def test_silence(self) -> None:
+        self.hall.apply(Silence(identity="adel", until=NOW + 1), 1)
+        for request in (SayExtended("hello", "id"), PrivateAsked("beth", "hello", "id")):
+            self.assertEqual([(error.code, error.id) for error in self.ask(request)], [("silenced", "id")])
+        self.session.extended = False
+        self.assertEqual([line.identity for line in self.ask(Say("hello"))], ["server"])
+        self.hall.apply(Silence(identity="adel", until=NOW), 1)
+        self.assertEqual(len(self.ask(Say("hello"))), 1)
+
+    def test_a_proof_is_what_an_account_enters_with(self) -> None:
+        session = self.new("l")
+        hello = Hello(1, "beth", account="zoe", password="p")
+        entry = session.enter(NOW, hello, "t", "all", Proof("zoe", True, "ticket", NOW + 9))
+        self.assertEqual(
+            decode_act(entry.head),
+            Enter("l", "primary", None, "t", "all", [], "zoe", True, "ticket", NOW + 9, NOW),
+        )
+
+    def test_a_pause(self) -> None:
+        self.session.pause()
+        self.assertEqual(self.ask(List()), [])
+        self.session.acted()
+        self.assertEqual(len(self.go_on()), 1)

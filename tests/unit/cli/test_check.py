@@ -1,6 +1,7 @@
 """Tests for chatproto.cli.check: what a daemon would find, found without one."""
 
 import os
+import shutil
 import sqlite3
 
 from twisted.internet.testing import MemoryReactorClock
@@ -9,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.cli.check import check
 from chatproto.cli.servers import Misuse
 from chatproto.log.sqlite import SCHEMA_VERSION, SQLiteStore, file_of
+from chatproto.trust.authority import Authority
 
 
 class CheckTests(SynchronousTestCase):
@@ -62,6 +64,29 @@ class CheckTests(SynchronousTestCase):
         )
         found, _ = self.check("--role=registry")
         self.assertEqual(found[1:-1], ["serves: --registry-listen=tcp:4646"])
+
+    def test_certificates(self) -> None:
+        folder = self.mktemp()
+        tls = f"--tls={Authority(folder).sign('one')}"
+        found, problems = self.check(tls, "--name=one", "--listen=ssl:4444")
+        self.assertEqual(problems, [])
+        self.assertIn(f"proves: {tls}, that it is one, until 20", found[1])
+        _, problems = self.check(tls, "--name=two")
+        self.assertIn("is for one, and this node is called two", problems[0])
+        Authority(folder).sign("two")
+        shutil.copy(os.path.join(folder, "two", "node.key"), os.path.join(folder, "one", "node.key"))
+        self.assertIn("is not the key of the certificate", self.check(tls, "--name=one")[1][0])
+        self.assertIn("cannot read", self.check("--tls=/nowhere")[1][0])
+        self.assertIn("server.pem", self.check("--listen=ssl:4444")[1][0])
+
+    def test_a_secret(self) -> None:
+        path = self.mktemp()
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write("0123456789abcdef")
+        found, problems = self.check(f"--secret-file={path}")
+        self.assertEqual((found[1], problems), (f"proves: that it knows what is in --secret-file={path}", []))
+        os.chmod(path, 0o644)
+        self.assertIn(path, self.check(f"--secret-file={path}")[1][0])
 
     def test_options_that_are_not_understood(self) -> None:
         for argument in ("--capacity=x", "--nonsense", "--config=/nowhere.toml", "--role=secondary"):

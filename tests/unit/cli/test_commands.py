@@ -7,13 +7,17 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.cli import commands
 from chatproto.cli.commands import (
     FORMS,
+    Announce,
+    Ban,
     ChangeIdentity,
+    CloseRoom,
     CreateRoom,
     DeleteRoom,
     Help,
     Join,
     Kick,
     Leave,
+    ListBans,
     ListRooms,
     Mistake,
     Private,
@@ -21,6 +25,9 @@ from chatproto.cli.commands import (
     Say,
     Search,
     ShowStatus,
+    Silence,
+    Unban,
+    Unsilence,
     Who,
     explanations,
     parse,
@@ -48,6 +55,14 @@ class Understood(SynchronousTestCase):
             "#delete Den": DeleteRoom("Den"),
             "#kick Den bob 30": Kick("Den", "bob", 30),
             '#search a "b c"  d* ': Search('a "b c"  d* '),
+            "#ban bob 30": Ban("bob", 30),
+            "#ban 192.0.2.0/24 30 for  spam": Ban("192.0.2.0/24", 30, "for  spam"),
+            "#unban bob": Unban("bob"),
+            "#bans": ListBans(),
+            "#silence bob 30": Silence("bob", 30),
+            "#unsilence bob": Unsilence("bob"),
+            "#close Den": CloseRoom("Den"),
+            "#announce hello  all": Announce("hello  all"),
             "#status": ShowStatus(),
             "#quit": Quit(),
         }.items():
@@ -59,6 +74,7 @@ class Understood(SynchronousTestCase):
             {
                 *("help", "join", "leave", "list", "who", "identitychange", "private"),
                 *("createroom", "delete", "kick", "search", "status", "quit"),
+                *("ban", "unban", "bans", "silence", "unsilence", "close", "announce"),
             },
         )
 
@@ -115,13 +131,15 @@ class Mistakes(SynchronousTestCase):
 
     def test_too_many_arguments_are_told_the_usage(self) -> None:
         for name, form in FORMS.items():
-            if "TEXT" not in form.arguments:
+            if not {"TEXT", "[TEXT]"} & {*form.arguments}:
                 line = f"#{name}" + " join" * (len(form.arguments) + 1)
                 self.assertMistake(line, "that is too much", usage(name))
 
     def test_seconds_are_a_whole_positive_number(self) -> None:
         for seconds in ("0", "-1", "1.5", "soon", "٣", "²", "9" * 5000, str(commands.KICK_S_MAX + 1)):
             self.assertMistake(f"#kick Den bob {seconds}", "SECONDS", "#kick ROOM NAME SECONDS")
+            self.assertMistake(f"#ban bob {seconds}", "SECONDS", "#ban NAME SECONDS [TEXT]")
+            self.assertMistake(f"#silence bob {seconds}", "SECONDS", "#silence NAME SECONDS")
         self.assertEqual(parse(f"#kick Den bob {commands.KICK_S_MAX}"), Kick("Den", "bob", commands.KICK_S_MAX))
 
     def test_join_knows_one_word_only(self) -> None:

@@ -83,9 +83,10 @@ class CommandTests(SynchronousTestCase):
         self.check_failed("the node ended before it answered")
 
     def test_no_node(self) -> None:
-        for directory in (self.directory, os.path.join(self.directory, "nowhere")):
+        nowhere = os.path.join(self.directory, "nowhere")
+        for directory, more in ((self.directory, ""), (nowhere, ", which is no directory")):
             error = self.assertRaises(ControlFailed, command, directory, "switchover")
-            self.assertEqual(str(error), f"no node runs on {directory}")
+            self.assertEqual(str(error), f"no node runs on {directory}{more}")
 
     def test_a_node_that_was_killed(self) -> None:
         with socket.socket(socket.AF_UNIX) as left:

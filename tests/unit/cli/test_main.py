@@ -298,6 +298,10 @@ class Reload(CommandLineTestCase):
         self.assertEqual((status, error), (0, ""))
         self.assertEqual(out, "not changed: options: --listen takes a restart\nreload data\n")
 
+    def test_what_could_not_be_changed_is_in_its_status(self) -> None:
+        with mock.patch("chatproto.cli.control.command", side_effect=ControlFailed("not all of it")):
+            self.assertEqual(self.run_with("reload", "data"), (1, "", "chatproto: not all of it\n"))
+
 
 class Check(CommandLineTestCase):
     def check(self, *arguments: str) -> tuple[int, str, str]:
@@ -408,6 +412,15 @@ class Certificates(CommandLineTestCase):
         self.run_with("certs", self.folder, "one")
         status, out, _ = self.run_with("certs", self.folder, "one", "two")
         self.assertEqual((status, "authority" in out), (0, False))
+
+    def test_renewed_they_are_for_the_hosts_that_they_were_for_unless_told_otherwise(self) -> None:
+        for hosts, said in (
+            (("--host=chat.example", "--host=10.0.0.1"), "names      one, chat.example\naddresses  10.0.0.1\n"),
+            ((), "names      one, chat.example\naddresses  10.0.0.1\n"),
+            (("--host=one.example",), "names      one, one.example\naddresses  -\n"),
+        ):
+            self.run_with("certs", self.folder, "one", *hosts)
+            self.assertIn(said, self.run_with("certs", "show", os.path.join(self.folder, "one", "node.pem"))[1])
 
     def test_mistakes(self) -> None:
         self.run_with("certs", self.folder, "one")

@@ -91,6 +91,11 @@ class VerdictTests(SynchronousTestCase):
         self.check(False, why, EAST, node("west", "leader"))
         self.check(False, why, EAST, node("west", "follower", 5))
         self.check(False, why, node("east", "leader", 4, "alone"), node("west", "leader", 5, "alone"))
+        self.check(False, why, node("east", "leader", 4, "alone"), node("west", "follower", 5, "alone"))
+
+    def test_one_that_is_cut_off_does_not_know_yet(self) -> None:
+        cut_off = node("west", "leader", 4, "isolated", serving=False)
+        self.check(False, "east is alone: it alone holds every message", node("east", "leader", 5, "alone"), cut_off)
 
     def test_who_does_not_serve_does_not_lead(self) -> None:
         isolated = node("east", "leader", redundancy="isolated", serving=False)

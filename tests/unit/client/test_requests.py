@@ -5,6 +5,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.messages import (
+    BanEntry,
+    BanList,
     Contact,
     History,
     Message,
@@ -19,7 +21,7 @@ from chatproto.chat.messages import (
     Status,
 )
 from chatproto.client import requests
-from chatproto.client.events import ContactFound, HistoryPage, Members, Said, SearchResults
+from chatproto.client.events import Banned, ContactFound, HistoryPage, Members, Said, SearchResults
 from chatproto.client.requests import Request
 from chatproto.errors import ClientError
 
@@ -88,6 +90,34 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(request.line, b'{"type":"kick","roomid":"Tea","identity":"eve","time":5}\n')
         self.assertIsNotNone(request.answer)
         self.not_answered(request)
+
+    def test_orders(self) -> None:
+        for request, line in (
+            (requests.ban("k", "eve", 5, "why"), b'{"type":"ban","time":5,"identity":"eve","reason":"why"}\n'),
+            (requests.ban("k", "192.0.2.7", 5, ""), b'{"type":"ban","time":5,"address":"192.0.2.7"}\n'),
+            (requests.unban("k", "eve"), b'{"type":"unban","identity":"eve"}\n'),
+            (requests.silence("k", "eve", 5), b'{"type":"silence","identity":"eve","time":5}\n'),
+            (requests.unsilence("k", "eve"), b'{"type":"unsilence","identity":"eve"}\n'),
+            (requests.announce("k", "hi"), b'{"type":"announce","content":"hi"}\n'),
+        ):
+            self.assertEqual(request.line, line)
+            self.assertIsNotNone(request.answer)
+            self.not_answered(request)
+
+    def test_bans(self) -> None:
+        request = requests.bans("k")
+        self.assertEqual(request.line, b'{"type":"bans"}\n')
+        told = BanList([BanEntry(9.0, "why", "zoe", "eve"), BanEntry(9.0, "", "", address="192.0.2.7")])
+        self.assertEqual(
+            self.answered(request, told), (Banned("eve", 9.0, "why", "zoe"), Banned("192.0.2.7", 9.0, "", ""))
+        )
+        self.not_answered(request)
+
+    def test_close(self) -> None:
+        request = requests.close_room("k", "Tea")
+        self.assertEqual(request.line, b'{"type":"close","roomid":"Tea"}\n')
+        self.answered(request, listed("MainHall"))
+        self.not_answered(request, listed("MainHall", "Tea"))
 
     def test_who(self) -> None:
         request = requests.who("k", "Tea")

@@ -4,6 +4,7 @@ import json
 import random
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError, ConnectionAborted
@@ -764,7 +765,7 @@ class ResumingTests(SynchronousTestCase):
             each.addErrback(lambda failure: None)
         for client in clients:
             self.assertEqual(client.state, "online")
-            member = deployment.node.server.hall.identities[client.identity]
+            (member,) = deployment.node.server.hall.identities[client.identity].devices.values()
             self.assertEqual(client.rooms, member.rooms)
             self.assertEqual(client._machine._outbox._bytes, 0)
             for room in client.rooms:
@@ -1004,6 +1005,18 @@ class TryTests(SynchronousTestCase):
         ada.stopService()
         self.deployment.run(0.1)
         self.assertEqual(links[0].transport.value(), b'{"type":"hello","version":1}\n{"type":"quit"}\n')
+
+    def test_what_tls_has_ended_is_said_in_words(self) -> None:
+        factories: list[Any] = []
+
+        def connect(factory: Any) -> Any:
+            factories.append(factory)
+            return Deferred()
+
+        ada = self.client(connect)
+        ada.startService()
+        self.made(factories[0]).connectionLost(Failure(SSL.Error([("SSL routines", "", "wrong version number")])))
+        self.assertEqual(ada.events[-1], StateChanged("waiting", "", "", "TLS failed: wrong version number"))
 
     def test_failing_at_once(self) -> None:
         ada = self.client(lambda factory: fail(ZeroDivisionError("no way")))

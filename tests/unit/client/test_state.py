@@ -738,6 +738,72 @@ class StoppingTests(SynchronousTestCase):
         self.assertEqual(machine.state.state, "stopped", "the second time it is somebody else")
 
 
+class AccountTests(SynchronousTestCase):
+    def hello(self, machine: Machine) -> dict[str, Any]:
+        (line,) = (line for line in machine.lines() if line["type"] == "hello")
+        return {key: line[key] for key in ("account", "password", "ticket") if key in line}
+
+    def test_a_ticket_is_shown_instead_of_the_password(self) -> None:
+        machine = Machine(account="ada", password="p")
+        machine.start()
+        machine.connected()
+        self.assertEqual(self.hello(machine), {"account": "ada", "password": "p"})
+        welcome = Welcome(1, "a", "s", "ada", 1, "leader", "single", [], [], "ada", "t", ["admin"])
+        machine.hear(welcome)
+        self.assertEqual((machine.state.ticket, machine.state.roles), ("t", ("admin",)))
+        machine.lose()
+        machine.due()
+        machine.connected()
+        self.assertEqual(self.hello(machine), {"account": "ada", "ticket": "t"})
+        machine.hear(Welcome(1, "a", "s", "ada", 1, "leader", "single", [], [], "ada"))
+        self.assertEqual(machine.state.ticket, "t")
+
+    def test_a_ticket_that_is_good_no_longer_is_followed_by_the_password(self) -> None:
+        machine = Machine(account="ada", password="p", ticket="t")
+        machine.start()
+        machine.connected()
+        self.assertEqual(self.hello(machine), {"account": "ada", "ticket": "t"})
+        machine.events()
+        machine.hear(Error("login-failed", "x"))
+        machine.lose()
+        self.assertEqual([event.reason for event in machine.events()], ["login-failed"])
+        machine.due()
+        machine.connected()
+        self.assertEqual(self.hello(machine), {"account": "ada", "password": "p"})
+
+    def test_it_is_no_use_to_come_back(self) -> None:
+        for code in ("login-failed", "login-required", "banned", "logged-out", "account-gone"):
+            machine = Machine(account="ada", password="p")
+            machine.start()
+            machine.connected()
+            machine.events()
+            machine.hear(Error(code, "why"))
+            self.assertEqual(
+                machine.events(), [Refusal(code, "why", None, None), StateChanged("stopped", "", "", code)]
+            )
+
+    def test_banned_from_a_room_is_not_banned(self) -> None:
+        machine = Machine().online()
+        machine.hear(Error("banned", "x", roomid="Tea"))
+        self.assertEqual(machine.state.state, "online")
+
+    def test_slowed_it_waits(self) -> None:
+        machine = Machine(account="ada", password="p")
+        machine.start()
+        machine.connected()
+        machine.hear(Error("login-slowed", "x", after=30_000))
+        machine.effects.clear()
+        machine.lose()
+        self.assertEqual(machine.take(Wake), [Wake(30.0, 30.0)])
+        machine = Machine(account="ada", password="p")
+        machine.start()
+        machine.connected()
+        machine.hear(Error("login-slowed", "x"))
+        machine.effects.clear()
+        machine.lose()
+        self.assertLess(machine.take(Wake)[0].most_s, 30.0)
+
+
 class SayingTests(SynchronousTestCase):
     def test_acknowledged(self) -> None:
         machine = Machine().online()

@@ -5,7 +5,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.acts import Adopt, Create, Depart, Destroy, Enter, Forget, Move
-from chatproto.chat.hall import Hall, Room
+from chatproto.chat.hall import Hall
 from chatproto.chat.messages import (
     Ack,
     Error,
@@ -18,6 +18,7 @@ from chatproto.chat.messages import (
     SaidExtended,
     Status,
 )
+from chatproto.chat.people import Account, Room
 from chatproto.chat.session import EntryMaker
 from chatproto.log.entry import Entry, Numbering, Run
 from chatproto.testing.checkers import (
@@ -485,15 +486,34 @@ class HallTests(CheckerTests):
         self.refuse("no MainHall")
 
     def test_names(self) -> None:
-        self.hall.members["l"].identity = "adel"
+        self.hall.members["l"].person.identity = "adel"
         self.refuse("names are not unique")
 
     def test_name_that_is_none(self) -> None:
-        member = self.hall.members["l"]
-        del self.hall.identities["bram"]
-        member.identity = "x"
-        self.hall.identities["x"] = member
+        person = self.hall.identities.pop("bram")
+        person.identity = "x"
+        self.hall.identities["x"] = person
         self.refuse("is no name")
+
+    def test_person_with_the_devices_of_another(self) -> None:
+        self.hall.identities["bram"].devices = {}
+        self.refuse("has no account, but 0 devices")
+
+    def test_person_with_an_account_that_nobody_knows(self) -> None:
+        self.hall.identities["bram"].account = Account()
+        self.refuse("an account that is another's")
+
+    def test_devices_that_are_gone(self) -> None:
+        self.hall.identities["bram"].devices["m"] = self.hall.members["l"]
+        self.refuse("devices that are not present")
+
+    def test_device_that_its_person_does_not_know(self) -> None:
+        self.hall.members["l"].person = self.hall.members["k"].person
+        self.refuse("names are not unique")
+
+    def test_people_in_a_room_are_counted(self) -> None:
+        self.hall.rooms["jokes"].count += 1
+        self.refuse("jokes counts")
 
     def test_tokens(self) -> None:
         self.hall.tokens.clear()
@@ -512,25 +532,20 @@ class HallTests(CheckerTests):
         self.refuse("but not in it")
 
     def test_owner(self) -> None:
-        self.hall.members["l"].owned = frozenset({"jokes"})
+        self.hall.members["l"].person.owned = frozenset({"jokes"})
         self.refuse("is not its owner")
 
     def test_owner_that_does_not_know(self) -> None:
-        self.hall.members["k"].owned = frozenset()
+        self.hall.members["k"].person.owned = frozenset()
         self.refuse("does not own it")
-
-    def test_owner_by_name_only(self) -> None:
-        self.hall.members["k"].owned = frozenset()
-        self.hall.rooms["jokes"].owner_key = None
-        self.refuse("not to that member")
 
     def test_owner_of_main_hall(self) -> None:
         self.hall.rooms["MainHall"].owner = "adel"
         self.refuse("MainHall belongs to adel")
 
     def test_room_without_owner_and_members(self) -> None:
-        self.hall.members["k"].owned = frozenset()
-        self.hall.rooms["jokes"].owner, self.hall.rooms["jokes"].owner_key = "", None
+        self.hall.members["k"].person.owned = frozenset()
+        self.hall.rooms["jokes"].owner = ""
         self.refuse("neither owner nor members")
         check_hall(self.hall, {"jokes"})
 
