@@ -14,6 +14,7 @@ from chatproto.trust.certificates import CERTIFICATE, KEY
 from tests.integration.browsers import Pages, Person, chromium, texts_in
 from tests.integration.nodes import Node, fill, wait_until
 from tests.integration.pairs import HOST, lasting_ports
+from tests.integration.test_accounts import add, operate
 
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
 
@@ -381,3 +382,77 @@ def test_a_server_moves_and_takes_the_page_along(make_node: Callable[..., Node],
     ada.sees("before", "after")
     assert ada.page.evaluate("window.notReloaded")
     assert texts_in(there.archive("MainHall")) == ["before", "after"]
+
+
+def test_logging_in(make_node: Callable[..., Node], meet: Meet) -> None:
+    """With an account, through the loss of its server and a reload; wrong passwords, and logging out."""
+    pages = Pages(make_node)
+    add(pages.primary, "ada", password="correct horse")
+    ada = meet(pages.web[0])
+    page = ada.page
+    page.evaluate("window.notReloaded = true")
+
+    def log_in(password: str) -> None:
+        page.fill("#login-account", "ada")
+        page.fill("#login-password", password)
+        page.keyboard.press("Enter")
+
+    page.click("#log-in")
+    page.check("#login-stay")
+    log_in("wrong")
+    expect(page.locator("#login-told")).to_contain_text("no such account")
+    ada.picture("page-login.png")
+    # The next try is slowed; it is waited for.
+    log_in("correct horse")
+    expect(page.locator("#state")).to_contain_text("Logging in")
+    expect(page.locator("#me")).to_have_text("ada")
+    expect(page.locator("#log-in")).to_have_text("Log out")
+    expect(page.locator("#people")).to_have_text(re.compile("^adayou$"))
+    ada.say("I am who I am")
+    ada.sees("I am who I am")
+    assert "horse" not in page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}])")
+    pages.primary.kill()
+    ada.online("secondary")
+    ada.say("still me")
+    ada.sees("still me")
+    assert page.evaluate("window.notReloaded")
+    assert {said["identity"] for said in pages.secondary.archive("MainHall")} == {"ada"}
+    pages.primary.start()
+    pages.paired()
+    # Another tab has no session of its own, and comes with what the browser keeps.
+    again = ada.context.new_page()
+    again.goto(page.url)
+    expect(again.locator("#me")).to_have_text("ada")
+    expect(again.locator("#log")).to_contain_text("still me")
+    # What an operator takes back is gone, and is asked for.
+    operate("account", str(pages.primary.data), "logout", "ada")
+    for tab in (page, again):
+        expect(tab.locator("#login-told")).to_contain_text("logged out everywhere")
+    log_in("correct horse")
+    expect(page.locator("#me")).to_have_text("ada")
+    again.click("#login-cancel")
+    expect(again.locator("#me")).to_have_text(re.compile("guest"))
+    expect(again.locator("#log-in")).to_have_text("Log in …")
+    page.click("#log-in")
+    expect(page.locator("#me")).to_have_text(re.compile("guest"))
+    assert page.evaluate("localStorage.length") == 0
+
+
+def test_a_server_that_lets_no_guests_in_asks(start_node: Callable[..., Node], meet: Meet) -> None:
+    (port,) = lasting_ports(1)
+    node = start_node(f"--web=tcp:{port}:interface={HOST}", "--no-guests")
+    add(node, "ada", password="correct horse")
+    ada = meet(port, waits=False)
+    expect(ada.page.locator("#login-told")).to_contain_text("without an account")
+    ada.page.keyboard.press("Escape")
+    ada.page.click("#banner-act")
+    ada.page.fill("#login-account", "ada")
+    ada.page.keyboard.press("Tab")
+    ada.page.keyboard.type("correct horse")
+    ada.page.keyboard.press("Enter")
+    expect(ada.page.locator("#me")).to_have_text("ada")
+    ada.page.reload()
+    expect(ada.page.locator("#me")).to_have_text("ada")
+    operate("ban", str(node.data), "ada", "--reason", "noise")
+    expect(ada.page.locator("#banner")).to_contain_text("banned")
+    expect(ada.page.locator("#banner-act")).to_have_text("Try again")

@@ -1,15 +1,15 @@
-"""The page's two modules that know no document, each by itself, at moments that are hard to bring about."""
+"""The page's modules that know no document, by themselves, at moments that are hard to bring about."""
 
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Route, sync_playwright
 
+from chatproto.gateway.page import packaged
 from tests.integration.browsers import chromium
-from tests.integration.nodes import Node
-from tests.integration.pairs import HOST, lasting_ports
 
 Run = Callable[..., Any]
 
@@ -64,20 +64,26 @@ const come = () => { connection.start(); last().onopen(); say(welcome); connecti
 """
 
 
+def serve(route: Route) -> None:
+    """Answer with a file of the page, without a server."""
+    file = packaged()[urlsplit(route.request.url).path]
+    route.fulfill(content_type=file.type, body=file.content)
+
+
 @pytest.fixture(scope="module")
 def blank() -> Iterator[Page]:
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield launched.new_page()
+        page = launched.new_page()
+        page.route("**/*", serve)
+        page.goto("http://page.example/icon.svg")
+        yield page
         launched.close()
 
 
 @pytest.fixture
-def run(start_node: Callable[..., Node], blank: Page) -> Run:
+def run(blank: Page) -> Run:
     """Runs a script that ends in an expression after a beginning; returns its value."""
-    (port,) = lasting_ports(1)
-    start_node(f"--web=tcp:{port}:interface={HOST}")
-    blank.goto(f"http://{HOST}:{port}/icon.svg")
 
     def run_it(beginning: str, script: str) -> Any:
         *steps, value = script.strip().rsplit("\n", 1)
