@@ -110,6 +110,10 @@ class Gate(Generic[L]):
     def drop(self, reason: str, now: float) -> bool:
         """Count a connection that this side ends; return whether it is worth a line of its own in the log."""
         self._tally.drop(self.door, reason)
+        return self.worth_telling(reason, now)
+
+    def worth_telling(self, reason: str, now: float) -> bool:
+        """Whether what happens for a reason is worth a line in the log, or has been told too often by now."""
         bucket = self._telling.get(reason)
         if bucket is None:
             bucket = self._telling[reason] = TokenBucket(TOLD_A_SECOND, TOLD_BURST)

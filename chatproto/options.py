@@ -27,8 +27,9 @@ from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
-from chatproto.trust.endpoints import dials_beyond, listens_beyond
+from chatproto.trust.endpoints import dials_beyond, listens_beyond, listens_with_tls
 from chatproto.wire import address_allowed, address_of
+from chatproto.wire.addresses import TLS, without_tls
 
 ROLES = ("primary", "secondary", "standby", "registry", "monitor")
 PEER_LISTEN = "tcp:4545"
@@ -123,6 +124,12 @@ def _interface(value: str) -> tuple[str, int]:
 def _address(value: str) -> str:
     if not address_allowed(value):
         raise ValueError("must be HOST:PORT, an IPv6 address in brackets")
+    return value
+
+
+def _place(value: str) -> str:
+    if not address_allowed(without_tls(value)):
+        raise ValueError("must be HOST:PORT or tls:HOST:PORT, an IPv6 address in brackets")
     return value
 
 
@@ -224,8 +231,9 @@ class Options(UsageOptions, AuthOptionMixin):
          "registry (the witness of their pair), or monitor (stands in for a server that is dead)", _role],
         ["name", None, None, "this node's name, unique in a deployment [default: the role]", _name],
         ["data", None, None, "data directory [default: chatproto/NAME under $XDG_STATE_HOME]"],
-        ["advertise", None, None, "HOST:PORT told to clients [default: in a pair, from --listen, with the name of "
-         "this machine]", _address],
+        ["advertise", None, None, "HOST:PORT told to clients, or tls:HOST:PORT where they have to speak TLS, as they "
+         "are told anyway if the --listen of that port is ssl: [default: in a pair, from --listen, with the name of "
+         "this machine]", _place],
         ["peer", None, None, "client endpoint of the other node's peer link, like tcp:HOST:4545; each node names the "
          "other [default: none, this node is alone]"],
         ["peer-listen", None, None, "server endpoint of this node's peer link; a server with --registry and without "
@@ -567,9 +575,9 @@ class Options(UsageOptions, AuthOptionMixin):
         """Return what these options say of a node."""
         rate = self["rate-limit"]
         listen = self.listen
-        advertised = [self["advertise"]] if self["advertise"] else []
+        advertised = [_as_listened(self["advertise"], listen)] if self["advertise"] else []
         if (self["peer"] or self["registry"]) is not None and not advertised:
-            advertised = [address for address in map(advertised_from, listen) if address is not None][:1]
+            advertised = [place for place in map(_place_of, listen) if place is not None][:1]
         return NodeSettings(
             data=self["data"],
             listen=listen,
@@ -629,6 +637,25 @@ def advertised_from(listen: str) -> str | None:
     if not port.isdecimal() or int(port) == 0:
         return None
     return address_of(_reached_by(named.get("interface", "")), int(port))
+
+
+def _place_of(listen: str) -> str | None:
+    """Return the same as `tls:HOST:PORT` where the endpoint speaks TLS."""
+    address = advertised_from(listen)
+    return f"{TLS}{address}" if address is not None and listens_with_tls(listen) else address
+
+
+def _as_listened(place: str, listen: Iterable[str]) -> str:
+    """Return a place as `tls:HOST:PORT`, too, if what is listened on at that port speaks TLS.
+
+    Where nothing is listened on there, as behind a forwarded port, it is as it is with all that is.
+    """
+    known = [(each, advertised_from(each)) for each in listen]
+    port = place.rpartition(":")[2]
+    same = [each for each, address in known if address is not None and address.rpartition(":")[2] == port]
+    of_network = [each for each, address in known if address is not None]
+    secure = all(map(listens_with_tls, same or of_network)) and bool(of_network)
+    return f"{TLS}{without_tls(place)}" if secure else place
 
 
 def _reached_by(interface: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -31,8 +31,7 @@ from chatproto.services.systemd import supervisor_of
 from chatproto.tally import Tally
 from chatproto.trust.certificates import Certificates
 from chatproto.trust.certified import Certified
-from chatproto.trust.endpoints import plain
-from chatproto.trust.refusals import Refusals
+from chatproto.trust.endpoints import host_for_tls, plain
 from chatproto.trust.sharing import SharedSecret, read_secret
 from chatproto.trust.watch import CertificateWatch
 from chatproto.world import FILES_BESIDE_CONNECTIONS, World
@@ -221,14 +220,13 @@ def guard(world: World, options: Options) -> tuple[World, list[Service]]:
     Raises:
         TrustError: certificates, or the secret, cannot be used.
     """
-    refusals = Refusals(world.tally, world.clock.seconds)
     if options["secret-file"]:
         secret = read_secret(options["secret-file"])
-        return replace(world, trust=SharedSecret(secret, options["name"], refusals)), []
+        return replace(world, trust=SharedSecret(secret, options["name"])), []
     if not options["tls"]:
         return world, []
     certificates = Certificates(options["tls"], options["name"], world.now)
-    trust = Certified(certificates, refusals, options["registry-name"])
+    trust = Certified(certificates, options["registry-name"])
     watch = CertificateWatch(certificates, world.clock)
     watch.setName("certificates")
     world.reloading.add("certificates", watch.read_again)
@@ -237,7 +235,13 @@ def guard(world: World, options: Options) -> tuple[World, list[Service]]:
         beneath = plain(description)
         return world.server(description) if beneath is None else trust.for_clients(world.server(beneath))
 
-    return replace(world, trust=trust, server=server), [watch]
+    def client(description: str) -> IStreamClientEndpoint:
+        host = host_for_tls(description)
+        if host is None:
+            return world.client(description)
+        return trust.as_client(world.client("tcp" + description.removeprefix("tls")), host)
+
+    return replace(world, trust=trust, server=server, client=client), [watch]
 
 
 def _make_role(world: World, options: Options) -> MultiService:

@@ -36,6 +36,7 @@ from chatproto.chat.session import HangUp, Proof, history_allowed
 from chatproto.chat.settings import ChatSettings
 from chatproto.log.entry import Entry
 from chatproto.log.interface import ILog
+from chatproto.wire.addresses import split_tls
 from chatproto.wire.fields import SERVER_IDENTITY
 
 HOLD_S_MAX = 2.0
@@ -259,6 +260,7 @@ class Arrivals:
 
     def _welcome(self, seat: Seat, member: Member) -> None:
         assert seat.token is not None
+        servers, tls = split_tls(dict.fromkeys([*self._settings.servers, *self._neighbour.servers]))
         account = member.person.account
         welcome = Welcome(
             VERSION,
@@ -268,11 +270,12 @@ class Arrivals:
             self._log.epoch,
             self._log.role,
             self._log.redundancy,
-            list(dict.fromkeys([*self._settings.servers, *self._neighbour.servers])),
+            servers,
             self._neighbour.all_pages,
             member.identity if account is not None else None,
             seat.ticket,
             account.roles if account is not None else [],
+            tls,
         )
         seat.ticket = None
         seat.send(encode(welcome))

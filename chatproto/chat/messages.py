@@ -305,8 +305,9 @@ class Said(Message, frozen=True, tag="message"):
 
 
 class Welcome(Message, frozen=True, tag="welcome", omit_defaults=True):
-    """The answer to `hello`; `pages` are the addresses of the servers' pages, for clients in browsers.
+    """The answer to `hello`.
 
+    `pages` are the addresses of the servers' pages, for clients in browsers; `tls` those of `servers` that speak TLS.
     `account`, with its roles, is that of whoever is logged in; there is a `ticket` after a password.
     """
 
@@ -322,6 +323,7 @@ class Welcome(Message, frozen=True, tag="welcome", omit_defaults=True):
     account: str | None = None
     ticket: str | None = None
     roles: list[str] = []
+    tls: list[str] = []
 
 
 class SaidExtended(Message, frozen=True, tag="message"):
@@ -463,12 +465,13 @@ class BanList(Message, frozen=True, tag="bans"):
 
 
 class Redirect(Message, frozen=True, tag="redirect", omit_defaults=True):
-    """Go to one of `servers`, or in a browser of `pages`, after so many milliseconds."""
+    """Go to one of `servers`, `tls` of which speak TLS, or in a browser of `pages`, after so many milliseconds."""
 
     servers: list[str]
     reason: str
     after: int
     pages: list[str] = []
+    tls: list[str] = []
 
 
 class Notice(Message, frozen=True, tag="notice"):

@@ -13,6 +13,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.errors import DeliveryError, WireError
 from chatproto.log.interface import ILog
 from chatproto.messaging import QueueLimits, Requests
+from chatproto.wire.addresses import join_tls, split_tls
 
 HERE_INTERVAL_S = 0.1
 """A node tells no more often how many sessions it serves."""
@@ -65,8 +66,10 @@ class Neighbour:
 
     @property
     def servers(self) -> list[str]:
-        """Its `HOST:PORT`s, as it told last, or as `found`, or those referred to; it need not be there any more."""
-        serving = [server for here in self._here.values() if here.serving for server in here.servers]
+        """Its places, as it told last, or as `found`, or those referred to; it need not be there any more."""
+        serving = [
+            server for here in self._here.values() if here.serving for server in join_tls(here.servers, here.tls)
+        ]
         return self._referred or serving or self._servers
 
     @property
@@ -133,7 +136,8 @@ class Neighbour:
         self._told = len(self._seats)
         settings = self._settings
         serving = self._log.serving and not self._retired
-        self._send(Here(settings.servers, self._told, settings.capacity, serving, settings.name, settings.pages))
+        servers, tls = split_tls(settings.servers)
+        self._send(Here(servers, self._told, settings.capacity, serving, settings.name, settings.pages, tls))
 
     def _send(self, note: Note) -> bool:
         return self._log.tell(encode_note(note))
@@ -160,7 +164,8 @@ class Neighbour:
             log.warn("ignoring a note from the other node: {error}; do both run one version?", error=str(error))
             return
         if isinstance(said, Here):
-            self._here[said.name], self._servers, self._pages, self._sent = said, said.servers, said.pages, 0
+            self._here[said.name], self._pages, self._sent = said, said.pages, 0
+            self._servers = join_tls(said.servers, said.tls)
         elif isinstance(said, Heard | Called):
             self._questions.answered(said.number, said)
         else:

@@ -22,6 +22,7 @@ class Here(Note, frozen=True, tag="here"):
         serving: whether it can have anything agreed on.
         name: of the node.
         pages: addresses of its page.
+        tls: those of `servers` that speak TLS.
     """
 
     servers: list[str]
@@ -30,6 +31,7 @@ class Here(Note, frozen=True, tag="here"):
     serving: bool
     name: str = ""
     pages: list[str] = []
+    tls: list[str] = []
 
 
 class Whisper(Note, frozen=True, tag="whisper"):

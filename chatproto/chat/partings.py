@@ -12,6 +12,7 @@ from chatproto.chat.people import Member
 from chatproto.chat.seat import Door, Seat, Seats
 from chatproto.chat.settings import ChatSettings
 from chatproto.log.interface import ILog
+from chatproto.wire.addresses import split_tls, without_tls
 from chatproto.wire.fields import SERVER_IDENTITY
 
 AFTER_MS_MAX = 200
@@ -145,13 +146,13 @@ class Partings:
 
     def farewell(self, reason: str, within_ms: int = AFTER_MS_MAX, *, extended: bool) -> bytes:
         """Return the last line for a client that is sent to the other node, within a span."""
-        servers = self._neighbour.servers
         if extended:
             after_ms = 0 if reason == "full" else self._dice.randint(0, within_ms)
-            return encode(Redirect(servers, reason, after_ms, self._neighbour.pages))
-        return self._said(reason, servers)
+            servers, tls = split_tls(self._neighbour.servers)
+            return encode(Redirect(servers, reason, after_ms, self._neighbour.pages, tls))
+        return self._said(reason, self._neighbour.servers)
 
     def _said(self, reason: str, servers: list[str]) -> bytes:
         why = _WHY[reason].format(capacity=self._settings.capacity)
-        where = f"go to {' or '.join(servers)}" if servers else "try again later"
+        where = f"go to {' or '.join(map(without_tls, servers))}" if servers else "try again later"
         return encode(Said(SERVER_IDENTITY, f"{self._settings.name} {why}; {where}"))

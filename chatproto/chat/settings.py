@@ -13,7 +13,7 @@ class ChatSettings:
 
     Attributes:
         name: the node's name, unique in a deployment.
-        servers: addresses of this node, `HOST:PORT` each, told to clients of either node.
+        servers: addresses of this node, `HOST:PORT` or `tls:HOST:PORT` each, told to clients of either node.
         pages: addresses of this node's page, `http(s)://HOST:PORT` each, told to clients of either node.
         history: what a client receives of a room's archive on joining, unless it says otherwise.
         capacity: sessions before newcomers are turned away.

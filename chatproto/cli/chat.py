@@ -89,10 +89,14 @@ def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
     def connector(server: str) -> IStreamClientEndpoint:
         return endpoint(reactor, server, tls=options.tls, ca=options.ca, dns=options.dns)
 
+    def tls_connector(server: str) -> IStreamClientEndpoint:
+        return endpoint(reactor, server, tls=True, ca=options.ca)
+
     endpoints = [connector(server) for server in options.servers]
     if options.registry is not None:
         registry = registry_endpoint(reactor, options.registry, options.ca)
-        endpoints.append(RegistryEndpoint(registry, reactor, connector, service=options.service))
+        found = RegistryEndpoint(registry, reactor, connector, tls_connector=tls_connector, service=options.service)
+        endpoints.append(found)
     client = ChatClient(
         reactor,
         endpoints,
@@ -103,6 +107,7 @@ def make_client(reactor: Any, options: ChatOptions) -> ChatClient:
         rooms=options.rooms,
         dice=random.SystemRandom(),
         connector=connector,
+        tls_connector=tls_connector,
     )
     if options.direct is not None:
         _accept_direct(reactor, client, *options.direct)

@@ -87,9 +87,11 @@ def _proof(options: Options) -> list[str]:
         return [f"proves: that it knows what is in --secret-file={options['secret-file']}"]
     if not options["tls"]:
         return []
-    held = Certificates(options["tls"], options["name"], time.time).held
+    certificates = Certificates(options["tls"], options["name"], time.time)
+    held = certificates.held
     names = ", ".join(names_of(held.chain[0])[0])
-    return [f"proves: --tls={options['tls']}, that it is {names}, until {date(held.ends[CERTIFICATE])}"]
+    proves = f"proves: --tls={options['tls']}, that it is {names}, until {date(held.ends[CERTIFICATE])}"
+    return [proves, *certificates.endings()]
 
 
 def _data(options: Options) -> str:

@@ -14,12 +14,13 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from chatproto.chat.messages import HistoryWanted
 from chatproto.cli.accounts import add_accounts, password_asked
 from chatproto.cli.commands import explanations
-from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, TLS, Misuse
+from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, Misuse
 from chatproto.client.direct.settings import DirectSettings
 from chatproto.errors import ChatprotoError
 from chatproto.pair.configuration import name_allowed
 from chatproto.release import RELEASE
 from chatproto.wire import host_and_port, identity_allowed, room_allowed
+from chatproto.wire.addresses import speaks_tls
 
 DONE, FAILED, MISUSED = 0, 1, 2
 CONNECT_TIMEOUT_S = 10.0
@@ -617,9 +618,9 @@ def _add_tls(parser: argparse.ArgumentParser) -> None:
 
 def _check_tls(given: argparse.Namespace) -> None:
     # Whoever is told of by a server that speaks TLS does so, too.
-    given.tls = given.tls or any(server.startswith(TLS) for server in given.servers)
-    if given.ca is not None and not given.tls and not (given.registry or "").startswith(TLS):
-        raise Misuse("--ca needs --tls, or tls:HOST:PORT")
+    given.tls = given.tls or any(map(speaks_tls, given.servers))
+    if given.ca is not None and not given.tls and given.registry is None:
+        raise Misuse("--ca needs --tls, tls:HOST:PORT, or --registry")
 
 
 # Values

@@ -6,15 +6,15 @@ from twisted.internet.endpoints import HostnameEndpoint, clientFromString, wrapC
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from chatproto.client import SRVEndpoint
-from chatproto.client.service import ATTEMPT_DELAY_S
+from chatproto.client.reaching import ATTEMPT_DELAY_S
 from chatproto.errors import ChatprotoError
 from chatproto.registry.zone import name_allowed
+from chatproto.wire.addresses import TLS, speaks_tls
 
 DEFAULT_PORT = 4444
 REGISTRY_PORT = 4646
 DEFAULT_SERVER = f"127.0.0.1:{DEFAULT_PORT}"
 SRV = "srv:"
-TLS = "tls:"
 
 
 class Misuse(ChatprotoError):
@@ -72,7 +72,7 @@ def endpoint(
     if server.startswith(SRV):
         return _found(reactor, server.removeprefix(SRV), tls, ca, dns)
     address = host_and_port(server, default_port)
-    if address is None and server.startswith(TLS) and "=" not in server:
+    if address is None and speaks_tls(server) and "=" not in server:
         address, tls = host_and_port(server.removeprefix(TLS), default_port), True
     if address is None:
         try:

@@ -70,7 +70,7 @@ def inquire_registry(
         answers: list[Answer] = yield gatherResults([_call(client, one, timeout_s) for one in found])
     finally:
         yield client.stopService()
-    return [(one.address or one.name, answer) for one, answer in zip(found, answers, strict=True)]
+    return [(one.place or one.name, answer) for one, answer in zip(found, answers, strict=True)]
 
 
 @inlineCallbacks

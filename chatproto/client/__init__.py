@@ -32,6 +32,7 @@ from chatproto.client.events import (
 )
 from chatproto.client.finding import Finder, FoundEndpoint
 from chatproto.client.outbox import QueueFull, Uncertain
+from chatproto.client.reaching import tls_endpoint_of
 from chatproto.client.registered import RegistryEndpoint, RegistryFinder
 from chatproto.client.service import ChatClient
 from chatproto.client.settings import ClientSettings
@@ -70,4 +71,5 @@ __all__ = [
     "Status",
     "Uncertain",
     "Welcomed",
+    "tls_endpoint_of",
 ]

@@ -1,9 +1,10 @@
 """Where to connect next, and after how long. Pure."""
 
 from chatproto.wire import host_and_port
+from chatproto.wire.addresses import without_tls
 
 Place = int | str
-"""One of the endpoints a client was made with, by its number, or `HOST:PORT` as a server told it."""
+"""One of the endpoints a client was made with, by its number, or `HOST:PORT` or `tls:HOST:PORT` as a server told it."""
 
 STAY_S_MIN = 0.3
 """A stay that was shorter is a failure like any other: servers that drop whom they welcomed must not be hammered."""
@@ -72,7 +73,7 @@ class Places:
     def _reachable(self, told: list[str]) -> list[Place]:
         if not self._can_reach_told:
             return []
-        return [place for place in dict.fromkeys(told) if host_and_port(place) is not None]
+        return [place for place in dict.fromkeys(told) if host_and_port(without_tls(place)) is not None]
 
     def _all(self) -> list[Place]:
         return list(dict.fromkeys([*self._preferred, *self._given, *self._told]))

@@ -1,8 +1,7 @@
 """Servers found by name, in a registry."""
 
 import random
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
@@ -10,7 +9,8 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 
 from chatproto.client.finding import FoundEndpoint
-from chatproto.client.service import endpoint_of
+from chatproto.client.reaching import Connector, reaching
+from chatproto.errors import ClientError
 from chatproto.registry import Registration, RegistryClient
 
 log = Logger()
@@ -33,7 +33,10 @@ class RegistryFinder:
         self._dice = dice
 
     def find(self) -> "Deferred[Sequence[str]]":
-        """See `Finder.find`; fails with `RegistryError` where the registry does not say."""
+        """See `Finder.find`; `tls:HOST:PORT` where clients have to speak TLS.
+
+        Fails with `RegistryError` where the registry does not say.
+        """
         return Deferred.fromCoroutine(self._find())
 
     async def _find(self) -> Sequence[str]:
@@ -46,7 +49,7 @@ class RegistryFinder:
             stopping.addErrback(lambda failure: log.failure("ending a link to the registry", failure))
         # A leader that was killed is listed as one, too, until its lease is over.
         found.sort(key=lambda one: (one.role != "leader", -one.epoch))
-        addresses = [one.address for one in found if one.address]
+        addresses = [one.place for one in found if one.address]
         if not addresses:
             raise ConnectError(string=f"no server of {self._service} is registered")
         return addresses
@@ -62,8 +65,9 @@ class RegistryEndpoint(FoundEndpoint):
         self,
         registry: IStreamClientEndpoint,
         clock: IReactorTime,
-        connector: Callable[[str], IStreamClientEndpoint] | None = None,
+        connector: Connector | None = None,
         *,
+        tls_connector: Connector | None = None,
         service: str = "chat",
         kind: str = "chat",
         dice: random.Random | None = None,
@@ -75,9 +79,13 @@ class RegistryEndpoint(FoundEndpoint):
             clock: the reactor, as far as time goes.
             connector: makes an endpoint of a server's `HOST:PORT`; a `HostnameEndpoint` without TLS where it is not
                 given, for which `clock` has to be a reactor.
+            tls_connector: the same for those that are registered as speaking TLS; see `ChatClient`.
             service: the name of the deployment.
             kind: what its servers serve.
             dice: see `RegistryClient`.
         """
         finder = RegistryFinder(registry, clock, service, kind, dice)
-        super().__init__(clock, finder, connector if connector is not None else partial(endpoint_of, clock))
+        reach = reaching(clock, connector, tls_connector)
+        if reach is None:
+            raise ClientError("without a reactor, it takes a connector to reach the servers that are found")
+        super().__init__(clock, finder, reach)

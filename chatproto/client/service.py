@@ -9,7 +9,6 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import (
     IDelayedCall,
     IReactorTCP,
@@ -30,27 +29,18 @@ from chatproto.client.outbox import Done
 from chatproto.client.phases import Phase
 from chatproto.client.places import Place, Places
 from chatproto.client.protocol import ServerLink, ServerLinkFactory
+from chatproto.client.reaching import Connector, endpoint_of, reaching
 from chatproto.client.requests import Request, Speech
 from chatproto.client.settings import ClientSettings
 from chatproto.client.state import ClientState
 from chatproto.errors import ClientError
 from chatproto.link import Turn
 from chatproto.tally import Tally
-from chatproto.wire import MAIN_HALL, host_and_port
+from chatproto.wire import MAIN_HALL
 
 log = Logger()
 
-ATTEMPT_DELAY_S = 0.1
-"""Between the addresses of one name; also what a refusal of the only one takes to be noticed, by default 0.3 s."""
-
 Listener = Callable[[Event], None]
-
-
-def endpoint_of(reactor: Any, address: str) -> IStreamClientEndpoint:
-    """Return the endpoint of `HOST:PORT`, over TCP."""
-    where = host_and_port(address)
-    assert where is not None
-    return HostnameEndpoint(reactor, *where, attemptDelay=ATTEMPT_DELAY_S)
 
 
 class ChatClient(Service):
@@ -77,7 +67,8 @@ class ChatClient(Service):
         rooms: Sequence[str] = (),
         dice: random.Random | None = None,
         session: str | None = None,
-        connector: Callable[[str], IStreamClientEndpoint] | None = None,
+        connector: Connector | None = None,
+        tls_connector: Connector | None = None,
         direct_connector: Callable[[str], IStreamClientEndpoint] | None = None,
         direct: DirectSettings | None = None,
         now: Callable[[], float] = time.time,
@@ -97,6 +88,9 @@ class ChatClient(Service):
             session: the token of an earlier client, to go on with its session.
             connector: makes an endpoint of `HOST:PORT`, which servers tell of one another; where it is not
                 given and `clock` is a reactor, a `HostnameEndpoint` without TLS.
+            tls_connector: the same for those that are said to speak TLS with their clients; where it is not given,
+                `connector` makes these, too, or if there is none they need a certificate for HOST that the system
+                believes.
             direct_connector: the same for other clients, by default without TLS as well.
             direct: what can be set of direct connections.
             now: the time of day in Unix seconds.
@@ -109,14 +103,12 @@ class ChatClient(Service):
         self._endpoints = list(endpoints)
         self._dice = dice if dice is not None else random.SystemRandom()
         self._settings = ClientSettings(identity=identity, history=history, rooms=tuple(rooms), **settings)
-        if connector is None and IReactorTCP.providedBy(clock):
-            connector = partial(endpoint_of, clock)
-        self._connector = connector
+        self._connector = reaching(clock, connector, tls_connector)
         places = Places(
             len(self._endpoints),
             self._settings.retry_min_s,
             self._settings.retry_max_s,
-            told=connector is not None,
+            told=self._connector is not None,
         )
         self._machine = ClientState(self._settings, places, self._new_id(), session)
         self._turn = Turn(clock)

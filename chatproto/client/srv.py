@@ -13,7 +13,7 @@ from twisted.names import client, dns
 from twisted.names.error import AuthoritativeDomainError, DomainError
 
 from chatproto.client.finding import FoundEndpoint
-from chatproto.client.service import endpoint_of
+from chatproto.client.reaching import endpoint_of
 from chatproto.registry.targets import Target, in_order
 from chatproto.wire import address_of
 

@@ -66,6 +66,7 @@ from chatproto.client.settings import ClientSettings
 from chatproto.client.watch import EARLY_S, Finding, Watch
 from chatproto.client.whereabouts import Whereabouts
 from chatproto.errors import ClientStopped, Refused
+from chatproto.wire.addresses import join_tls
 from chatproto.wire.fields import MAIN_HALL
 
 PRIVATES_REMEMBERED_MAX = 1000
@@ -427,7 +428,7 @@ class ClientState:
         self.server, self.redundancy = welcome.server, welcome.redundancy
         self._online_at = self._now
         self._watch.welcomed(self._now)
-        self._places.welcomed(welcome.server, welcome.servers)
+        self._places.welcomed(welcome.server, join_tls(welcome.servers, welcome.tls))
         self._go(Cue.WELCOMED)
         if self._redirect is None:
             self._places.prefer([])
@@ -576,7 +577,7 @@ class ClientState:
             return
         former, self._redirect = self._redirect, redirect
         self._why = f"redirected: {redirect.reason}"
-        self._places.prefer(redirect.servers)
+        self._places.prefer(join_tls(redirect.servers, redirect.tls))
         # Said again, it is no reason to stay longer.
         self._leave_at = min(self._leave_at, self._now + max(0, redirect.after) / 1000)
         if former is None or (former.servers, former.reason) != (redirect.servers, redirect.reason):

@@ -57,6 +57,7 @@ class MonitorService(Service):
         self._stand_in = stand_in
         self._place = place
         self._what = what
+        self._unanswered_for = ""
         self._timer: IDelayedCall | None = None
         self._asking: Deferred[Any] | None = None
         self._under_way: Deferred[Any] = succeed(None)
@@ -117,13 +118,17 @@ class MonitorService(Service):
 
     def _answered(self, asking: "Deferred[Any]", answer: object) -> None:
         if asking is self._asking:
-            self._asking = None
+            self._asking, self._unanswered_for = None, ""
             self._do(self.watch.answered(self._clock.seconds()))
 
     def _unanswered(self, asking: "Deferred[Any]", failure: Failure) -> None:
         if asking is self._asking:
             self._asking = None
-            log.debug("{what} does not answer: {why}", what=self._what, why=failure.getErrorMessage())
+            why = failure.getErrorMessage()
+            # Once for each reason: a certificate that is not believed looks like death to whoever only counts.
+            tell = log.info if why != self._unanswered_for else log.debug
+            self._unanswered_for = why
+            tell("{what} does not answer: {why}", what=self._what, why=why)
             self._do(self.watch.unanswered(self._clock.seconds()))
 
     def _give_up(self, effect: GiveUp | None) -> None:

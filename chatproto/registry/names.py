@@ -12,6 +12,7 @@ import msgspec
 
 from chatproto.pair.configuration import EPOCH_MAX, name_allowed
 from chatproto.wire import host_and_port
+from chatproto.wire.addresses import TLS
 
 REGISTRATIONS_MAX = 256
 ADDRESS_CHARS_MAX = 256
@@ -58,6 +59,10 @@ REASONS = {
 """What a refusal means, by its code: of what concerns the table, and of what concerns calls and groups."""
 
 
+TLS_SPOKEN = "tls"
+"""The attribute of whoever speaks TLS with its clients at `address`; what it says does not matter."""
+
+
 class Registration(msgspec.Struct, frozen=True, array_like=True):
     """What a server says of itself.
 
@@ -82,6 +87,14 @@ class Registration(msgspec.Struct, frozen=True, array_like=True):
     capacity: int = 0
     attributes: dict[str, str] = {}
     lease_s: float = 3.0
+
+    @property
+    def place(self) -> str:
+        """Where its clients reach it; empty where they do not.
+
+        That is the address, after `tls:` where they have to speak TLS.
+        """
+        return f"{TLS}{self.address}" if self.address and TLS_SPOKEN in self.attributes else self.address
 
 
 class KeptName(msgspec.Struct, frozen=True, array_like=True):

@@ -115,8 +115,7 @@ class RegistryLink(GuardedLink):
                 self.check_name(message.node)
             except Unproven as error:
                 # It is told, or it could only guess why it is not let in.
-                self.refuse(error)
-                self.close(encode(Refused("unproven")))
+                self.drop(error.reason, str(error), last=encode(Refused("unproven")))
                 return
         elif isinstance(message, Enter):
             self.who = message.who or str(self.transport.getPeer())

@@ -19,13 +19,15 @@ from chatproto.link import Turn
 from chatproto.monitor import IAlive, IPlace, IStandIn, MonitorService
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.registry import Registration, RegistryClient
+from chatproto.registry.names import TLS_SPOKEN
 from chatproto.services.measures import Measures, of_chat, of_monitor, of_process, together
-from chatproto.services.node import NodeService, NodeSettings, build_node, tcp_client
+from chatproto.services.node import NodeService, NodeSettings, build_node, client_of
 from chatproto.services.probes import build_probes
 from chatproto.services.registering import KIND, WITHDRAW_S_MAX
 from chatproto.services.systemd import Health, Supervision
 from chatproto.trust.proof import REGISTRY
 from chatproto.wire import host_and_port
+from chatproto.wire.addresses import speaks_tls, without_tls
 from chatproto.world import World
 
 STANDS_IN_FOR = "stands-in-for"
@@ -118,7 +120,7 @@ class RegisteredMaster:
         self.registration = registration
 
     def _is_this_host(self, host: str) -> bool:
-        own = [host_and_port(address) for address in self._settings.node.chat.servers]
+        own = [host_and_port(without_tls(place)) for place in self._settings.node.chat.servers]
         if host == "localhost" or host in (found[0] for found in own if found is not None):
             return True
         try:
@@ -138,7 +140,7 @@ class RegisteredMaster:
 
     def endpoint(self, registration: Registration) -> Any:
         """Return the endpoint of a server that is registered."""
-        return self._world.client(tcp_client(registration.address))
+        return self._world.client(client_of(registration.place))
 
     def _serves(self, status: Status) -> Status:
         if not status.serving:
@@ -224,7 +226,7 @@ class ChatStandIn:
     def stand_down(self) -> "Deferred[object]":
         """See `IStandIn.stand_down`: clients are sent to the master."""
         if self.node is not None and self._master.registration is not None:
-            self.node.server.refer([self._master.registration.address])
+            self.node.server.refer([self._master.registration.place])
         return self._end()
 
     def _end(self) -> "Deferred[Any]":
@@ -236,15 +238,17 @@ class ChatStandIn:
         node, master, settings = self.node, self._master.registration, self._settings
         assert node is not None and master is not None, "it stands in for somebody"
         chat = settings.node.chat
+        place = chat.servers[0] if chat.servers else ""
+        secure = {TLS_SPOKEN: "yes"} if speaks_tls(place) else {}
         registration = Registration(
             service=settings.standby_for or settings.watch,
             name=chat.name,
             kind=KIND,
-            address=chat.servers[0] if chat.servers else "",
+            address=without_tls(place),
             role="leader",
             epoch=master.epoch + 1,
             capacity=chat.capacity,
-            attributes={STANDS_IN_FOR: master.name},
+            attributes={STANDS_IN_FOR: master.name, **secure},
             lease_s=settings.lease_s,
         )
         token = (settings.token or self._world.secret(settings.node.data)).encode()

@@ -39,6 +39,7 @@ from chatproto.services.systemd import Health, Supervision
 from chatproto.services.whereabouts import Whereabouts
 from chatproto.trust.proof import PEER, REGISTRY
 from chatproto.wire import host_and_port
+from chatproto.wire.addresses import speaks_tls, without_tls
 from chatproto.world import World
 
 RETENTION_INTERVAL_S = 60.0
@@ -413,13 +414,16 @@ def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: 
     dial = world.guarded_client(peer.dial, PEER) if peer.dial else None
 
     def reach(address: str) -> IStreamClientEndpoint:
-        return world.guarded_client(tcp_client(address), PEER)
+        return world.guarded_client(client_of(address), PEER)
 
     outside = turn, world.clock, world.dice, dial, witness, world.fatal, reach, world.tally
     return PairLog(peer.pair, open_store, *outside, PEERS.within(world.connections_max() // 2), world.trust)
 
 
-def tcp_client(address: str) -> str:
-    """Return the client endpoint string of a `HOST:PORT`; of anything else, one that nobody can be reached by."""
-    host, port = host_and_port(address) or ("", 0)
-    return f"tcp:{quoteStringArgument(host)}:{port}"
+def client_of(place: str) -> str:
+    """Return the client endpoint string of `HOST:PORT`, or of `tls:HOST:PORT`.
+
+    Of anything else it is one that nobody can be reached by.
+    """
+    host, port = host_and_port(without_tls(place)) or ("", 0)
+    return f"{'tls' if speaks_tls(place) else 'tcp'}:{quoteStringArgument(host)}:{port}"

@@ -13,7 +13,9 @@ from chatproto.chat.server import ChatServer
 from chatproto.errors import CallRejected, RegistryError, RegistryRefused
 from chatproto.link import Turn
 from chatproto.registry import Registration, RegistryClient
+from chatproto.registry.names import TLS_SPOKEN
 from chatproto.trust.proof import REGISTRY
+from chatproto.wire.addresses import speaks_tls, without_tls
 from chatproto.world import World
 
 KIND = "chat"
@@ -110,11 +112,14 @@ class RegisteringService(Service):
             attributes["peer"] = self._settings.peer
         if chat.pages:
             attributes[PAGE] = chat.pages[0]
+        address = chat.servers[0] if chat.servers else ""
+        if speaks_tls(address):
+            attributes[TLS_SPOKEN] = "yes"
         return Registration(
             service=self._settings.service,
             name=chat.name,
             kind=KIND,
-            address=chat.servers[0] if chat.servers else "",
+            address=without_tls(address),
             role=chat_log.role,
             epoch=chat_log.epoch,
             capacity=chat.capacity,

@@ -66,4 +66,4 @@ class Whereabouts(Service):
         if leaders:
             leader = max(leaders, key=lambda other: other.epoch)
             pages = [leader.attributes[PAGE]] if PAGE in leader.attributes else []
-            self._server.exodus.found([leader.address], pages)
+            self._server.exodus.found([leader.place], pages)

@@ -41,6 +41,7 @@ from chatproto.testing.checkers import Acknowledgements, Agreement, Chronicle, F
 from chatproto.testing.clock import NeverHappened, SimClock
 from chatproto.testing.network import SimNetwork
 from chatproto.testing.nodes import SimNode, SimPairNode, SimProcess, SimRegistry
+from chatproto.wire.addresses import TLS, speaks_tls
 from chatproto.world import World
 
 CLIENT_PORT = 4444
@@ -142,7 +143,7 @@ class SimDeployment:
         nodes = {}
         for name, other in (PAIR, PAIR[::-1]):
             chosen = (settings or node_settings)(name)
-            chat = replace(chosen.chat, servers=[f"{name}:{CLIENT_PORT}"])
+            chat = replace(chosen.chat, servers=_servers(name, chosen.chat))
             pair = PairSettings(
                 name,
                 role=name,
@@ -197,7 +198,7 @@ class SimDeployment:
             dial = f"tcp:{other}:{PEER_PORT}" if other else ""
             nodes[name] = replace(
                 chosen,
-                chat=replace(chosen.chat, servers=[f"{name}:{CLIENT_PORT}"]),
+                chat=replace(chosen.chat, servers=_servers(name, chosen.chat)),
                 peer=PeerSettings(dial, pair, f"tcp:{PEER_PORT}", witness),
                 registering=RegisteringSettings(witness, peer=f"{name}:{PEER_PORT}"),
                 migrate_every_s=migrate_every_s,
@@ -410,3 +411,9 @@ def node_settings(name: str, **chat: Any) -> NodeSettings:
     """
     settings = {"session_grace_s": 3.0, "heartbeat_s": 1.0, "silence_s_max": 3.0, **chat}
     return NodeSettings(data=name, listen=(f"tcp:{CLIENT_PORT}",), chat=ChatSettings(name=name, **settings))
+
+
+def _servers(name: str, chosen: ChatSettings) -> list[str]:
+    """Return where a host's clients reach it: with TLS, where that is said of what was chosen; nobody speaks it."""
+    secure = any(map(speaks_tls, chosen.servers))
+    return [f"{TLS if secure else ''}{name}:{CLIENT_PORT}"]

@@ -1,5 +1,6 @@
 """A node's certificate, its key, and the authority of its deployment, as a directory has them; read again when told."""
 
+import ipaddress
 import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, PKey, X509Store, X509StoreContext, X509StoreContextError
+from service_identity import CertificateError, VerificationError
+from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
 from chatproto.errors import TrustError
 from chatproto.trust.proof import Proof
@@ -46,6 +49,25 @@ def names_of(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
     except x509.ExtensionNotFound:
         return [], []
     return named.get_values_for_type(x509.DNSName), [str(one) for one in named.get_values_for_type(x509.IPAddress)]
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_for_host(certificate: x509.Certificate, host: str) -> bool:
+    """Whether a server with a certificate is that host, as RFC 6125 has clients check it."""
+    verify = verify_certificate_ip_address if is_address(host) else verify_certificate_hostname
+    try:
+        verify(certificate, host)
+    except (VerificationError, CertificateError, ValueError):
+        return False
+    return True
 
 
 def read_certificates(path: str) -> list[x509.Certificate]:

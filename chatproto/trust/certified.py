@@ -19,11 +19,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatproto.trust.certificates import Certificates, Held, proof_of, reason_of
+from chatproto.trust.certificates import Certificates, Held, is_address, is_for_host, proof_of, reason_of
 from chatproto.trust.ending import said_by_tls
 from chatproto.trust.interface import Exchange
-from chatproto.trust.proof import NOTHING, PEER, REASONS, REGISTRY, Proof
-from chatproto.trust.refusals import Refusals
+from chatproto.trust.proof import NOTHING, PEER, REASONS, REGISTRY, LinkRefused, Proof
 
 ALERTS = {
     "certificate required": "no-certificate",
@@ -41,7 +40,10 @@ log = Logger()
 class _Creator:
     """Makes connections of OpenSSL, each with the certificates in use at that moment."""
 
-    def __init__(self, certificates: Certificates, prepare: Callable[[SSL.Context], None], *, links: bool) -> None:
+    def __init__(
+        self, certificates: Certificates, prepare: Callable[[SSL.Context], None], *, links: bool, host: str = ""
+    ) -> None:
+        self._host = host
         self._certificates = certificates
         self._prepare = prepare
         self._links = links
@@ -60,7 +62,11 @@ class _Creator:
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See `IOpenSSLClientConnectionCreator`."""
-        return self._connection()
+        connection = self._connection()
+        if self._host and not is_address(self._host):
+            # Whoever answers for several hosts has to know which is meant.
+            connection.set_tlsext_host_name(self._host.encode("idna"))
+        return connection
 
 
 @implementer(IStreamServerEndpoint)
@@ -82,13 +88,12 @@ class Certified:
 
     missing = "no-certificate"
 
-    def __init__(self, certificates: Certificates, refusals: Refusals, registry: str = "registry") -> None:
-        """Take this node's certificates, whom to tell, and the name that the registry's certificate has to have."""
+    def __init__(self, certificates: Certificates, registry: str = "registry") -> None:
+        """Take this node's certificates, and the name that the registry's certificate has to have."""
         self._certificates = certificates
         self._registry = registry
         # Why this side is about to end a connection.
-        self._refused: WeakKeyDictionary[SSL.Connection, tuple[str, str]] = WeakKeyDictionary()
-        self.refuse = refusals.refuse
+        self._refused: WeakKeyDictionary[SSL.Connection, LinkRefused] = WeakKeyDictionary()
 
     # Endpoints
 
@@ -112,7 +117,7 @@ class Certified:
             proof = proof_of(certificate.to_cryptography())
             if not proof.covers(expected):
                 names = ", ".join(proof.names or ()) or "nobody"
-                self._refused[connection] = "wrong-name", f"{expected} is expected there, this is {names}"
+                self._refused[connection] = LinkRefused("wrong-name", f"{expected} is expected there, this is {names}")
                 return False
             return True
 
@@ -125,6 +130,22 @@ class Certified:
         """Return one with the same certificate, that asks nobody for theirs: for the client link, and the page."""
         return _Server(_Creator(self._certificates, lambda context: None, links=False), endpoint)
 
+    def as_client(self, endpoint: IStreamClientEndpoint, host: str) -> IStreamClientEndpoint:
+        """Return one with TLS as clients speak it, to a host: the authority of this deployment is believed as well."""
+
+        def verify(connection: SSL.Connection, certificate: X509, error: int, depth: int, good: int) -> bool:
+            return bool(good) and (depth > 0 or is_for_host(certificate.to_cryptography(), host))
+
+        def prepare(context: SSL.Context) -> None:
+            context.set_default_verify_paths()
+            store = context.get_cert_store()
+            assert store is not None
+            for authority in self._certificates.held.authorities:
+                store.add_cert(X509.from_cryptography(authority))
+            context.set_verify(SSL.VERIFY_PEER, verify)
+
+        return wrapClientTLS(_Creator(self._certificates, prepare, links=False, host=host), endpoint)
+
     # Links
 
     def exchange(self, door: str, *, dialled: bool) -> Exchange | None:
@@ -136,26 +157,23 @@ class Certified:
         certificate = transport.getPeerCertificate()
         return NOTHING if certificate is None else proof_of(certificate.to_cryptography())
 
-    def ended(self, door: str, transport: Any, reason: Failure) -> None:
-        """Tell of a connection that TLS has ended."""
+    def ended(self, transport: Any, reason: Failure) -> LinkRefused | None:
+        """Return why TLS has ended a connection, if it has."""
         said = said_by_tls(reason)
         if said is None:
-            return
+            return None
         refused = self._refused.pop(transport.getHandle(), None)
         if refused is not None:
-            self.refuse(door, transport, *refused)
-            return
+            return refused
         for words, code in ALERTS.items():
             if f"alert {words}" in said:
-                self.refuse(door, transport, code, REASONS[code], told=True)
-                return
+                return LinkRefused(code, REASONS[code], told=True)
         if "did not return a certificate" in said:
-            self.refuse(door, transport, "no-certificate", REASONS["no-certificate"])
-        else:
-            self.refuse(door, transport, "no-tls", f"{REASONS['no-tls']} ({said})")
+            return LinkRefused("no-certificate", REASONS["no-certificate"])
+        return LinkRefused("no-tls", f"{REASONS['no-tls']} ({said})")
 
     def _verify(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, good: int) -> bool:
         if not good:
             reason = reason_of(error)
-            self._refused[connection] = reason, REASONS[reason]
+            self._refused[connection] = LinkRefused(reason, REASONS[reason])
         return bool(good)

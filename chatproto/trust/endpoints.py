@@ -27,6 +27,18 @@ def dials_beyond(description: str) -> bool:
     return kind != "unix" and not (kind in _NETWORKS and of_this_machine(named.get("host", bare[0] if bare else "")))
 
 
+def listens_with_tls(description: str) -> bool:
+    """Whether a server endpoint speaks TLS."""
+    return _parts(description)[0] in ("ssl", "tls")
+
+
+def host_for_tls(description: str) -> str | None:
+    """Return whom a client endpoint leads to, if it is `tls:HOST:PORT` and does not say who is believed: else None."""
+    kind, bare, named = _parts(description)
+    host = named.get("host", bare[0] if bare else "")
+    return host if kind == "tls" and host and named.keys() <= {"host", "port", "timeout", "bindAddress"} else None
+
+
 def plain(description: str) -> str | None:
     """Return what a server endpoint is without its TLS, if it is `ssl:` and names no key: else None."""
     kind, _, named = _parts(description)

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
-from chatproto.trust.proof import BELIEVED, Proof
+from chatproto.trust.proof import BELIEVED, LinkRefused, Proof
 from chatproto.trust.secret import Step
 
 
@@ -44,19 +44,8 @@ class Trust(Protocol):
     def proof(self, transport: Any) -> Proof:
         """Return what the other end of a transport has proven, of a link that said nothing first."""
 
-    def refuse(self, door: str, transport: Any, reason: str, why: str, *, told: bool = False) -> None:
-        """Hear that a link is refused: log it, and count it.
-
-        Args:
-            door: which.
-            transport: of the link.
-            reason: a code of `REASONS`.
-            why: the same in words, of the side that is refused.
-            told: whether the other side has refused this one: that is not counted.
-        """
-
-    def ended(self, door: str, transport: Any, reason: Failure) -> None:
-        """Hear that a link is gone: whatever its transport knows of why is told."""
+    def ended(self, transport: Any, reason: Failure) -> LinkRefused | None:
+        """Hear that a link is gone; return what its transport knows of a refusal, None where it is none."""
 
 
 class Believing:
@@ -80,11 +69,9 @@ class Believing:
         """Believe whatever it says."""
         return BELIEVED
 
-    def refuse(self, door: str, transport: Any, reason: str, why: str, *, told: bool = False) -> None:
-        """Hear nothing: nobody is refused."""
-
-    def ended(self, door: str, transport: Any, reason: Failure) -> None:
-        """Hear nothing."""
+    def ended(self, transport: Any, reason: Failure) -> LinkRefused | None:
+        """Know of none: nobody is refused."""
+        return None
 
 
 BELIEVING = Believing()

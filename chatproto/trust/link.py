@@ -2,18 +2,21 @@
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.errors import Unproven
 from chatproto.gate import Gate
 from chatproto.link import FrameLink, Link, Turn
 from chatproto.trust.interface import Exchange, Trust
-from chatproto.trust.proof import REASONS, Proof
+from chatproto.trust.proof import REASONS, LinkRefused, Proof
 from chatproto.trust.secret import FRAME_BYTES_MAX, Step
 from chatproto.wire import framed
 
 PROOF_S_MAX = 2.0
 """An exchange that takes longer is given up."""
+
+log = Logger()
 
 
 class GuardedLink(FrameLink):
@@ -69,10 +72,6 @@ class GuardedLink(FrameLink):
             proven = ", ".join(self.proof.names or ())
             raise Unproven("wrong-name", f"it says that it is {name}, and has proven to be {proven}")
 
-    def refuse(self, error: Unproven) -> None:
-        """Have it logged and counted that the other side is refused; the link is to be ended then."""
-        self._trust.refuse(self._door, self.transport, error.reason, str(error))
-
     def linked(self) -> None:
         """Hear that there is a connection, on which nothing may be said yet."""
 
@@ -104,8 +103,10 @@ class GuardedLink(FrameLink):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Have it told why, if the transport knows."""
+        refusal = self._trust.ended(self.transport, reason)
+        if refusal is not None:
+            self._refused(refusal)
         super().connectionLost(reason)
-        self._trust.ended(self._door, self.transport, reason)
 
     def frameReceived(self, frame: bytes) -> None:
         """Take a frame of the exchange, or one of whoever has proven who it is."""
@@ -115,14 +116,26 @@ class GuardedLink(FrameLink):
             else:
                 self.messageReceived(frame)
         except Unproven as error:
-            self.refuse(error)
-            self.abort()
+            self.drop(error.reason, str(error))
+
+    def _refused(self, refusal: LinkRefused, last: bytes | None = None) -> None:
+        """Have it told that a link is refused: dropped by this side, or ended by the other, which is not counted."""
+        if not refusal.told:
+            self.drop(refusal.reason, refusal.why, last)
+        elif self.open and self.gate.worth_telling(f"told {refusal.reason}", self.clock.seconds()):
+            log.warn(
+                "refused at {door}: {reason}, {peer}: of this node it is said, {why}",
+                door=self._door,
+                reason=refusal.reason,
+                peer=str(self.transport.getPeer()),
+                why=refusal.why,
+            )
 
     def _take(self, step: Step) -> None:
         if step.send:
             self.send(framed(step.send))
         if step.refusal:
-            self._trust.refuse(self._door, self.transport, step.refusal, REASONS[step.refusal], told=step.told)
+            self._refused(LinkRefused(step.refusal, REASONS[step.refusal], step.told), last=b"")
             self.close()
         elif step.proof is not None:
             self._exchange, self._proof = None, step.proof
@@ -133,5 +146,5 @@ class GuardedLink(FrameLink):
                 self.frameReceived(step.unread)
 
     def _give_up(self) -> None:
-        self.refuse(Unproven("too-slow", REASONS["too-slow"]))
-        self.abort()
+        self._timer = None
+        self.drop("too-slow", REASONS["too-slow"])

@@ -64,6 +64,20 @@ def _patterns(names: tuple[str, ...]) -> Iterator[DNSPattern]:
                 yield DNSPattern.from_bytes(name.encode())
 
 
+class LinkRefused(msgspec.Struct, frozen=True):
+    """That a link has ended because one side does not believe the other.
+
+    Attributes:
+        reason: a code of `REASONS`.
+        why: the same in words, of the side that is refused.
+        told: whether the other side has refused this one, and not the other way round.
+    """
+
+    reason: str
+    why: str
+    told: bool = False
+
+
 BELIEVED = Proof(None)
 """Of somebody of whom no proof is asked."""
 NOTHING = Proof(())

@@ -11,8 +11,7 @@ from twisted.python.failure import Failure
 
 from chatproto.errors import TrustError
 from chatproto.trust.interface import Exchange
-from chatproto.trust.proof import NOTHING, Proof
-from chatproto.trust.refusals import Refusals
+from chatproto.trust.proof import NOTHING, LinkRefused, Proof
 from chatproto.trust.secret import NONCE_BYTES, SECRET_BYTES_MIN, Dialled, Dialling
 
 SECRET_BYTES_MAX = 4096
@@ -52,14 +51,12 @@ class SharedSecret:
         self,
         secret: bytes,
         name: str,
-        refusals: Refusals,
         draw: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """Take the secret, what this side is called (empty for a program that is no node), and whom to tell."""
+        """Take the secret, what this side is called (empty for a program that is no node)."""
         self._secret = secret
         self._name = name
         self._draw = draw
-        self.refuse = refusals.refuse
 
     def server(self, endpoint: IStreamServerEndpoint, door: str) -> IStreamServerEndpoint:
         """Return the same."""
@@ -78,5 +75,6 @@ class SharedSecret:
         """Know of none: the exchange has it."""
         return NOTHING
 
-    def ended(self, door: str, transport: Any, reason: Failure) -> None:
-        """Hear nothing: a transport knows nothing of secrets."""
+    def ended(self, transport: Any, reason: Failure) -> LinkRefused | None:
+        """Know of none: a transport knows nothing of secrets."""
+        return None

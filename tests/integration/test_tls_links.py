@@ -30,6 +30,7 @@ from tests.integration.pairs import HOST, Scene, exported, lasting_ports, run_ch
 
 StartNode = Callable[..., Node]
 MISSED = ConnectionError, ssl.SSLError, EOFError
+BYTE_EVERY_S = 0.05
 SAID = "nobody else may read this"
 
 
@@ -174,10 +175,11 @@ def test_strangers_at_the_peer_link(alone: Node, deployment: Path, elsewhere: Pa
     ]
     for reason, certificate, encrypted in tried:
         assert attack(alone, certificate, encrypted=encrypted) == [], reason
-        alone.wait_for_log(f"({reason})")
+        alone.wait_for_log(f"dropped at peer: {reason}, ")
     # One of ours, but not the one that it says it is: it hears who is there, and no more.
     answers = [peer.decode(frame) for frame in attack(alone, deployment / "registry")]
-    alone.wait_for_log("(wrong-name): it says that it is secondary, and has proven to be registry")
+    alone.wait_for_log("dropped at peer: wrong-name, ")
+    alone.wait_for_log(": it says that it is secondary, and has proven to be registry")
     assert all(isinstance(answer, peer.Hello) for answer in answers), answers
     assert exported(alone.data) == before
     # The rightful one gets all of it, so the others were refused for what they are.
@@ -229,10 +231,47 @@ def test_whoever_proves_no_name_at_the_registry_may_look(start_node: StartNode, 
         claimer = Stranger(port, certificate)
         claimer.say(encode(Hello(VERSION, "chat", "one", True, None, 1, 1)))
         assert b"unproven" in b"".join(claimer.hear_all())
-        registry.wait_for_log(f"({reason})")
+        registry.wait_for_log(f"dropped at registry: {reason}, ")
         claimer.end()
     for visitor in (one, two, nobody):
         visitor.end()
+
+
+# Whoever never gets as far
+
+
+def dribble(port: int) -> None:
+    """Begin TLS byte by byte, until the other side has enough of it: long before all is said."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    beginning = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), beginning).do_handshake()
+    connection = socket.create_connection((HOST, port), WAIT_S_MAX)
+    connection.settimeout(BYTE_EVERY_S)
+    try:
+        for byte in beginning.read()[:-1]:
+            try:
+                connection.sendall(bytes([byte]))
+                assert connection.recv(1) == b"", "nothing is answered to half a greeting"
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                pass
+            return
+        raise AssertionError("it was heard out")
+    finally:
+        connection.close()
+
+
+def test_a_handshake_that_dribbles_is_dropped(alone: Node, start_node: StartNode, deployment: Path) -> None:
+    """Bytes that are no message yet are no sign of life: there is as much time as for silence."""
+    listen = f"--registry-listen=tcp:0:interface={HOST}"
+    registry = start_node("--role=registry", f"--tls={deployment / 'registry'}", listen, listen=None, name="registry")
+    dribble(registry.port)
+    registry.wait_for_log("dropped at registry: silent, ")
+    dribble(listening(alone, "peer-listen"))
+    alone.wait_for_log("dropped at peer: silent, ")
 
 
 # Whole deployments
@@ -266,14 +305,14 @@ async def test_a_pair_that_shares_a_secret(scene: Scene, tmp_path: Path) -> None
     stranger = Stranger(port, encrypted=False)
     stranger.say(framed(peer.encode(peer.Hello(peer.VERSION, "chat", "third", "secondary", True, None))))
     assert stranger.hear_all() == []
-    survivor.wait_for_log("(no-secret)")
+    survivor.wait_for_log("dropped at peer: no-secret, ")
     guessing = Stranger(port, encrypted=False)
     guess = Dialling(b"correct horse battery steeple", PEER, "third", os.urandom(NONCE_BYTES))
     guessing.say(framed(guess.begin().send))
     guessing.say(framed(guess.received(guessing.hear()).send))
     assert guess.received(guessing.hear()).refusal == "wrong-secret"
     assert guessing.hear_all() == []
-    survivor.wait_for_log("(wrong-secret)")
+    survivor.wait_for_log("dropped at peer: wrong-secret, ")
     # Whoever has no secret may look at the registry.
     asked = await run_chatproto("status", f"--registry={HOST}:{listening(pair.registry, 'registry-listen')}")
     assert asked.returncode == 0, asked.stderr

@@ -430,6 +430,24 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(parsed(PEER, *listen).chat.servers, ["127.0.0.1:5"])
         self.assertEqual(parsed(PEER, *listen, "--advertise=chat:9").chat.servers, ["chat:9"])
 
+    def test_clients_are_told_where_tls_is_spoken(self) -> None:
+        secure, plain = "--listen=ssl:5:interface=127.0.0.1", "--listen=tcp:6:interface=127.0.0.1"
+        for arguments, servers in (
+            ((secure,), ["tls:127.0.0.1:5"]),
+            ((plain, secure), ["127.0.0.1:6"]),
+            ((secure, "--advertise=chat:5"), ["tls:chat:5"]),
+            ((plain, "--advertise=chat:6"), ["chat:6"]),
+            ((secure, plain, "--advertise=chat:6"), ["chat:6"]),
+            ((secure, plain, "--advertise=chat:5"), ["tls:chat:5"]),
+            ((secure, plain, "--advertise=chat:9"), ["chat:9"]),
+            ((secure, "--advertise=chat:9"), ["tls:chat:9"]),
+            ((plain, "--advertise=tls:chat:9"), ["tls:chat:9"]),
+            (("--listen=unix:/run/chat", "--advertise=chat:9"), ["chat:9"]),
+        ):
+            self.assertEqual(parsed(PEER, *arguments).chat.servers, servers, arguments)
+        for value in ("tls:", "tls:chat", "ssl:chat:5"):
+            self.check_refused(PEER, f"--advertise={value}", names="advertise")
+
     def test_addresses_of_endpoints(self) -> None:
         here = socket.gethostname()
         for listen, address in (

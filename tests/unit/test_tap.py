@@ -2,6 +2,7 @@ import os
 import random
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,15 @@ class GuardTests(SynchronousTestCase):
         self.assertEqual(world.server("ssl:1:privateKey=a:certKey=b"), "ssl:1:privateKey=a:certKey=b")
         self.assertEqual(world.server("tcp:2"), "tcp:2")
         self.assertEqual(self.listened, ["tcp:4444", "ssl:1:privateKey=a:certKey=b", "tcp:2"])
+
+    def test_servers_of_this_deployment_are_believed_by_its_authority(self) -> None:
+        dialled: list[str] = []
+        self.world = replace(self.world, client=lambda description: dialled.append(description) or description)  # type: ignore[arg-type,func-returns-value,return-value]
+        world, _ = self.guarded(f"--tls={Authority(self.mktemp()).sign('east')}", "--name=east")
+        self.assertNotEqual(world.client("tls:west.example:4444"), "tcp:west.example:4444")
+        self.assertEqual(world.client("tls:west:4444:trustRoots=a"), "tls:west:4444:trustRoots=a")
+        self.assertEqual(world.client("tcp:west:4545"), "tcp:west:4545")
+        self.assertEqual(dialled, ["tcp:west.example:4444", "tls:west:4444:trustRoots=a", "tcp:west:4545"])
 
     def test_what_cannot_be_used(self) -> None:
         self.assertRaises(TrustError, self.guarded, "--tls=missing")

@@ -255,3 +255,12 @@ class MigratingTests(PairTestCase):
         self.exodus.end()
         self.exodus.begin("migrating")
         self.assertEqual(self.exodus.parted, 0)
+
+    def test_who_is_to_speak_tls_there_is_told_so(self) -> None:
+        self.exodus.found(["tls:north:4444"], [])
+        self.west.change(serving=False)
+        self.settle()
+        self.exodus.found(["tls:north:4444"], [])
+        self.exodus.send_away(0)
+        told = self.ext.lines()[-1]
+        self.assertEqual((told["servers"], told["tls"]), (["north:4444"], ["north:4444"]))

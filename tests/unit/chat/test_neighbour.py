@@ -51,6 +51,18 @@ class NeighbourTests(SynchronousTestCase):
         self.neighbour.retire(retired=False)
         self.assertEqual([here.serving for here in self.log.told[1:]], [False, True])
 
+    def test_where_tls_is_spoken_is_told_beside_the_addresses(self) -> None:
+        outside: tuple[Any, ...] = (self.log, {}, Clock())
+        self.neighbour = Neighbour(ChatSettings(name="east", servers=["tls:east:4444", "east:5"]), *outside)
+        self.peers("west")
+        (here,) = self.log.told
+        self.assertEqual((here.servers, here.tls), (["east:4444", "east:5"], ["east:4444"]))
+        west = Here(["west:4444", "west:5"], 0, 1, True, "west", tls=["west:5"])
+        self.neighbour.told(encode_note(west), lambda question: self.fail("nothing was asked"))
+        self.assertEqual(self.sight, (True, ["west:4444", "tls:west:5"]))
+        self.peers()
+        self.assertEqual(self.sight, (False, ["west:4444", "tls:west:5"]))
+
     def test_before_it_hears_of_anybody(self) -> None:
         self.assertEqual(self.sight, (False, []))
         self.assertFalse(self.neighbour.takes_one())

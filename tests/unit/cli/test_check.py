@@ -142,3 +142,50 @@ class CheckTests(SynchronousTestCase):
         self.make_data("INSERT INTO log VALUES (1, 1, 1, 'act', '', 0, 0.0, x'00', NULL, x'00')")
         self.assertEqual(self.check()[1], [])
         self.assertIn("the registry needs one of its own", self.check("--role=registry")[1][0])
+
+
+class ProofTests(SynchronousTestCase):
+    """By what links know each other."""
+
+    def setUp(self) -> None:
+        self.data = os.path.abspath(self.mktemp())
+        self.folder = self.mktemp()
+
+    def check(self, *arguments: str) -> tuple[list[str], list[str]]:
+        return check([f"--data={self.data}", *arguments])
+
+    def test_a_certificate(self) -> None:
+        directory = Authority(self.folder).sign("one", ("one.example",), 30)
+        listen = "--listen=ssl:4444"
+        found, problems = self.check(f"--tls={directory}", "--name=one", listen)
+        self.assertEqual(problems, [])
+        self.assertIn(f"proves: --tls={directory}, that it is one, one.example, until 2", found[1])
+        _, problems = self.check("--name=one", listen)
+        self.assertIn("cannot use --listen=ssl:4444", problems[0], "it has no certificate to show")
+
+    def test_one_that_ends_soon(self) -> None:
+        directory = Authority(self.folder).sign("one", days=2)
+        found, problems = self.check(f"--tls={directory}", "--name=one")
+        self.assertEqual(problems, [])
+        self.assertIn("node.pem ends on", found[2])
+
+    def test_those_that_cannot_be_used(self) -> None:
+        authority = Authority(self.folder)
+        one, two = authority.sign("one"), authority.sign("two")
+        _, (problem,) = self.check(f"--tls={one}", "--name=two")
+        self.assertIn("is for one, and this node is called two", problem)
+        os.replace(os.path.join(two, "node.key"), os.path.join(one, "node.key"))
+        _, (problem,) = self.check(f"--tls={one}", "--name=one")
+        self.assertIn("is not the key of the certificate", problem)
+        _, (problem,) = self.check(f"--tls={two}", "--name=two")
+        self.assertIn("cannot read", problem)
+
+    def test_a_secret(self) -> None:
+        with open(os.open(self.folder, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
+            file.write("correct horse battery staple")
+        found, problems = self.check(f"--secret-file={self.folder}")
+        self.assertEqual(problems, [])
+        self.assertIn(f"knows what is in --secret-file={self.folder}", found[1])
+        os.chmod(self.folder, 0o644)
+        _, (problem,) = self.check(f"--secret-file={self.folder}")
+        self.assertIn("chmod 600", problem)

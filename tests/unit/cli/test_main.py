@@ -444,7 +444,7 @@ class Authorities(CommandLineTestCase):
     def test_they_are_for_tls(self) -> None:
         status, _, error = self.run_with("chat", "--plain", "--ca", "missing", "one")
         self.assertEqual(status, 2)
-        self.assertIn("--ca needs --tls, or tls:HOST:PORT", error)
+        self.assertIn("--ca needs --tls, tls:HOST:PORT, or --registry", error)
         for arguments in (("tls:one",), ("tls:one:5",), ("--registry", "tls:one")):
             status, _, error = self.run_with("status", "--ca", "missing", *arguments)
             self.assertEqual(status, 2)

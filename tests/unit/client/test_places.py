@@ -42,6 +42,12 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual(places.wait_s_max(), 0)
         self.assertEqual(take(places, 7), [0, "c:3", "b:2", 0, 1, "c:3", "b:2"])
 
+    def test_places_with_tls(self) -> None:
+        places = Places(1, 1, 8)
+        places.next()
+        places.prefer(["tls:b:2", "tls:b", "ssl:b:2"])
+        self.assertEqual(take(places, 3), ["tls:b:2", "tls:b:2", 0])
+
     def test_only_place(self) -> None:
         """It is waited for, if shortly."""
         places = Places(1, 0.1, 5)

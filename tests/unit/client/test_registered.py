@@ -1,6 +1,7 @@
 import random
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, ConnectionRefusedError
@@ -8,7 +9,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.client import RegistryEndpoint
-from chatproto.errors import RegistryUnanswered
+from chatproto.errors import ClientError, RegistryUnanswered
 from chatproto.registry import Registration
 from chatproto.registry.messages import Beat, encode
 from chatproto.registry.requests import Entered, Find, Found, decode_from_anybody
@@ -71,6 +72,21 @@ class RegistryEndpointTests(SynchronousTestCase):
         connecting = self.find(EAST, Registration("chat", "west", address="west:4444", role="leader", epoch=4))
         self.assertEqual(self.tried, ["west:4444"])
         self.take(connecting)
+
+    def test_one_that_speaks_tls(self) -> None:
+        secure: list[str] = []
+
+        def tls_connector(address: str) -> FakeEndpoint:
+            secure.append(address)
+            return self.connector(address)
+
+        self.endpoint = RegistryEndpoint(self.registry, self.clock, self.connector, tls_connector=tls_connector)
+        connecting = self.find(msgspec.structs.replace(EAST, attributes={"tls": "yes"}), WEST)
+        self.take(connecting)
+        self.assertEqual((self.tried, secure), (["east:4444"], ["east:4444"]))
+
+    def test_without_a_reactor_nobody_can_be_reached(self) -> None:
+        self.assertRaises(ClientError, RegistryEndpoint, self.registry, self.clock)
 
     def test_then_the_others(self) -> None:
         connecting = self.find(WEST, EAST)

@@ -1293,6 +1293,17 @@ class RedirectTests(SynchronousTestCase):
         machine.hear_fence()
         self.assertEqual(machine.sent(), ["list"])
 
+    def test_where_tls_is_spoken(self) -> None:
+        machine = Machine().online()
+        machine.hear(Redirect(["south:1", "east:1"], "draining", 0, tls=["east:1"]))
+        self.assertEqual(machine.events(), [Redirected(("south:1", "east:1"), "draining")])
+        machine.run(0.1)
+        machine.lose("aborted")
+        machine.due()
+        machine.fail("x")
+        machine.due()
+        self.assertEqual(machine.take(Connect), [Connect("south:1"), Connect("tls:east:1")])
+
     def test_said_meanwhile(self) -> None:
         machine = Machine().online()
         machine.hear(Redirect([], "draining", 1500))

@@ -73,12 +73,13 @@ class ProvenTests(SynchronousTestCase):
 
     def hear(self, proof: Proof, expected: frozenset[str] = frozenset()) -> list[Any]:
         """Have a link hear a hello from somebody who has proven something; return what comes of it."""
-        clock, heard, trust, transport = TurnClock(), Heard(), Certified(proof), Transport()
-        link = PeerLink(heard, True, Turn(clock), clock, BEAT_S, SUSPECT_S, trust=trust)
+        clock, heard, trust, transport, tally = TurnClock(), Heard(), Certified(proof), Transport(), Tally()
+        gate: Gate[Link] = Gate("peer", tally)
+        link = PeerLink(heard, True, Turn(clock), clock, BEAT_S, SUSPECT_S, gate, trust=trust)
         link.expected = expected
         link.makeConnection(transport)
         link.dataReceived(framed(encode(THEIRS)) + framed(encode(Tell(b"more"))))
-        return [*heard.heard, *transport.calls, *(reason for _, reason in trust.refused)]
+        return [*heard.heard, *transport.calls, *(reason for _, reason in tally.dropped)]
 
     def test_its_own(self) -> None:
         self.assertEqual(self.hear(Proof(("west", "west.example"))), ["up", Tell(b"more")])

@@ -27,10 +27,8 @@ from chatproto.registry.messages import (
     decode_from_node,
     encode,
 )
-from chatproto.tally import Tally
 from chatproto.trust.interface import BELIEVING, Trust
 from chatproto.trust.proof import REGISTRY
-from chatproto.trust.refusals import Refusals
 from chatproto.trust.secret import Dialled
 from chatproto.trust.sharing import SharedSecret
 from chatproto.wire import FrameBuffer, framed
@@ -576,8 +574,8 @@ class SecretTests(RegistryWitnessTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        secret, refusals = b"correct horse battery staple", Refusals(Tally(), self.clock.seconds)
-        self.witness = self.make(trust=SharedSecret(secret, "east", refusals, lambda count: b"e" * count))
+        secret = b"correct horse battery staple"
+        self.witness = self.make(trust=SharedSecret(secret, "east", lambda count: b"e" * count))
         self.registry = Dialled(secret, REGISTRY, "registry", b"r" * 32)
         self.open(PAIR)
 

@@ -227,7 +227,8 @@ class GuardedTests(VisitorLinkTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.trust = Certified(NOTHING)
-        self.factory = RegistryLinkFactory(Turn(self.clock), self.clock, HEARTBEAT, SUSPECT, Tally(), trust=self.trust)
+        tally = self.tally = Tally()
+        self.factory = RegistryLinkFactory(Turn(self.clock), self.clock, HEARTBEAT, SUSPECT, tally, trust=self.trust)
         self.begin()
 
     def enter_as(self, *names: str) -> End:
@@ -270,6 +271,6 @@ class GuardedTests(VisitorLinkTestCase):
             self.trust.shown = proof
             end = self.come("east", PAIR)
             self.assertEqual(end.sent(), [Refused("unproven")])
-            self.assertEqual(self.trust.refused.pop(), ("registry", reason))
+            self.assertEqual(self.tally.dropped["registry", reason], 1)
         self.trust.shown = Proof(("east",))
         self.assertEqual(self.come("east").sent(), [Welcome(None)])

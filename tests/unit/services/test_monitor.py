@@ -191,6 +191,13 @@ class AliveTests(MasterTestCase):
         self.assertEqual(self.node.transport.value(), b'{"type":"status"}\n')
         self.assertFalse(self.node.transport.connected)
 
+    def test_one_that_speaks_tls(self) -> None:
+        master = self.master()
+        master.name_registered(server("a", tls="yes"))
+        self.node.said = status("a")
+        self.successResultOf(master.ask())
+        self.assertEqual(self.dialled, ["tls:east:4444"])
+
     def test_one_that_cannot_serve(self) -> None:
         self.node.said = status("a", serving=False)
         self.failureResultOf(self.ask(), NoMaster)

@@ -113,6 +113,12 @@ class RegistrationTests(RegisteringTestCase):
         registration = self.make(peer="").registration()
         self.assertEqual((registration.address, registration.attributes), ("", {"redundancy": "paired"}))
 
+    def test_one_that_speaks_tls_with_clients(self) -> None:
+        self.server.settings = ChatSettings(name="east", servers=["tls:east:4444"])
+        registration = self.make(peer="").registration()
+        self.assertEqual((registration.address, registration.attributes["tls"]), ("east:4444", "yes"))
+        self.assertEqual(registration.place, "tls:east:4444")
+
     def test_its_page_can_be_found_too(self) -> None:
         self.server.settings = ChatSettings(name="east", pages=["https://east", "https://other"])
         self.assertEqual(self.make(peer="").registration().attributes["page"], "https://east")

@@ -101,3 +101,7 @@ class WhereaboutsTests(SynchronousTestCase):
     def test_nothing_where_nobody_else_serves(self) -> None:
         self.service.names_listed([node("east", "leader", 5), node("west"), node("north", "leader", 4, address="")])
         self.assertEqual(self.server.servers, [])
+
+    def test_a_leader_that_speaks_tls(self) -> None:
+        self.service.names_listed([node("west", "leader", attributes={"tls": "yes"})])
+        self.assertEqual(self.server.servers, [["tls:west:4444"]])

@@ -5,7 +5,7 @@ from typing import Any
 from twisted.python.failure import Failure
 
 from chatproto.trust.interface import Believing
-from chatproto.trust.proof import Proof
+from chatproto.trust.proof import LinkRefused, Proof
 
 
 class Certified(Believing):
@@ -15,14 +15,12 @@ class Certified(Believing):
 
     def __init__(self, proof: Proof) -> None:
         self.shown = proof
-        self.refused: list[tuple[str, str]] = []
         self.over: list[Failure] = []
+        self.refusal: LinkRefused | None = None
 
     def proof(self, transport: Any) -> Proof:
         return self.shown
 
-    def refuse(self, door: str, transport: Any, reason: str, why: str, *, told: bool = False) -> None:
-        self.refused.append((door, reason))
-
-    def ended(self, door: str, transport: Any, reason: Failure) -> None:
+    def ended(self, transport: Any, reason: Failure) -> LinkRefused | None:
         self.over.append(reason)
+        return self.refusal

@@ -7,6 +7,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import globalLogPublisher
@@ -14,14 +15,15 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import TrustError
+from chatproto.gate import Gate
 from chatproto.link import Turn
 from chatproto.tally import Tally
 from chatproto.trust.authority import Authority
 from chatproto.trust.certificates import ENDING_S, Certificates, date, names_of, read_certificates, reason_of
 from chatproto.trust.certified import Certified
+from chatproto.trust.ending import tls_trouble
 from chatproto.trust.link import GuardedLink
 from chatproto.trust.proof import PEER, REASONS, REGISTRY, Proof
-from chatproto.trust.refusals import Refusals
 from chatproto.trust.watch import LOOK_EVERY_S, CertificateWatch
 from tests.unit.registry.rig import Events
 
@@ -195,14 +197,14 @@ class HandshakeTests(FolderTestCase):
             self.sign(name)
 
     def trust(self, name: str) -> Certified:
-        return Certified(self.certificates(name), Refusals(self.tally, self.clock.seconds))
+        return Certified(self.certificates(name))
 
     def meet(self, dialler: str, dialled: str, door: str = PEER) -> tuple[GuardedLink, GuardedLink]:
         """Connect two, and carry bytes until both are silent; connections that one side ends are lost."""
         ends = []
         for name, dials in ((dialler, True), (dialled, False)):
             trust, wire = self.trust(name), Wire()
-            link = GuardedLink(door, dials, trust, Turn(self.clock), self.clock, 1000, 1000)
+            link = GuardedLink(door, dials, trust, Turn(self.clock), self.clock, 1000, 1000, Gate(door, self.tally))
             link_factory = Factory(link)
             if dials:
                 trust.client(wire, door).connect(link_factory)  # type: ignore[arg-type]
@@ -234,6 +236,41 @@ class HandshakeTests(FolderTestCase):
         self.meet("east", "west", REGISTRY)
         self.assertEqual(self.tally.dropped["registry", "wrong-name"], 1)
 
+    def ask(self, host: str) -> str | None:
+        """Connect as a client to `east`, which is at some hosts; return why that has failed, if it has."""
+        trust, ends = self.trust("west"), []
+        self.sign("east", ("east.example", "10.0.0.1"))
+        for dials in (True, False):
+            wire, link = Wire(), Noting()
+            if dials:
+                trust.as_client(wire, host).connect(Factory(link))  # type: ignore[arg-type]
+            else:
+                self.trust("east").for_clients(wire).listen(Factory(link))  # type: ignore[arg-type]
+            transport = WireTransport()
+            protocol = wire.factory.buildProtocol(None)
+            ends.append((link, protocol, transport))
+        for _, protocol, transport in ends:
+            protocol.makeConnection(transport)
+        for _ in range(10):
+            for (_, _, transport), (_, far, _) in (ends, ends[::-1]):
+                data = transport.value()
+                transport.clear()
+                if data:
+                    far.dataReceived(data)
+        if ends[0][2].disconnecting:
+            ends[0][1].connectionLost(Failure(ConnectionLost()))
+        reason = ends[0][0].reason
+        if reason is not None:
+            return tls_trouble(reason)
+        self.assertIsNotNone(ends[0][0].transport.getPeerCertificate())  # type: ignore[union-attr]
+        return None
+
+    def test_a_server_is_believed_for_its_hosts_by_those_of_its_deployment(self) -> None:
+        for host in ("east", "east.example", "10.0.0.1"):
+            self.assertIsNone(self.ask(host), host)
+        for host in ("west.example", "10.0.0.2"):
+            self.assertIn("of nobody who is believed", self.ask(host) or "", host)
+
     def test_contexts_are_made_anew_for_what_is_read_anew(self) -> None:
         trust, wire = self.trust("east"), Wire()
         trust.for_clients(wire).listen(Factory(GuardedLink(PEER, False, trust, Turn(self.clock), self.clock, 9, 9)))  # type: ignore[arg-type]
@@ -245,13 +282,22 @@ class HandshakeTests(FolderTestCase):
         self.assertIsInstance(made[0], SSL.Context)
 
 
+class Noting(Protocol):
+    """Notes why it is over."""
+
+    reason: Failure | None = None
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.reason = reason
+
+
 class Factory:
     """Builds one link."""
 
-    def __init__(self, link: GuardedLink) -> None:
+    def __init__(self, link: Protocol) -> None:
         self._link = link
 
-    def buildProtocol(self, address: object) -> GuardedLink:
+    def buildProtocol(self, address: object) -> Protocol:
         return self._link
 
     def doStart(self) -> None:

@@ -1,6 +1,13 @@
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.trust.endpoints import dials_beyond, listens_beyond, of_this_machine, plain
+from chatproto.trust.endpoints import (
+    dials_beyond,
+    host_for_tls,
+    listens_beyond,
+    listens_with_tls,
+    of_this_machine,
+    plain,
+)
 
 
 class EndpointTests(SynchronousTestCase):
@@ -40,3 +47,13 @@ class EndpointTests(SynchronousTestCase):
         self.assertEqual(plain(r"ssl:4444:interface=\:\:1"), r"tcp:4444:interface=\:\:1")
         for description in ("ssl:4444:privateKey=a:certKey=b", "ssl:4444:certKey=b", "tcp:4444", "tls:/etc/tls"):
             self.assertIsNone(plain(description))
+
+    def test_who_speaks_tls_with_clients(self) -> None:
+        self.assertEqual([*map(listens_with_tls, ("ssl:4444", "tls:/etc/tls", "tcp:4444"))], [True, True, False])
+
+    def test_whom_a_client_wants_to_reach_with_tls(self) -> None:
+        self.assertEqual(host_for_tls("tls:one.example:4444"), "one.example")
+        self.assertEqual(host_for_tls(r"tls:\:\:1:4444:timeout=3"), "::1")
+        self.assertEqual(host_for_tls("tls:host=one:port=4"), "one")
+        for description in ("tcp:one:4", "tls:one:4:trustRoots=/etc/tls", "tls:one:4:certificate=a", "tls"):
+            self.assertIsNone(host_for_tls(description), description)

@@ -1,18 +1,17 @@
 from typing import Any
 
-from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import Unproven, WireError
-from chatproto.link import Turn
+from chatproto.gate import TOLD_BURST, Gate
+from chatproto.link import Link, Turn
 from chatproto.tally import Tally
 from chatproto.trust.interface import BELIEVING, Trust
 from chatproto.trust.link import PROOF_S_MAX, GuardedLink
-from chatproto.trust.proof import NOTHING, PEER, REGISTRY, Proof
-from chatproto.trust.refusals import REMEMBERED_MAX, SAID_AGAIN_S, Refusals
+from chatproto.trust.proof import NOTHING, PEER, REGISTRY, LinkRefused, Proof
 from chatproto.trust.secret import FRAME_BYTES_MAX
 from chatproto.trust.sharing import SharedSecret
 from chatproto.wire import framed
@@ -51,10 +50,9 @@ class GuardedLinkTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = TurnClock()
         self.tally = Tally()
-        self.refusals = Refusals(self.tally, self.clock.seconds)
 
     def link(self, trust: Trust, *, dialled: bool = False, door: str = PEER) -> NotingLink:
-        return NotingLink(door, dialled, trust, Turn(self.clock), self.clock, 10_000, 10_000)
+        return NotingLink(door, dialled, trust, Turn(self.clock), self.clock, 10_000, 10_000, Gate(door, self.tally))
 
     def connected(self, trust: Trust, **how: Any) -> NotingLink:
         link = self.link(trust, **how)
@@ -81,39 +79,38 @@ class CertificateTests(GuardedLinkTestCase):
         trust = Certified(Proof(("east",)))
         link = self.connected(trust)
         link.dataReceived(framed(b"east"))
-        self.assertEqual((link.heard[-1], trust.refused), (b"east", []))
+        self.assertEqual((link.heard[-1], self.tally.dropped), (b"east", {}))
 
     def test_another_name_than_the_one_proven(self) -> None:
         trust = Certified(Proof(("east",)))
         link = self.connected(trust)
         link.dataReceived(framed(b"west") + framed(b"east"))
         self.assertEqual((link.heard, link.transport.calls), (["linked", "admitted"], ["abort"]))
-        self.assertEqual(trust.refused, [("peer", "wrong-name")])
+        self.assertEqual(self.tally.dropped, {("peer", "wrong-name"): 1})
 
     def test_no_certificate(self) -> None:
         trust = Certified(NOTHING)
         link = self.connected(trust, door=REGISTRY)
         link.dataReceived(framed(b"east"))
-        self.assertEqual((link.transport.calls, trust.refused), (["abort"], [("registry", "no-certificate")]))
+        self.assertEqual((link.transport.calls, self.tally.dropped), (["abort"], {("registry", "no-certificate"): 1}))
 
     def test_what_is_not_of_the_protocol_is_no_refusal(self) -> None:
         trust = Certified(NOTHING)
         link = self.connected(trust)
         link.dataReceived(framed(b"nonsense"))
-        self.assertEqual((link.transport.calls, trust.refused), (["abort"], []))
+        self.assertEqual((link.transport.calls, self.tally.dropped), (["abort"], {("peer", "stranger"): 1}))
 
     def test_what_the_transport_knows_of_its_end_is_told(self) -> None:
         trust = Certified(NOTHING)
         why = Failure(ConnectionDone())
         self.connected(trust).connectionLost(why)
         self.assertEqual(trust.over, [why])
-        BELIEVING.ended(PEER, None, why)
-        BELIEVING.refuse(PEER, None, "", "")
+        self.assertIsNone(BELIEVING.ended(None, why))
 
 
 class SecretTests(GuardedLinkTestCase):
     def share(self, secret: bytes = SECRET, name: str = "east") -> SharedSecret:
-        return SharedSecret(secret, name, self.refusals, lambda count: name[:1].encode() * count)
+        return SharedSecret(secret, name, lambda count: name[:1].encode() * count)
 
     def pair(self, one: Trust, other: Trust, door: str = PEER) -> tuple[NotingLink, NotingLink]:
         """Connect two, and carry what they say until they are silent."""
@@ -146,7 +143,7 @@ class SecretTests(GuardedLinkTestCase):
         self.assertEqual(link.transport.calls, ["abort"])
         east, _ = self.pair(self.share(), self.share(name="west"))
         east.dataReceived(framed(b"x" * (FRAME_BYTES_MAX + 1)))
-        self.assertEqual(self.tally.dropped, {("peer", "wrong-name"): 1})
+        self.assertEqual(self.tally.dropped, {("peer", "frame-too-long"): 1, ("peer", "wrong-name"): 1})
 
     def test_another_secret(self) -> None:
         events = Events()
@@ -155,7 +152,9 @@ class SecretTests(GuardedLinkTestCase):
         east, west = self.pair(self.share(b"another one, which is long enough"), self.share(name="west"))
         self.assertEqual((east.heard, west.heard), (["linked"], ["linked"]))
         self.assertEqual(self.tally.dropped, {("peer", "wrong-secret"): 1}, "who is refused refuses nobody")
-        self.assertEqual((events.count("refusing a peer link"), events.count("the other side refuses a peer")), (1, 1))
+        self.assertEqual(
+            (events.count("dropped at peer: wrong-secret"), events.count("refused at peer: wrong-secret")), (1, 1)
+        )
         self.assertEqual((east.open, west.open), (False, False))
 
     def test_who_says_nothing_is_given_up(self) -> None:
@@ -170,7 +169,7 @@ class SecretTests(GuardedLinkTestCase):
         self.assertEqual((link.heard, link.proof, link.transport.calls), (["linked", "admitted"], NOTHING, ["abort"]))
         link = self.connected(self.share(), door=REGISTRY)
         link.dataReceived(framed(b"east"))
-        self.assertEqual(self.tally.dropped, {("registry", "no-secret"): 1})
+        self.assertEqual(self.tally.dropped, {("registry", "stranger"): 1, ("registry", "no-secret"): 1})
 
     def test_transports_and_endpoints_are_left_alone(self) -> None:
         trust = self.share()
@@ -182,33 +181,41 @@ class SecretTests(GuardedLinkTestCase):
 
 
 class RefusalTests(GuardedLinkTestCase):
+    """What a transport knows of its end."""
+
     def setUp(self) -> None:
         super().setUp()
         self.events = Events()
         globalLogPublisher.addObserver(self.events)
         self.addCleanup(globalLogPublisher.removeObserver, self.events)
+        self.gate: Gate[Link] = Gate(PEER, self.tally)
 
-    def refuse(self, host: str = "10.0.0.1", port: int = 5, reason: str = "expired") -> None:
-        transport = Transport()
-        transport.peerAddr = IPv4Address("TCP", host, port)
-        self.refusals.refuse(PEER, transport, reason, "its time is over")
+    def end(self, *, told: bool = False, dropped: bool = False) -> None:
+        trust = Certified(NOTHING)
+        trust.refusal = LinkRefused("expired", "its time is over", told)
+        link = NotingLink(PEER, False, trust, Turn(self.clock), self.clock, 10_000, 10_000, self.gate)
+        link.makeConnection(Transport())
+        if dropped:
+            link.drop("silent")
+        link.connectionLost(Failure(ConnectionDone()))
 
-    def test_each_is_counted_and_the_same_is_told_once_a_minute(self) -> None:
-        for port in range(3):
-            self.refuse(port=port)
-        self.assertEqual((self.events.count("its time is over"), self.tally.dropped), (1, {("peer", "expired"): 3}))
-        self.refuse(host="10.0.0.2")
-        self.refuse(reason="wrong-name")
-        self.assertEqual(self.events.count("its time is over"), 3)
-        self.clock.advance(SAID_AGAIN_S)
-        self.refuse()
-        self.assertEqual(self.events.count("its time is over"), 4)
+    def test_each_is_counted_and_a_flood_is_not_told_one_by_one(self) -> None:
+        for _ in range(TOLD_BURST + 5):
+            self.end()
+        self.assertEqual(self.tally.dropped, {("peer", "expired"): TOLD_BURST + 5})
+        self.assertEqual(self.events.count("dropped at peer: expired"), TOLD_BURST)
 
-    def test_strangers_without_end_are_not_remembered_without_end(self) -> None:
-        for number in range(REMEMBERED_MAX + 5):
-            self.refuse(host=f"host{number}")
-        self.refuse(host="host0")
-        self.assertEqual(self.events.count("its time is over"), REMEMBERED_MAX + 6)
+    def test_those_of_the_other_side_are_told_and_not_counted(self) -> None:
+        for _ in range(TOLD_BURST + 5):
+            self.end(told=True)
+        self.assertEqual(self.tally.dropped, {})
+        self.assertEqual(self.events.count("of this node it is said, its time is over"), TOLD_BURST)
+
+    def test_what_was_dropped_before_is_not_counted_again(self) -> None:
+        self.end(dropped=True)
+        self.end(dropped=True, told=True)
+        self.assertEqual(self.tally.dropped, {("peer", "silent"): 2})
+        self.assertEqual(self.events.count("its time is over"), 0)
 
 
 class UnprovenTests(SynchronousTestCase):

@@ -1,7 +1,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.wire import address_allowed, address_of, host_and_port
-from chatproto.wire.addresses import origin_of
+from chatproto.wire.addresses import join_tls, origin_of, speaks_tls, split_tls, without_tls
 
 
 class AddressTests(SynchronousTestCase):
@@ -46,3 +46,11 @@ class AddressTests(SynchronousTestCase):
             ("", ""),
         ):
             self.assertEqual(origin_of(host), origin)
+
+    def test_places_are_told_as_addresses_with_those_that_want_tls_beside(self) -> None:
+        places = ["east:1", "tls:west:2", "tls:[::1]:3"]
+        self.assertEqual(split_tls(places), (["east:1", "west:2", "[::1]:3"], ["west:2", "[::1]:3"]))
+        self.assertEqual(join_tls(*split_tls(places)), places)
+        self.assertEqual(join_tls(["east:1"], ["north:9"]), ["east:1"], "nobody was told of that one")
+        self.assertEqual([*map(speaks_tls, places)], [False, True, True])
+        self.assertEqual(without_tls("tls:west:2"), without_tls("west:2"))
