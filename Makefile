@@ -4,6 +4,7 @@
 # make docs    the documentation as pages to read  docs/_build/html/index.html
 # make bench   node and pair beside Redis, NATS    ARGS="--rounds 3 --plot docs/performance.svg"
 # make failover  how long a killed leader is felt  ARGS="--runs 5 --static --jetstream --json failover.json"
+# make abuse   what others notice of idle crowds, floods, slow-loris   ARGS="--pair --rounds 5 --json abuse.json"
 
 PYTHON ?= python3
 JOBS ?= $(shell nproc)
@@ -16,7 +17,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 SPHINX := $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going
 
-.PHONY: run test unit integration check docs coverage fix bench replay failover clean
+.PHONY: run test unit integration check docs coverage fix bench replay failover abuse clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.for-run
@@ -59,6 +60,10 @@ replay: $(VENV)/.for-bench
 
 failover: $(VENV)/.for-bench
 	$(BIN)/python -m tests.bench.failover $(ARGS)
+
+# The certificate of its TLS port is made by what tests use.
+abuse: $(VENV)/.for-development
+	$(BIN)/python -m tests.bench.abuse $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage htmlcov .hypothesis

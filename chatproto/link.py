@@ -6,6 +6,7 @@ as soon as the socket takes less than it was given. Everywhere else (TLS, simula
 """
 
 import socket
+from collections import deque
 from collections.abc import Callable
 
 from twisted.internet.interfaces import (
@@ -29,6 +30,8 @@ from chatproto.wire import FrameBuffer, LineBuffer
 
 LINGER_S_MAX = 5.0
 """How long a polite close waits for a peer that does not read."""
+LEISURE_A_TURN_MAX = 50
+"""Links that are written to at leisure before what has arrived meanwhile is heard; a write takes 5 to 10 µs."""
 
 log = Logger()
 
@@ -40,20 +43,39 @@ class Turn:
         """Take the clock whose `callLater(0, …)` runs before the reactor waits again."""
         self._clock = clock
         self._calls: list[Callable[[], None]] = []
+        self._leisurely: deque[Link] = deque()
+        self._due = False
 
     def at_end(self, call: Callable[[], None]) -> None:
         """Have something called at the end of this turn, in the order asked for."""
-        if not self._calls:
-            self._clock.callLater(0, self._end)
         self._calls.append(call)
+        if not self._due:
+            self._wake()
+
+    def flush_at_leisure(self, link: "Link") -> None:
+        """Have a link flushed after that, or in a turn to come, for in each there is time for some of them."""
+        # Not its bound method: thousands of those have the collector of garbage stop everything, again and again.
+        self._leisurely.append(link)
+        if not self._due:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._due = True
+        self._clock.callLater(0, self._end)
 
     def _end(self) -> None:
+        self._due = False
         calls, self._calls = self._calls, []
+        leisurely = self._leisurely
+        if leisurely:
+            calls += [leisurely.popleft().flush for _ in range(min(len(leisurely), LEISURE_A_TURN_MAX))]
         for call in calls:
             try:
                 call()
             except Exception:
                 log.failure("a call at the end of a turn failed; the others go on")
+        if leisurely and not self._due:
+            self._wake()
 
 
 class ILinkTransport(ITCPTransport, IConsumer, IPushProducer):
@@ -88,6 +110,8 @@ class Link(Protocol):
         self._queued_bytes = 0
         self._below_bytes = 0
         self._clear = True
+        # What is queued is written at leisure.
+        self._leisurely = False
         self._send_now: Callable[[bytes], int] | None = None
         self._when_clear: Callable[[], None] | None = None
         self._timer: IDelayedCall | None = None
@@ -143,12 +167,27 @@ class Link(Protocol):
         if not self.open:
             return
         queue = self._queue
-        if not queue and self._clear:
+        if self._clear and (not queue or self._leisurely):
+            self._leisurely = False
             self.turn.at_end(self.flush)
         queue.append(data)
         self._queued_bytes += len(data)
         if not self._clear and self._queued_bytes + self._below_bytes > self.backlog_bytes_max:
             self.overflowed()
+
+    def send_at_leisure(self, data: bytes) -> None:
+        """Send whole frames that go to very many: links that have other things to send are not to wait for it.
+
+        It is written in a turn to come, with what was queued until then; or with what is sent otherwise before that.
+        """
+        if not self.open or not self._clear or (self._queue and not self._leisurely):
+            self.send(data)
+            return
+        if not self._leisurely:
+            self._leisurely = True
+            self.turn.flush_at_leisure(self)
+        self._queue.append(data)
+        self._queued_bytes += len(data)
 
     def when_clear(self, call: Callable[[], None]) -> None:
         """Have something called, once, after the next flush that leaves no backlog."""
@@ -167,6 +206,7 @@ class Link(Protocol):
             data = queue[0] if len(queue) == 1 else b"".join(queue)
             queue.clear()
             self._queued_bytes = 0
+            self._leisurely = False
             if self._send_now is None:
                 self.transport.write(data)
             else:

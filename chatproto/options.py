@@ -279,6 +279,8 @@ class Options(UsageOptions, AuthOptionMixin):
         ["held-bytes-max", None, 4194304, "bytes of messages held until then", _positive],
         ["rate-limit", None, 200.0, "lines a second a client may send, ten times as many at once; above it, its "
          "link is read more slowly; 0 for none", _rate],
+        ["rate-limit-address", None, None, "lines a second that all clients of one address may send together, as many "
+         "at once as one client; 0 for any [default: ten times --rate-limit]", _rate],
         ["greet-after", None, 0.1, "seconds a connection may stay silent before it is greeted as a base client",
          _seconds],
         ["session-grace", None, 15.0, "seconds an extended session outlives its connection", _seconds],
@@ -293,6 +295,8 @@ class Options(UsageOptions, AuthOptionMixin):
         ["in-flight-max", None, 1000, "requests of a client under way before it is read no further", _positive],
         ["nonsense-max", None, 1000, "lines of nonsense in a minute before a client is dropped", _positive],
         ["connections-per-address-max", None, 1000, "connections of one address at once; 0 for any", _count],
+        ["arrivals-per-address", None, 50.0, "connections a second of one address, after as many at once as it may "
+         "have, and 100 more; 0 for any", _rate],
         ["handshakes-max", None, 1000, "connections at once that are not greeted yet", _positive],
         ["rooms-per-owner-max", None, 100, "rooms that one client may own; 0 for any", _count],
         ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],
@@ -573,7 +577,7 @@ class Options(UsageOptions, AuthOptionMixin):
 
     def settings(self) -> NodeSettings:
         """Return what these options say of a node."""
-        rate = self["rate-limit"]
+        rate, of_address = self["rate-limit"], self["rate-limit-address"]
         listen = self.listen
         advertised = [_as_listened(self["advertise"], listen)] if self["advertise"] else []
         if (self["peer"] or self["registry"]) is not None and not advertised:
@@ -604,12 +608,14 @@ class Options(UsageOptions, AuthOptionMixin):
                 handshake_s_max=self["handshake-max"],
                 rate_lines=rate,
                 burst_lines=rate * 10,
+                rate_lines_per_address=rate * 10 if of_address is None else of_address,
                 line_bytes_max=self["line-bytes-max"],
                 message_chars_max=self["message-chars-max"],
                 backlog_bytes_max=self["backlog-bytes-max"],
                 in_flight_max=self["in-flight-max"],
                 nonsense_max=self["nonsense-max"],
                 connections_per_address_max=self["connections-per-address-max"],
+                arrivals_per_address=self["arrivals-per-address"],
                 handshakes_max=self["handshakes-max"],
                 rooms_per_owner_max=self["rooms-per-owner-max"],
                 rooms_per_session_max=self["rooms-per-session-max"],

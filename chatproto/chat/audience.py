@@ -5,6 +5,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from chatproto.chat.seat import Feed, Seat
 
+MANY = 100
+"""Who hears a room with more is written to at leisure."""
+CATCH_UP_LINES_MAX = 64
+"""Lines that may have piled up for a piece of one's own."""
+
 
 class Audience:
     """The seats of a room.
@@ -65,13 +70,28 @@ class Audience:
             if not lines:
                 continue
             data = lines[0] if len(lines) == 1 else b"".join(lines)
+            many = len(seats) > MANY
             for seat in seats:
                 piece = b"".join(lines[late[seat] :]) if late and seat in late else data
                 link = seat.link
                 if link is not None and piece:
-                    link.send(piece)
+                    if many:
+                        link.send_at_leisure(piece)
+                    else:
+                        link.send(piece)
             lines.clear()
         late.clear()
+
+    def catch_up(self, seat: "Seat") -> None:
+        """Hand one seat what has piled up for it: the others, who may be very many, need not have it yet."""
+        lines = self._base_lines if seat in self.base else self._extended_lines if seat in self.extended else []
+        if len(lines) > CATCH_UP_LINES_MAX:
+            # When very many leave at once, each piece would be as long as all that they hear of one another.
+            self.spill()
+        elif lines and seat.link is not None:
+            if piece := b"".join(lines[self._late.get(seat, 0) :]):
+                seat.link.send(piece)
+            self._late[seat] = len(lines)
 
     def live(self, seat: "Seat") -> None:
         """Let a seat hear the room as it goes, from here on."""
@@ -89,7 +109,8 @@ class Audience:
     def leave(self, seat: "Seat") -> None:
         """Let a seat hear no more than what has piled up."""
         if seat in self:
-            self.spill()
+            self.catch_up(seat)
+            self._late.pop(seat, None)
             self.base.pop(seat, None)
             self.extended.pop(seat, None)
             self.feeding.pop(seat, None)

@@ -106,7 +106,7 @@ class Hearing:
         for name in rooms:
             audience = self._audiences.get(name)
             if audience is not None and seat in audience:
-                audience.spill()
+                audience.catch_up(seat)
         seat.send(line)
 
     def _spill_before(self, audiences: list[Audience]) -> None:

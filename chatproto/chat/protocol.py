@@ -31,6 +31,11 @@ from chatproto.tally import Tally
 from chatproto.wire import TokenBucket
 from chatproto.wire.fields import SERVER_IDENTITY
 
+ARRIVALS_MORE = 100
+"""Arrivals of one address at once beyond the connections that it may have: whoever is one too many is told so."""
+RATE_PAUSE_S = 0.1
+"""How long lines above a rate wait until it is looked again how many may be taken."""
+
 log = Logger()
 
 _first = msgspec.json.Decoder(FirstRequest)
@@ -67,7 +72,9 @@ class ClientLink(LineLink):
         self._greeted = False
         # It began with `status`: it is no client yet, and may never be one.
         self._asks = False
-        self._bucket = TokenBucket(settings.rate_lines, settings.burst_lines)
+        self._buckets = [TokenBucket(settings.rate_lines, settings.burst_lines)]
+        # Lines that have come and are above a rate.
+        self._above = b""
         self._nonsense: TokenBucket | None = None
 
     @property
@@ -78,13 +85,18 @@ class ClientLink(LineLink):
     @property
     def greet_after_s(self) -> float:
         """How long a first line is waited for."""
-        return self._server.settings.greet_after_s
+        settings = self._server.settings
+        # Where nobody is greeted without an account, whoever has one may take their time to say so.
+        return settings.greet_after_s if settings.guests else settings.handshake_s_max
 
     def connectionMade(self) -> None:
         """Wait for a first line, or for a client that wants to be greeted."""
         super().connectionMade()
         if not self.open:
             return
+        origin = self.gate.links[self]
+        if origin is not None:
+            self._buckets.append(origin.lines)
         transport = self.transport
         if hasattr(transport, "setTcpKeepAlive"):
             # A base client is never asked whether it lives; the kernel finds out, in hours.
@@ -129,22 +141,45 @@ class ClientLink(LineLink):
     # In
 
     def linesReceived(self, lines: bytes) -> None:
-        """Take whole lines; a burst above the rate makes the next reading wait."""
-        count = lines.count(b"\n")
+        """Take whole lines, as many as may be said now; the others wait, and nothing more is read."""
+        if self._above:
+            self._above += lines
+        else:
+            self._take_allowed(lines)
+
+    def _take_allowed(self, lines: bytes) -> None:
+        count, now = lines.count(b"\n"), self.clock.seconds()
+        allowed = count
+        for bucket in self._buckets:
+            there = bucket.there(now)
+            if there is not None and there < allowed:
+                allowed = there
+        for bucket in self._buckets:
+            bucket.take(allowed, now)
+        if allowed < count:
+            self._above = lines.split(b"\n", allowed)[allowed]
+            lines = lines[: len(lines) - len(self._above)]
+            self.hold_reading("rate")
+            self.clock.callLater(RATE_PAUSE_S, self._go_on_above)
+        if not allowed:
+            return
         if not self._greeted:
-            self._first_line(lines, count)
+            self._first_line(lines, allowed)
         elif self._asks:
             self._take_questions(lines)
         else:
-            self._take(lines, count)
-        wait_s = self._bucket.take(count, self.clock.seconds())
-        if wait_s and self.open:
-            self.hold_reading("rate")
-            self.clock.callLater(wait_s, self.release_reading, "rate")
+            self._take(lines, allowed)
         seat = self.seat
         if seat is not None and seat.session.in_flight > self._server.settings.in_flight_max:
             self.hold_reading("in flight")
             self._server.impatient(seat)
+
+    def _go_on_above(self) -> None:
+        if self.open:
+            lines, self._above = self._above, b""
+            self._take_allowed(lines)
+            if not self._above:
+                self.release_reading("rate")
 
     def _first_line(self, lines: bytes, count: int) -> None:
         first, _, rest = lines.partition(b"\n")
@@ -327,4 +362,13 @@ class ClientLinkFactory(Factory):
 
     def _limits(self) -> Limits:
         settings = self.server.settings
-        return Limits(self._connections_max, settings.connections_per_address_max, settings.handshakes_max)
+        at_once = settings.connections_per_address_max
+        return Limits(
+            self._connections_max,
+            at_once,
+            settings.handshakes_max,
+            arrivals_a_second=settings.arrivals_per_address if at_once else 0,
+            arrivals_at_once=at_once + ARRIVALS_MORE,
+            lines_a_second=settings.rate_lines_per_address,
+            lines_at_once=settings.burst_lines,
+        )

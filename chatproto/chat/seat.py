@@ -21,6 +21,9 @@ class Door(Protocol):
     def send(self, data: bytes) -> None:
         """Send whole lines."""
 
+    def send_at_leisure(self, data: bytes) -> None:
+        """Send whole lines that go to very many."""
+
     def close(self, last: bytes = b"") -> None:
         """End politely, as the client wants to, or has been told."""
 

@@ -23,13 +23,15 @@ class ChatSettings:
         silence_s_max: an extended client that was not heard for so long is dropped.
         handshake_s_max: how long a TLS handshake may take.
         rate_lines: lines a second that a client may send; above it, its link is read more slowly. 0: any.
-        burst_lines: lines that a client may send at once.
+        burst_lines: lines that a client may send at once, and all of one address together.
+        rate_lines_per_address: lines a second that all clients of one address may send together. 0: any.
         line_bytes_max: the longest line of a client, without its newline.
         message_chars_max: the longest content of a message.
         backlog_bytes_max: what is held for a client that does not read.
         in_flight_max: requests of one client that are under way before its link is read no further.
         nonsense_max: lines of nonsense within a minute before a client is dropped.
         connections_per_address_max: connections of one address at once. 0: any.
+        arrivals_per_address: connections a second of one address, after as many at once as it may have. 0: any.
         handshakes_max: connections at once that are not greeted yet.
         rooms_per_owner_max: rooms that one session may own. 0: any.
         rooms_per_session_max: rooms that one session may be in.
@@ -53,12 +55,14 @@ class ChatSettings:
     handshake_s_max: float = 10.0
     rate_lines: float = 200.0
     burst_lines: float = 2000.0
+    rate_lines_per_address: float = 2000.0
     line_bytes_max: int = 64 * 1024
     message_chars_max: int = 16384
     backlog_bytes_max: int = 1024 * 1024
     in_flight_max: int = 1000
     nonsense_max: int = 1000
     connections_per_address_max: int = 1000
+    arrivals_per_address: float = 50.0
     handshakes_max: int = 1000
     rooms_per_owner_max: int = 100
     rooms_per_session_max: int = 100

@@ -20,7 +20,7 @@ BACKLOG_BYTES_MAX = 2 * FRAME_BYTES_MAX
 """A feed waits for its link to be clear, so only one snapshot and what was forwarded can pile up."""
 HELLO_BYTES_MAX = 4096
 """Before a stranger has said who it is, not even a node's longest name needs more."""
-LIMITS = Limits(connections_max=288, strangers_max=256)
+LIMITS = Limits(connections_max=288, strangers_max=256, arrivals_a_second=50, arrivals_at_once=300)
 """More strangers than the reactor takes in at once, as a flood is: the other node, among them, has said who it is
 before it would have to go."""
 
@@ -150,8 +150,9 @@ class PeerLinkFactory(Factory):
 
     noisy = False
 
-    def __init__(self, make: Callable[[bool], PeerLink]) -> None:
-        """Take what makes a link, given whether this node has dialled it."""
+    def __init__(self, make: Callable[[bool], PeerLink], gate: Gate[Link]) -> None:
+        """Take what makes a link, given whether this node has dialled it, and the gate of those that others dial."""
+        self.gate = gate
         self._make = make
 
     def buildProtocol(self, addr: IAddress | None) -> PeerLink:

@@ -113,7 +113,7 @@ class PairLog:
         self._gates: dict[bool, Gate[Link]] = {True: Gate("peer", tally), False: Gate("peer", tally, lambda: limits)}
         self._trust = trust
         self._paired = peer is not None
-        self.factory = PeerLinkFactory(self._make_link)
+        self.factory = PeerLinkFactory(self._make_link, self._gates[False])
         rules = Rules(
             settings.name,
             witness is None,

@@ -25,7 +25,7 @@ QUERY_BYTES_MAX = 4096
 STREAM_BYTES_MAX = 16383
 """What lies beyond cannot be pointed at where a name comes again (RFC 1035, 4.1.4)."""
 
-LIMITS = Limits(connections_max=128, per_address_max=16, strangers_max=64)
+LIMITS = Limits(connections_max=128, per_address_max=16, strangers_max=64, arrivals_a_second=20, arrivals_at_once=64)
 """Of connections; a stranger's has asked nothing yet."""
 STREAM_IDLE_S_MAX = 10.0
 

@@ -45,7 +45,7 @@ from chatproto.trust.interface import BELIEVING, Trust
 from chatproto.trust.link import GuardedLink
 from chatproto.trust.proof import REGISTRY, Proof
 
-LIMITS = Limits(connections_max=512, per_address_max=128, strangers_max=256)
+LIMITS = Limits(connections_max=512, per_address_max=128, strangers_max=256, arrivals_a_second=50, arrivals_at_once=256)
 """More strangers than the reactor takes in at once; with as many visitors as the desk serves, there is still room for
 nodes."""
 

@@ -72,7 +72,8 @@ class DNSService(Service):
         port = _port(self._udp)
         kind = "tcp6" if ":" in settings.host else "tcp"
         description = f"{kind}:{port}:interface={quoteStringArgument(settings.host)}"
-        self._tcp = Listener(description, self._world.server(description), self._streams, self._world.fatal)
+        endpoint = self._world.server(description)
+        self._tcp = Listener(description, endpoint, self._streams, self._world.fatal, self._streams.gate)
         self._tcp.ready.addCallback(self._listening)
         self._tcp.startService()
 

@@ -1,14 +1,55 @@
 """A service that listens, and says plainly when it cannot."""
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chatproto.gate import Gate
+
+ACCEPTS_A_TURN_MAX = 5
+"""Connections that a port takes in a reactor turn before others have theirs; Twisted's own number grows in a flood."""
 
 log = Logger()
+
+
+@implementer(IProtocolFactory)
+class _Porch:
+    """Stands before a port's factory, and before its TLS: refuses there whoever is not to come in now."""
+
+    def __init__(self, port: Port, gate: Gate[Any], clock: IReactorTime) -> None:
+        self._port = port
+        assert port.factory is not None
+        self._factory: IProtocolFactory = port.factory
+        self._gate = gate
+        self._clock = clock
+        port.numberAccepts = ACCEPTS_A_TURN_MAX
+
+    def doStart(self) -> None:
+        self._factory.doStart()
+
+    def doStop(self) -> None:
+        self._factory.doStop()
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
+        self._port.numberAccepts = min(self._port.numberAccepts, ACCEPTS_A_TURN_MAX)
+        host = getattr(addr, "host", None)
+        if host is not None and not self._gate.admits(host, self._clock.seconds()):
+            return None
+        return self._factory.buildProtocol(addr)
 
 
 class Listener(Service):
@@ -24,14 +65,16 @@ class Listener(Service):
         endpoint: IStreamServerEndpoint,
         factory: IProtocolFactory,
         failed: Callable[[str], None],
+        gate: Gate[Any] | None = None,
     ) -> None:
-        """Take an endpoint, its description for messages, and whom to tell, with the reason, if it is busy."""
+        """Take an endpoint, its description for messages, whom to tell, with the reason, if it is busy, and a gate."""
         self.port: IListeningPort | None = None
         self.ready: Deferred[IListeningPort] = Deferred()
         self._description = description
         self._endpoint = endpoint
         self._factory = factory
         self._failed = failed
+        self._gate = gate
 
     def startService(self) -> None:
         """Listen.
@@ -55,6 +98,8 @@ class Listener(Service):
 
     def _listening(self, port: IListeningPort) -> None:
         self.port = port
+        if self._gate is not None and isinstance(port, Port):
+            port.factory = _Porch(port, self._gate, IReactorTime(port.reactor))  # type: ignore[assignment]
         log.info("listening on {description}: {address}", description=self._description, address=str(port.getHost()))
         self.ready.callback(port)
 

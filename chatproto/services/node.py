@@ -320,7 +320,8 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         room = max(1, room // 2)
     factory = ClientLinkFactory(server, turn, world.clock, world.tally, room)
     listeners = [
-        Listener(description, world.server(description), factory, world.fatal) for description in settings.listen
+        Listener(description, world.server(description), factory, world.fatal, factory.gate)
+        for description in settings.listen
     ]
     page = _build_page(world, settings.page, factory, turn) if settings.page is not None else None
     chat = ChatService(world, server)
@@ -336,9 +337,8 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     chat.setName("chat")
     chat.setServiceParent(node)
     if pair is not None and settings.peer is not None:
-        peers = Listener(
-            settings.peer.listen, world.guarded_server(settings.peer.listen, PEER), pair.factory, world.fatal
-        )
+        endpoint = world.guarded_server(settings.peer.listen, PEER)
+        peers = Listener(settings.peer.listen, endpoint, pair.factory, world.fatal, pair.factory.gate)
         peers.setName("peer-listener")
         peers.setServiceParent(node)
     control = None

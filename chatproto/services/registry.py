@@ -172,7 +172,7 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
     spans = settings.heartbeat_s, settings.suspect_s
     factory = RegistryLinkFactory(turn, world.clock, *spans, world.tally, limits, world.trust)
     listeners = [
-        Listener(description, world.guarded_server(description, REGISTRY), factory, world.fatal)
+        Listener(description, world.guarded_server(description, REGISTRY), factory, world.fatal, factory.gate)
         for description in settings.listen
     ]
     names = Names()

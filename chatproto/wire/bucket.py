@@ -25,6 +25,13 @@ class TokenBucket:
         self._at = now
         return 0.0 if tokens >= 0 else -tokens / rate
 
+    def there(self, now: float) -> int | None:
+        """Return how many whole ones may be taken now without a debt; None is any number."""
+        if not self.rate:
+            return None
+        # Also where less than one may be saved up, one is there in the end.
+        return max(0, int(min(max(self.burst, 1.0), self._tokens + (now - self._at) * self.rate)))
+
     def spare(self, count: int, now: float) -> bool:
         """Take `count` if so many are there, and nothing otherwise; return whether they were."""
         if self.rate and self._tokens + (now - self._at) * self.rate < count:

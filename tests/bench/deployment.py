@@ -57,6 +57,7 @@ class Pair:
         nodes: primary and secondary, by name.
         ports: where each takes clients, by name.
         data: where each has its data, by name.
+        others: where the primary takes its peer, and the registry whoever asks it, by door.
     """
 
     def __init__(
@@ -66,13 +67,15 @@ class Pair:
         *,
         witness: bool = True,
         cores: Mapping[str, set[int]] | None = None,
+        of_primary: Sequence[str] = (),
     ) -> None:
-        """Make one that is not started yet, with more options for both nodes, and cores by name."""
+        """Make one that is not started yet, with more options for both nodes or the primary, and cores by name."""
         *client_ports, peer_1, peer_2, registry_port = lasting_ports(5)
         cores = cores or {}
         self.ports = dict(zip(NODES, client_ports, strict=True))
         self.data = {name: folder / name for name in NODES}
         self.nodes: dict[str, Daemon] = {}
+        self.others = {"peer": peer_1} | ({"registry": registry_port} if witness else {})
         self.registry: Daemon | None = None
         shared = list(options)
         if witness:
@@ -85,7 +88,8 @@ class Pair:
                 f"--peer-listen=tcp:{own}:interface={HOST}",
                 f"--peer=tcp:{HOST}:{other}",
             ]
-            self.nodes[name] = _daemon(folder, name, [*ends, *shared], cores.get(name))
+            more = of_primary if name == NODES[0] else ()
+            self.nodes[name] = _daemon(folder, name, [*ends, *shared, *more], cores.get(name))
 
     @property
     def daemons(self) -> list[Daemon]:

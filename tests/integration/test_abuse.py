@@ -1,18 +1,23 @@
 """Strangers at every port: those who belong there get in and are served, and whoever is dropped is counted."""
 
+import contextlib
 import re
+import resource
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
+import trustme
 from twisted.internet import reactor as installed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from tests.integration.nodes import Node
+from tests.integration.nodes import WAIT_S_MAX, Client, Node, line, wait_until
 from tests.integration.pairs import HOST, Scene
 
 reactor: Any = installed
@@ -141,3 +146,77 @@ async def test_nodes_meet_through_a_crowd_of_strangers(scene: Scene) -> None:
     ):
         await pair.terminate(node)
         assert expected <= drops(node).keys()
+
+
+FEW_FILES = 150
+
+
+def few_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_FILES, FEW_FILES))
+
+
+def connect_from(address: str, port: int) -> socket.socket:
+    link = socket.socket()
+    link.settimeout(WAIT_S_MAX)
+    link.bind((address, 0))
+    link.connect((HOST, port))
+    return link
+
+
+def test_an_address_that_floods_is_refused_and_others_are_served(make_node: Callable[..., Node]) -> None:
+    """It has its connections, and some more, and comes again only so often; its lines wait, others' do not."""
+    node = make_node("--connections-per-address-max=20", "--arrivals-per-address=5", "--rate-limit=20").start()
+    links = [connect_from(ELSEWHERE, node.port) for _ in range(20)]
+    lines = line("message", content="flood") * 150
+    for link in links:
+        link.sendall(lines)
+    talker = node.extended()
+    for number in range(10):
+        talker.send("message", content=f"mine {number}", id=f"mine{number}")
+        talker.until("ack", id=f"mine{number}")
+    heard = len(node.archive())
+    assert heard < 20 * 150, "most of the flood waits"
+    for _ in range(200):
+        connect_from(ELSEWHERE, node.port).close()
+    talker.send("message", content="still", id="still")
+    talker.until("ack", id="still")
+    for link in links:
+        link.close()
+    node.terminate()
+    assert drops(node)["client too-often-from-address"] > 50
+
+
+def test_a_node_with_few_files_goes_on_and_recovers(make_node: Callable[..., Node]) -> None:
+    node = make_node("--greet-after=0.1", "--capacity=1000", prepare=few_files).start()
+    talker = node.extended()
+    crowd = [connect_from(ELSEWHERE, node.port) for _ in range(2 * FEW_FILES)]
+    talker.send("message", content="still", id="still")
+    talker.until("ack", id="still")
+    for link in crowd:
+        link.close()
+    newcomers: list[Client] = []
+
+    def is_let_in() -> bool:
+        newcomers.append(node.connect())
+        newcomers[-1].send("hello", version=1)
+        return b'"welcome"' in newcomers[-1].read_line()
+
+    wait_until(is_let_in, "there is room again")
+    node.terminate()
+    assert drops(node)["client full"] + drops(node)["client crowded-out"] > 0
+
+
+def test_handshakes_that_dribble_are_dropped(make_node: Callable[..., Node], tmp_path: Path) -> None:
+    pem = tmp_path / "node.pem"
+    pem.write_bytes(trustme.CA().issue_cert(HOST).private_key_and_cert_chain_pem.bytes())
+    node = make_node("--handshake-max=1", listen=f"ssl:0:interface={HOST}:privateKey={pem}:certKey={pem}").start()
+    silent = [connect_from(ELSEWHERE, node.port) for _ in range(20)]
+    begun = [connect_from(ELSEWHERE, node.port) for _ in range(20)]
+    for link in begun:
+        link.sendall(b"\x16\x03\x01\x02\x00\x01")
+    for link in (*silent, *begun):
+        with contextlib.suppress(ConnectionError):
+            assert link.recv(1) == b""
+        link.close()
+    node.terminate()
+    assert drops(node)["client handshake-timeout"] == 40

@@ -115,6 +115,7 @@ def test_without_guests(start_node: Callable[..., Node], tmp_path: Path) -> None
     server = start_node("--no-guests", f"--auth=file:{known}", "--ticket-for=60")
     add(server, "adel")
     base = server.connect()
+    base.say("hello?")
     assert b"without an account" in base.read_to_end()
     assert refused(server, identity="beth")["code"] == "login-required"
     assert login(server, "adel").welcome["identity"] == "adel"

@@ -1,6 +1,6 @@
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.gate import TOLD_A_SECOND, TOLD_BURST, Gate, Limits
+from chatproto.gate import REMEMBERED_MAX, TOLD_A_SECOND, TOLD_BURST, Gate, Limits
 from chatproto.tally import Tally
 
 
@@ -55,6 +55,50 @@ class GateTests(SynchronousTestCase):
         self.gate.went("a0")
         self.assertIsNone(self.gate.came("a4", "10.0.0.1"))
 
+    def test_an_address_may_come_so_often(self) -> None:
+        self.limits = Limits(arrivals_a_second=2, arrivals_at_once=3)
+        self.assertEqual([self.gate.admits("10.0.0.1", 1.0) for _ in range(5)], [True] * 3 + [False] * 2)
+        self.assertTrue(self.gate.admits("10.0.0.2", 1.0))
+        self.assertEqual([self.gate.admits("10.0.0.1", 1.5) for _ in range(2)], [True, False])
+        self.assertEqual(self.tally.dropped, {("client", "too-often-from-address"): 3})
+
+    def test_without_limits_an_address_may_come_as_often_as_it_likes(self) -> None:
+        gate: Gate[int] = Gate("client", self.tally)
+        self.assertTrue(all(gate.admits("10.0.0.1", 1.0) for _ in range(10_000)))
+
+    def test_who_goes_and_comes_again_has_not_everything_anew(self) -> None:
+        self.limits = Limits(arrivals_a_second=1, arrivals_at_once=2, lines_a_second=10, lines_at_once=50)
+        for name in "ab":
+            self.assertTrue(self.gate.admits("10.0.0.1", 1.0))
+            self.gate.came(name, "10.0.0.1")
+        lines = self.gate.links["a"].lines  # type: ignore[union-attr]
+        self.assertIs(self.gate.links["b"].lines, lines)  # type: ignore[union-attr]
+        lines.take(50, 1.0)
+        self.gate.went("a")
+        self.gate.went("b")
+        self.assertFalse(self.gate.admits("10.0.0.1", 1.0))
+        self.gate.came("c", "10.0.0.1")
+        self.assertIs(self.gate.links["c"].lines, lines)  # type: ignore[union-attr]
+        self.gate.came("d", "10.0.0.2")
+        self.assertEqual(self.gate.links["d"].lines.there(1.0), 50)  # type: ignore[union-attr]
+
+    def test_rates_may_change(self) -> None:
+        self.limits = Limits(lines_a_second=10, lines_at_once=50)
+        self.gate.came("a", "10.0.0.1")
+        lines = self.gate.links["a"].lines  # type: ignore[union-attr]
+        lines.take(50, 1.0)
+        self.limits = Limits(lines_a_second=20, lines_at_once=100)
+        self.gate.came("b", "10.0.0.1")
+        self.assertEqual((lines.there(2.0), lines.there(9.0)), (20, 100))
+
+    def test_so_many_addresses_are_remembered(self) -> None:
+        self.limits = Limits(arrivals_a_second=1, arrivals_at_once=1)
+        for number in range(REMEMBERED_MAX + 1):
+            self.gate.admits(f"10.1.{number >> 8}.{number & 255}", 1.0)
+        self.assertTrue(self.gate.admits("10.1.0.0", 1.0), "the first is forgotten")
+        self.assertEqual(len(self.gate._remembered), REMEMBERED_MAX)
+        self.assertFalse(self.gate.admits("10.1.0.2", 1.0))
+
     def test_one_network_of_ipv6_is_one_address(self) -> None:
         for number in range(3):
             self.assertIsNone(self.gate.came(f"a{number}", f"2001:db8::{number}"))
@@ -66,6 +110,7 @@ class GateTests(SynchronousTestCase):
             self.gate.went(f"from {host}")
         self.gate.went("nobody")
         self.assertEqual((self.gate.links, self.gate._origins, self.gate._strangers), ({}, {}, {}))
+        self.assertEqual(self.gate._remembered.keys(), {"10.0.0.1", "::/64"})
 
     def test_limits_within_others(self) -> None:
         for most, within, found in ((10, 0, 10), (10, 20, 10), (10, 10, 10), (10, 5, 5), (0, 5, 5), (0, 0, 0)):

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from chatproto.errors import WireError
 from chatproto.gate import Gate, Limits
-from chatproto.link import LINGER_S_MAX, FrameLink, LineLink, Link, Turn
+from chatproto.link import LEISURE_A_TURN_MAX, LINGER_S_MAX, FrameLink, LineLink, Link, Turn
 from chatproto.tally import Tally
 from chatproto.wire import FrameBuffer, framed
 from tests.unit.transports import Socket, SocketTransport, Transport
@@ -102,6 +102,63 @@ class TurnTests(LinkTestCase):
         self.clock.turn()
         self.assertEqual(made, [1, 2])
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+
+class LeisureTests(LinkTestCase):
+    """What goes to very many does not hold up what goes to few."""
+
+    def several(self, count: int) -> list[Transport]:
+        transports = []
+        for _ in range(count):
+            self.connect()
+            self.link.send_at_leisure(b"many\n")
+            transports.append(self.transport)
+        return transports
+
+    def test_only_so_many_are_written_to_in_a_turn(self) -> None:
+        transports = self.several(2 * LEISURE_A_TURN_MAX + 1)
+        for written in (LEISURE_A_TURN_MAX, 2 * LEISURE_A_TURN_MAX, 2 * LEISURE_A_TURN_MAX + 1):
+            self.clock.turn()
+            self.assertEqual(sum(transport.writes == [b"many\n"] for transport in transports), written)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_others_are_written_to_at_once(self) -> None:
+        self.several(2 * LEISURE_A_TURN_MAX)
+        self.clock.turn()
+        self.connect()
+        self.link.send(b"few\n")
+        self.clock.turn()
+        self.assertEqual(self.transport.writes, [b"few\n"])
+
+    def test_what_is_sent_besides_takes_it_along(self) -> None:
+        self.several(2 * LEISURE_A_TURN_MAX)
+        self.link.send_at_leisure(b"more\n")
+        self.link.send(b"few\n")
+        self.link.send_at_leisure(b"again\n")
+        self.clock.turn()
+        self.assertEqual(self.transport.writes, [b"many\nmore\nfew\nagain\n"])
+        self.link.send_at_leisure(b"last\n")
+        for _ in range(3):
+            self.clock.turn()
+        self.assertEqual(self.transport.writes[1:], [b"last\n"])
+        self.assertEqual(self.link.backlog_bytes, 0)
+
+    def test_a_peer_that_does_not_read_is_dropped_all_the_same(self) -> None:
+        self.link.pauseProducing()
+        for _ in range(30):
+            self.link.send_at_leisure(b"many\n")
+        self.assertIn("overflowed", self.link.heard)
+
+    def test_who_has_gone_or_is_going_is_passed_over(self) -> None:
+        self.several(2)
+        self.link.close(b"bye\n")
+        self.link.send_at_leisure(b"never\n")
+        self.clock.turn()
+        self.assertEqual(self.transport.writes, [b"many\nbye\n"])
+        self.several(1)
+        self.lose()
+        self.clock.turn()
+        self.assertEqual(self.transport.writes, [])
 
 
 class SendTests(LinkTestCase):

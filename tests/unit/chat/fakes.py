@@ -176,7 +176,7 @@ class FakeDoor:
         self.closed = False
         self.dropped = ""
         self.extended = False
-        self.released = 0
+        self.released = self.leisurely = 0
         self.host: str | None = "192.0.2.1"
         self.seat: Seat | None = None
         self.when: Callable[[], None] | None = None
@@ -186,6 +186,10 @@ class FakeDoor:
         assert not data or data.endswith(b"\n")
         if not self.closed:
             self.data += data
+
+    def send_at_leisure(self, data: bytes) -> None:
+        self.leisurely += 1
+        self.send(data)
 
     def close(self, last: bytes = b"") -> None:
         self.data += last

@@ -3,7 +3,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.chat.audience import Audience
+from chatproto.chat.audience import CATCH_UP_LINES_MAX, MANY, Audience
 from chatproto.chat.seat import Feed
 from tests.unit.chat.fakes import FakeDoor
 
@@ -97,6 +97,52 @@ class AudienceTests(SynchronousTestCase):
         self.audience.spill()
         self.assertEqual((self.base.heard(), self.ext.heard()), ("b1", "e1"))
         self.assertNotIn(self.base, self.audience)
+
+    def test_the_others_need_not_hear_at_once_what_one_catches_up_with(self) -> None:
+        self.say(1)
+        late = self.come(extended=False)
+        self.say(2)
+        for seat, heard in ((self.base, "b1 b2"), (self.ext, "e1 e2"), (late, "b2")):
+            self.audience.catch_up(seat)
+            self.assertEqual(seat.heard(), heard)
+        other = self.come(extended=False)
+        self.audience.leave(late)
+        self.say(3)
+        self.audience.spill()
+        self.assertEqual([seat.heard() for seat in (self.base, self.ext, late, other)], ["b3", "e3", "", "b3"])
+
+    def test_when_very_much_has_piled_up_all_hear_it(self) -> None:
+        for number in range(CATCH_UP_LINES_MAX + 1):
+            self.say(number)
+        self.audience.leave(self.base)
+        self.assertEqual(len(self.ext.heard().split()), CATCH_UP_LINES_MAX + 1)
+        self.assertEqual(len(self.base.heard().split()), CATCH_UP_LINES_MAX + 1)
+        self.audience.spill()
+        self.assertEqual((self.base.heard(), self.ext.heard()), ("", ""))
+
+    def test_who_comes_again_after_catching_up_hears_what_comes_then(self) -> None:
+        self.say(1)
+        self.audience.leave(self.base)
+        self.say(2)
+        self.audience.live(self.base)
+        self.say(3)
+        self.audience.spill()
+        self.assertEqual(self.base.heard(), "b1 b3")
+
+    def test_who_is_fed_or_away_has_nothing_to_catch_up_with(self) -> None:
+        fed, away = self.feed(), self.come(extended=True, away=True)
+        self.say(1)
+        for seat in (fed, away):
+            self.audience.catch_up(seat)
+        self.assertEqual(fed.heard(), "")
+
+    def test_very_many_are_written_to_at_leisure(self) -> None:
+        many = [self.come(extended=True) for _ in range(MANY)]
+        self.say(1)
+        self.audience.spill()
+        self.assertEqual({seat.heard() for seat in (self.ext, *many)}, {"e1"})
+        self.assertEqual({seat.link.leisurely for seat in (self.ext, *many)}, {1})
+        self.assertEqual(self.base.link.leisurely, 0)
 
     def test_the_leaving_of_a_stranger_spills_nothing(self) -> None:
         self.say(1)

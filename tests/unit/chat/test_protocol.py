@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides
 from zope.interface.verify import verifyObject
 
-from chatproto.chat.protocol import ClientLink, ClientLinkFactory
+from chatproto.chat.protocol import RATE_PAUSE_S, ClientLink, ClientLinkFactory
 from chatproto.chat.settings import ChatSettings
 from chatproto.release import RELEASE
 from chatproto.tally import Tally
@@ -202,6 +202,19 @@ class GreetingTests(ProtocolTestCase):
         link = self.connect()
         self.lose_link(link)
         self.assertEqual((self.clock.getDelayedCalls(), self.server.seats), ([], {}))
+
+
+class GuestlessTests(ProtocolTestCase):
+    settings = replace(ProtocolTestCase.settings, guests=False, handshake_s_max=10.0)
+
+    def test_who_has_an_account_may_take_their_time_to_say_so(self) -> None:
+        self.connect()
+        self.clock.advance(9.9)
+        self.assertEqual(self.heard(), [])
+        self.clock.advance(0.2)
+        self.commit()
+        (said,) = self.heard()
+        self.assertIn("account", said)
 
 
 class AskingTests(ProtocolTestCase):
@@ -550,11 +563,44 @@ class CeilingTests(ProtocolTestCase):
         for number in range(2):
             self.say(link, *[{"type": "list"}] * 30)
             self.assertEqual(self.transport.calls, ["pause"] * number)
-        self.assertEqual(len(self.heard()), 60, "nothing is dropped")
-        self.clock.advance(0.8)
+        self.assertEqual(len(self.heard()), 50)
+        self.clock.pump([RATE_PAUSE_S] * 5)
         self.assertEqual(self.transport.calls, ["pause"])
-        self.clock.advance(0.3)
+        waited = len(self.heard())
+        self.assertIn(waited, (4, 5), "the others wait")
+        self.clock.pump([RATE_PAUSE_S] * 6)
         self.assertEqual(self.transport.calls, ["pause", "resume"])
+        self.assertEqual(len(self.heard()), 10 - waited, "nothing is dropped")
+
+    def test_what_comes_while_lines_wait_waits_behind_them(self) -> None:
+        """As it does over TLS, where records that are decrypted already come in spite of the pause."""
+        link = self.greet()
+        self.say(link, *[{"type": "who", "roomid": str(number)} for number in range(52)])
+        link.dataReceived(b'{"type":"who","roomid":"last"}\n')
+        self.clock.pump([RATE_PAUSE_S] * 5)
+        self.assertEqual(self.heard()[-3:], [f"in {name} : " for name in ("50", "51", "last")])
+        self.assertEqual(self.transport.calls, ["pause", "resume"])
+
+    def test_lines_that_wait_are_no_more_when_the_client_is_gone(self) -> None:
+        link = self.greet()
+        self.say(link, *[{"type": "list"}] * 60)
+        self.heard()
+        self.lose_link(link)
+        self.clock.pump([RATE_PAUSE_S] * 5)
+        self.assertEqual(self.heard(link), [])
+
+    def test_all_clients_of_an_address_may_say_so_much_together(self) -> None:
+        self.factory.server.settings = replace(self.settings, rate_lines_per_address=30)
+        links = [self.connect("10.0.0.1"), self.connect("10.0.0.1"), self.connect("10.0.0.2")]
+        for link in links:
+            self.say(link, {"type": "hello", "version": 1})
+            self.heard(link)
+        asked, listed = [{"type": "who", "roomid": "nowhere"}] * 40, ["in nowhere : "]
+        for link, count in zip(links, (40, 8, 40), strict=True):
+            self.say(link, *asked)
+            self.assertEqual(len([line for line in self.heard(link) if line in listed]), count)
+        self.clock.pump([RATE_PAUSE_S] * 6)
+        self.assertIn(len(self.heard(links[1])), (17, 18))
 
     def test_a_client_with_too_much_under_way_is_read_when_less_is(self) -> None:
         link = self.greet()

@@ -240,7 +240,7 @@ class PeerLinkTests(SynchronousTestCase):
             made.append(dialled)
             return self.link
 
-        self.assertIs(PeerLinkFactory(make).buildProtocol(None), self.link)
+        self.assertIs(PeerLinkFactory(make, self.link.gate).buildProtocol(None), self.link)
         self.assertEqual(made, [False])
 
 

@@ -1,14 +1,18 @@
 from typing import Any
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.tcp import Port
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from chatproto.services.listener import Listener
+from chatproto.gate import Gate, Limits
+from chatproto.services.listener import ACCEPTS_A_TURN_MAX, Listener
+from chatproto.tally import Tally
 
 
 @implementer(IListeningPort)
@@ -93,3 +97,46 @@ class ListenerTests(SynchronousTestCase):
         listener.startService()
         listening.errback(CannotListenError("127.0.0.1", 4444, OSError("in use")))
         self.assertEqual(len(self.failures), 1)
+
+
+class PorchTests(SynchronousTestCase):
+    """Before a port's factory, and its TLS, stands who knows how often somebody may come."""
+
+    def setUp(self) -> None:
+        self.tally = Tally()
+        self.gate: Gate[Any] = Gate("client", self.tally, lambda: Limits(arrivals_a_second=2, arrivals_at_once=3))
+        self.clock = MemoryReactorClock()  # type: ignore[no-untyped-call]
+        self.factory = Factory.forProtocol(Protocol)
+        self.factory.noisy = False
+        self.factory.doStart()
+        self.port = Port(0, self.factory, reactor=self.clock)
+        listener = Listener("tcp:0", FakeEndpoint(succeed(self.port)), self.factory, self.fail, self.gate)
+        self.patch(self.port, "getHost", lambda: "there")
+        listener.startService()
+
+    def come(self, address: Any) -> bool:
+        assert self.port.factory is not None
+        return self.port.factory.buildProtocol(address) is not None
+
+    def test_who_comes_too_often_is_refused_and_counted(self) -> None:
+        address = IPv4Address("TCP", "10.0.0.1", 5)
+        self.assertEqual([self.come(address) for _ in range(5)], [True] * 3 + [False] * 2)
+        self.assertTrue(self.come(IPv4Address("TCP", "10.0.0.2", 5)))
+        self.clock.advance(0.5)
+        self.assertEqual([self.come(address) for _ in range(2)], [True, False])
+        self.assertEqual(self.tally.dropped, {("client", "too-often-from-address"): 3})
+
+    def test_who_is_on_this_machine_comes_as_it_likes(self) -> None:
+        self.assertTrue(all(self.come(UNIXAddress(b"")) for _ in range(10)))
+
+    def test_a_flood_is_taken_in_little_by_little(self) -> None:
+        self.port.numberAccepts += 20
+        self.come(IPv4Address("TCP", "10.0.0.1", 5))
+        self.assertEqual(self.port.numberAccepts, ACCEPTS_A_TURN_MAX)
+
+    def test_the_factory_hears_of_the_end(self) -> None:
+        assert self.port.factory is not None
+        self.port.factory.doStop()
+        self.assertEqual(self.factory.numPorts, 0)
+        self.port.factory.doStart()
+        self.assertEqual(self.factory.numPorts, 1)

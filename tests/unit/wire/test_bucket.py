@@ -42,6 +42,19 @@ class TokenBucketTests(SynchronousTestCase):
             self.assertTrue(taken <= 20.0 + 10.0 * now + 1e-6, (taken, now))
             now += pause_s
 
+    def test_how_many_are_there(self) -> None:
+        bucket = TokenBucket(10.0, 3.0)
+        self.assertEqual(bucket.there(1.0), 3)
+        bucket.take(2, 1.0)
+        self.assertEqual([bucket.there(at) for at in (1.0, 1.09, 1.11, 9.0)], [1, 1, 2, 3])
+        bucket.take(7, 9.0)
+        self.assertEqual([bucket.there(at) for at in (9.0, 9.45, 9.55)], [0, 0, 1])
+        self.assertIsNone(TokenBucket(0.0, 0.0).there(1.0))
+
+    def test_one_is_there_in_the_end_even_where_less_is_saved_up(self) -> None:
+        bucket = TokenBucket(0.1, 0.5)
+        self.assertEqual([bucket.there(at) for at in (1.0, 10.0, 100.0)], [0, 1, 1])
+
     def test_only_what_is_there_is_spared(self) -> None:
         bucket = TokenBucket(10.0, 3.0)
         self.assertEqual([bucket.spare(2, 1.0) for _ in range(3)], [True, False, False])
