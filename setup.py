@@ -27,7 +27,7 @@ setup(
         "chatproto": ["py.typed", "gateway/static/*"],
         "twisted.plugins": ["chatproto_plugin.py", "chatproto_endpoints.py"],
     },
-    install_requires=["Twisted[tls]>=24", "cryptography>=42", "service-identity", "msgspec"],
+    install_requires=["Twisted[tls]>=24", "cryptography>=42", "service-identity", "msgspec", "websockets>=15"],
     extras_require={
         "terminal": ["textual"],
         "metrics": ["prometheus_client"],

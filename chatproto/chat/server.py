@@ -70,6 +70,7 @@ class ChatServer:
         exodus: has the clients leave before this node stops.
         portal: lets accounts in, for front doors of your own: `IAvatar` for `IUsernamePassword` or `ITicket`.
         tally: what is counted.
+        pages_elsewhere: addresses of the pages of all other servers that are known, those included that stand by.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class ChatServer:
         self._began = clock.seconds()
         self._turn = turn
         self.tally = tally
+        self.pages_elsewhere: list[str] = []
         # A node makes ids that no client can guess and no other start of a node has.
         self._make = EntryMaker(f"{dice.getrandbits(64):016x}.")
         self._rules = SessionRules(settings.name, clients_min=settings.clients_min)
@@ -290,8 +292,8 @@ class ChatServer:
 
     @property
     def pages(self) -> list[str]:
-        """The addresses of this node's page and the other's, as far as they are known."""
-        return self._neighbour.all_pages
+        """The addresses of this node's page and of those that may ever be gone on with, as far as they are known."""
+        return list(dict.fromkeys([*self._neighbour.all_pages, *self.pages_elsewhere]))
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Have something called, from the start on, whenever role, epoch or redundancy may be another."""

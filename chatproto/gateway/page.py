@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.http import RESPONSES, HTTPFactory, Request
+from zope.interface import implementer
 
 from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.gate import Gate
 from chatproto.gateway.admission import Refusal, admit, origin_of, security_policy
+from chatproto.gateway.settings import PageSettings
 from chatproto.gateway.websocket import PageLink, WebSocket
 from chatproto.http import RequestChannel
 from chatproto.link import Turn
@@ -29,20 +31,6 @@ _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg"
 _PAGES = b'<meta name="pages" content="">'
 
 log = Logger()
-
-
-@dataclass(frozen=True)
-class PageSettings:
-    """What can be set of the page.
-
-    Attributes:
-        listen: server endpoint string.
-        origins: origins of the only pages that may open a WebSocket here, beside those of the deployment; empty for
-            the host that the browser asked for.
-    """
-
-    listen: str
-    origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,6 +165,7 @@ class PageChannel(RequestChannel):
         socket.makeConnection(transport)
 
 
+@implementer(IProtocolNegotiationFactory)
 class PageFactory(HTTPFactory):
     """Serves the page of a node, and the WebSockets that its clients come by.
 
@@ -221,6 +210,10 @@ class PageFactory(HTTPFactory):
         self._clients = clients
         self._make_link = partial(PageLink, clients.server, turn, clock, clients.open_gate(DOOR))
         self.gate: Gate[RequestChannel] = Gate(DOOR, tally, clients.limits)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what is spoken over TLS: browsers ask, and are not served where nothing is chosen."""
+        return [b"http/1.1"]
 
     def startFactory(self) -> None:
         """Keep no log of requests."""

@@ -5,6 +5,7 @@ from typing import Any
 from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from websockets.frames import Opcode
 from zope.interface import implementer
 
 from chatproto.chat.protocol import ClientLink
@@ -52,7 +53,7 @@ class WebSocketStream:
         """Write to a transport below."""
         self._below = below
         self._clear = True
-        self._code = frames.NORMAL
+        self._code: int = frames.NORMAL
         self._failed = self._said_end = self._heard_end = False
 
     def getPeer(self) -> IAddress:
@@ -66,7 +67,7 @@ class WebSocketStream:
         if not self._said_end:
             self._below.write(frames.frame(frames.TEXT, data.removesuffix(b"\n")))
 
-    def control(self, opcode: int, payload: bytes) -> None:
+    def control(self, opcode: Opcode, payload: bytes) -> None:
         """Send a control frame, unless the client does not read: what it does not take must not pile up."""
         if self._clear and not self._said_end:
             self._below.write(frames.frame(opcode, payload))

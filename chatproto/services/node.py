@@ -15,8 +15,8 @@ from twisted.logger import Logger
 from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.chat.server import ChatServer
 from chatproto.chat.settings import ChatSettings
-from chatproto.errors import StoreError
-from chatproto.gateway import PageFactory, PageSettings
+from chatproto.errors import MissingExtra, StoreError
+from chatproto.gateway import PageSettings
 from chatproto.link import Turn
 from chatproto.log.interface import ILog, IStore
 from chatproto.log.single import SingleLog
@@ -295,6 +295,9 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         world: the outside. `world.fatal` is called when the store cannot be opened or written, or an endpoint
             is busy: nothing that the node says after that can be trusted, so it has to end the process.
         settings: what can be set.
+
+    Raises:
+        MissingExtra: a library for something that was asked for is not installed.
     """
     turn = Turn(world.clock)
     pair = _build_pair(world, settings, settings.peer, turn) if settings.peer is not None else None
@@ -322,10 +325,7 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         Listener(description, world.server(description), factory, world.fatal, factory.gate)
         for description in settings.listen
     ]
-    page = None
-    if settings.page is not None:
-        pages = PageFactory(settings.page, factory, lambda: server.pages, turn, world.clock, world.tally)
-        page = Listener(settings.page.listen, world.server(settings.page.listen), pages, world.fatal)
+    page = _build_page(world, settings.page, factory, turn) if settings.page is not None else None
     chat = ChatService(world, server)
     doors = [*listeners, *([page] if page is not None else [])]
     drain = Drain(world, server, factory, doors, pair, settings.drain_s_max)
@@ -385,6 +385,16 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         supervision.setName("supervision")
         supervision.setServiceParent(node)
     return node
+
+
+def _build_page(world: World, settings: PageSettings, clients: ClientLinkFactory, turn: Turn) -> Listener:
+    # Loaded by those who have a page only.
+    try:
+        from chatproto.gateway.page import PageFactory
+    except ImportError:
+        raise MissingExtra("--web needs websockets: pip install websockets") from None
+    pages = PageFactory(settings, clients, lambda: clients.server.pages, turn, world.clock, world.tally)
+    return Listener(settings.listen, world.server(settings.listen), pages, world.fatal)
 
 
 def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: Turn) -> PairLog:

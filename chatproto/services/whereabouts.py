@@ -61,6 +61,7 @@ class Whereabouts(Service):
         mine = self._pair.settings.name
         others = [registration for registration in self._found.values() if registration.name != mine]
         self._pair.know({other.name: address for other in others if (address := peer_of(other)) is not None})
+        self._server.pages_elsewhere = [other.attributes[PAGE] for other in others if PAGE in other.attributes]
         leaders = [other for other in others if other.role == "leader" and other.address]
         if leaders:
             leader = max(leaders, key=lambda other: other.epoch)

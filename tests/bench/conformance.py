@@ -12,9 +12,9 @@ from twisted.internet import reactor as installed
 from twisted.internet.protocol import Protocol
 
 from chatproto.chat.settings import ChatSettings
-from chatproto.gateway import frames
+from chatproto.gateway import PageSettings, frames
 from chatproto.gateway.frames import Closed, Failed, FrameReader, Message, Ping
-from chatproto.gateway.page import PageFactory, PageSettings
+from chatproto.gateway.page import PageFactory
 from chatproto.gateway.websocket import WebSocketStream
 from chatproto.link import Turn
 from chatproto.tally import Tally
@@ -59,6 +59,9 @@ class Clients:
     def __init__(self) -> None:
         self.server = self
         self.settings = ChatSettings()
+
+    def open_gate(self, door: str) -> None:
+        """Everybody gets in."""
 
 
 reactor: Any = installed

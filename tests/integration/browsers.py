@@ -28,15 +28,25 @@ def chromium() -> str:
 class Person:
     """Somebody at a browser, on a node's page."""
 
-    def __init__(self, browser: Browser, web: int, identity: str = "", **context: Any) -> None:
+    def __init__(
+        self,
+        browser: Browser,
+        web: int,
+        identity: str = "",
+        *,
+        scheme: str = "http",
+        waits: bool = True,
+        **context: Any,
+    ) -> None:
         self.context = browser.new_context(**{"viewport": {"width": 1000, "height": 640}, **context})
         self.page: Page = self.context.new_page()
         self.trouble: list[str] = []
         self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
         self.page.on("dialog", lambda dialog: self.trouble.append(f"a script ran: {dialog.message}"))
         self.page.on("console", lambda said: self._heard(said.type, said.text))
-        self.page.goto(f"http://{HOST}:{web}/")
-        self.online()
+        self.page.goto(f"{scheme}://{HOST}:{web}/")
+        if waits:
+            self.online()
         if identity:
             self.page.click("#me")
             self.page.fill("#prompt-value", identity)

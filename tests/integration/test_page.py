@@ -2,13 +2,19 @@
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from chatproto.cli.certs import make_certificates
+from chatproto.cli.control import command
+from chatproto.trust.certificates import CERTIFICATE, KEY
 from tests.integration.browsers import Pages, Person, chromium, texts_in
 from tests.integration.nodes import Node, fill, wait_until
 from tests.integration.pairs import HOST, lasting_ports
+from tests.integration.test_accounts import add, operate
 
 HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
 
@@ -242,6 +248,69 @@ def test_a_phone_and_hostile_text(web: tuple[Node, int], meet: Meet) -> None:
     ada.trouble = [said for said in ada.trouble if "Content Security Policy" not in said]
 
 
+def test_what_was_said_is_found_and_gone_to(web: tuple[Node, int], meet: Meet) -> None:
+    node, port = web
+    bob = node.extended("bob", history="none")
+    bob.send("message", content="The needle: first of all.", id="needle-1")
+    said = fill(node, 120, 20)
+    for number in range(25):
+        bob.send("message", content=f"hay {number}", id=f"hay-{number}")
+    bob.send("createroom", roomid="jokes")
+    bob.send("join", roomid="jokes", stay=True)
+    bob.send("message", content="A needle in a room of its own.", roomid="jokes", id="needle-2")
+    ada = meet(port, "ada")
+    keys, page = ada.page.keyboard, ada.page
+
+    def search(query: str, told: str) -> None:
+        """Search until it is told: what was said just now is found a little later."""
+        page.fill("#search-query", query)
+
+        def asked() -> bool:
+            keys.press("Enter")
+            expect(page.locator("#search-told")).not_to_have_text("Searching …")
+            return told in page.inner_text("#search-told")
+
+        wait_until(asked, told)
+
+    keys.press("Control+k")
+    expect(page.locator("#search-query")).to_be_focused()
+    search("?!", "a query has words")
+    search("nothing-like-it", "Nothing was found.")
+    search("hay", "the newest 20")
+    assert page.locator("#found .text").first.inner_text() == "hay 24"
+    page.click("#search-more")
+    expect(page.locator("#search-told")).to_have_text("25 in all")
+    assert page.locator("#found .text").last.inner_text() == "hay 0"
+    page.focus("#search-query")
+    search("needle", "1 in all")
+    ada.picture("page-search.png")
+    keys.press("ArrowDown")
+    keys.press("Enter")
+    expect(page.locator("#log li:focus")).to_contain_text("The needle: first of all.")
+    # What lies between is not fetched unasked, and then one page at a time.
+    between = page.locator("#log .missing button")
+    expect(between).to_have_count(1)
+
+    def filled() -> bool:
+        if between.count():
+            between.click()
+        return len(ada.shown()) == 146
+
+    wait_until(filled, "there is nothing between any more")
+    expect(between).to_have_count(0)
+    assert ada.shown()[1:121] == [text.strip() for text in said]
+    ada.say("I am here")
+    ada.sees("I am here")
+    page.click("#others >> text=jokes")
+    keys.press("Control+k")
+    page.select_option("#search-where", "all")
+    page.focus("#search-query")
+    search("needle", "2 in all")
+    page.click("#found >> text=of its own")
+    expect(page.locator("#title")).to_have_text("jokes")
+    expect(page.locator("#log li:focus")).to_contain_text("of its own")
+
+
 def test_history_comes_page_by_page(web: tuple[Node, int], meet: Meet) -> None:
     node, port = web
     said = fill(node, 230, 20)
@@ -256,3 +325,134 @@ def test_history_comes_page_by_page(web: tuple[Node, int], meet: Meet) -> None:
 
     wait_until(all_there, "the first one is reached")
     assert ada.shown() == [text.strip() for text in said]
+
+
+def test_over_tls(start_node: Callable[..., Node], meet: Meet, tmp_path: Path) -> None:
+    (port,) = lasting_ports(1)
+    made = tmp_path / "deployment"
+    make_certificates(str(made), ["primary"], [HOST], 30, lambda said: None)
+    key, certificate = made / "primary" / KEY, made / "primary" / CERTIFICATE
+    start_node(f"--web=ssl:{port}:privateKey={key}:certKey={certificate}:interface={HOST}")
+    ada, eve = (meet(port, name, scheme="https", ignore_https_errors=True) for name in ("ada", "eve"))
+    ada.say("Nobody reads along.")
+    eve.sees("Nobody reads along.")
+    assert ada.page.evaluate(
+        "isSecureContext && performance.getEntriesByType('navigation')[0].name.startsWith('https')"
+    )
+
+
+def read_page(port: int) -> str:
+    with urlopen(f"http://{HOST}:{port}/") as response:
+        return str(response.read().decode())
+
+
+def test_a_server_moves_and_takes_the_page_along(make_node: Callable[..., Node], meet: Meet) -> None:
+    one, two, peer, other, registry, *web = lasting_ports(7)
+    make_node(
+        "--role=registry", f"--registry-listen=tcp:{registry}:interface={HOST}", name="registry", listen=None
+    ).start()
+    here, there = (
+        make_node(
+            f"--role={role}",
+            f"--name={name}",
+            f"--peer-listen=tcp:{mine}:interface={HOST}",
+            f"--registry=tcp:{HOST}:{registry}",
+            f"--advertise={HOST}:{port}",
+            f"--web=tcp:{page}:interface={HOST}",
+            f"--web-advertise=http://{HOST}:{page}",
+            name=name,
+            listen=f"tcp:{port}:interface={HOST}",
+        ).start()
+        for role, name, port, mine, page in (
+            ("primary", "one", one, peer, web[0]),
+            ("standby", "two", two, other, web[1]),
+        )
+    )
+    # What a page may do is said when it is loaded.
+    wait_until(lambda: str(web[1]) in read_page(web[0]), "the one that stands by is known")
+    ada = meet(web[0], "ada")
+    ada.online("one")
+    ada.page.evaluate("window.notReloaded = true")
+    ada.say("before")
+    ada.sees("before")
+    ada.page.fill("#say", "a draft")
+    assert "two" in command(str(here.data), "migrate")
+    ada.online("two")
+    ada.say("after")
+    ada.sees("before", "after")
+    assert ada.page.evaluate("window.notReloaded")
+    assert texts_in(there.archive("MainHall")) == ["before", "after"]
+
+
+def test_logging_in(make_node: Callable[..., Node], meet: Meet) -> None:
+    """With an account, through the loss of its server and a reload; wrong passwords, and logging out."""
+    pages = Pages(make_node)
+    add(pages.primary, "ada", password="correct horse")
+    ada = meet(pages.web[0])
+    page = ada.page
+    page.evaluate("window.notReloaded = true")
+
+    def log_in(password: str) -> None:
+        page.fill("#login-account", "ada")
+        page.fill("#login-password", password)
+        page.keyboard.press("Enter")
+
+    page.click("#log-in")
+    page.check("#login-stay")
+    log_in("wrong")
+    expect(page.locator("#login-told")).to_contain_text("no such account")
+    ada.picture("page-login.png")
+    # The next try is slowed; it is waited for.
+    log_in("correct horse")
+    expect(page.locator("#state")).to_contain_text("Logging in")
+    expect(page.locator("#me")).to_have_text("ada")
+    expect(page.locator("#log-in")).to_have_text("Log out")
+    expect(page.locator("#people")).to_have_text(re.compile("^adayou$"))
+    ada.say("I am who I am")
+    ada.sees("I am who I am")
+    assert "horse" not in page.evaluate("JSON.stringify([{...sessionStorage}, {...localStorage}])")
+    pages.primary.kill()
+    ada.online("secondary")
+    ada.say("still me")
+    ada.sees("still me")
+    assert page.evaluate("window.notReloaded")
+    assert {said["identity"] for said in pages.secondary.archive("MainHall")} == {"ada"}
+    pages.primary.start()
+    pages.paired()
+    # Another tab has no session of its own, and comes with what the browser keeps.
+    again = ada.context.new_page()
+    again.goto(page.url)
+    expect(again.locator("#me")).to_have_text("ada")
+    expect(again.locator("#log")).to_contain_text("still me")
+    # What an operator takes back is gone, and is asked for.
+    operate("account", str(pages.primary.data), "logout", "ada")
+    for tab in (page, again):
+        expect(tab.locator("#login-told")).to_contain_text("logged out everywhere")
+    log_in("correct horse")
+    expect(page.locator("#me")).to_have_text("ada")
+    again.click("#login-cancel")
+    expect(again.locator("#me")).to_have_text(re.compile("guest"))
+    expect(again.locator("#log-in")).to_have_text("Log in …")
+    page.click("#log-in")
+    expect(page.locator("#me")).to_have_text(re.compile("guest"))
+    assert page.evaluate("localStorage.length") == 0
+
+
+def test_a_server_that_lets_no_guests_in_asks(start_node: Callable[..., Node], meet: Meet) -> None:
+    (port,) = lasting_ports(1)
+    node = start_node(f"--web=tcp:{port}:interface={HOST}", "--no-guests")
+    add(node, "ada", password="correct horse")
+    ada = meet(port, waits=False)
+    expect(ada.page.locator("#login-told")).to_contain_text("without an account")
+    ada.page.keyboard.press("Escape")
+    ada.page.click("#banner-act")
+    ada.page.fill("#login-account", "ada")
+    ada.page.keyboard.press("Tab")
+    ada.page.keyboard.type("correct horse")
+    ada.page.keyboard.press("Enter")
+    expect(ada.page.locator("#me")).to_have_text("ada")
+    ada.page.reload()
+    expect(ada.page.locator("#me")).to_have_text("ada")
+    operate("ban", str(node.data), "ada", "--reason", "noise")
+    expect(ada.page.locator("#banner")).to_contain_text("banned")
+    expect(ada.page.locator("#banner-act")).to_have_text("Try again")

@@ -97,6 +97,8 @@ def web(start_node: Callable[..., Node]) -> tuple[Node, int]:
         "--ping-every=0.5",
         "--silence-max=1",
         "--backlog-bytes-max=200000",
+        # What an index of what is said costs is not the page's.
+        "--no-search",
     )
     return start_node(*options, "--rate-limit=0", constants=constants), port
 

@@ -1,22 +1,27 @@
-"""The page's two modules that know no document, each by itself, at moments that are hard to bring about."""
+"""The page's modules that know no document, by themselves, at moments that are hard to bring about."""
 
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Route, sync_playwright
 
+from chatproto.gateway.page import packaged
 from tests.integration.browsers import chromium
-from tests.integration.nodes import Node
-from tests.integration.pairs import HOST, lasting_ports
 
 Run = Callable[..., Any]
 
 CHAT = """
 const { Chat } = await import("/chat.js");
+const { Login } = await import("/login.js");
 let made = 0;
-const fresh = (kept) => new Chat(() => `id${++made}`, kept && JSON.parse(JSON.stringify(kept)));
+const keeping = { stored: null, read: () => keeping.stored, write: (login) => (keeping.stored = login) };
+const fresh = (kept) => {
+    const copy = kept && JSON.parse(JSON.stringify(kept));
+    return new Chat(() => `id${++made}`, new Login(keeping, copy?.login), copy);
+};
 const said = (index, fields = {}) => ({
     type: "message", identity: "eve", content: `m${index}`, roomid: "MainHall", index, epoch: 1, id: `e${index}`,
     time: 1, ...fields,
@@ -59,20 +64,26 @@ const come = () => { connection.start(); last().onopen(); say(welcome); connecti
 """
 
 
+def serve(route: Route) -> None:
+    """Answer with a file of the page, without a server."""
+    file = packaged()[urlsplit(route.request.url).path]
+    route.fulfill(content_type=file.type, body=file.content)
+
+
 @pytest.fixture(scope="module")
 def blank() -> Iterator[Page]:
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield launched.new_page()
+        page = launched.new_page()
+        page.route("**/*", serve)
+        page.goto("http://page.example/icon.svg")
+        yield page
         launched.close()
 
 
 @pytest.fixture
-def run(start_node: Callable[..., Node], blank: Page) -> Run:
+def run(blank: Page) -> Run:
     """Runs a script that ends in an expression after a beginning; returns its value."""
-    (port,) = lasting_ports(1)
-    start_node(f"--web=tcp:{port}:interface={HOST}")
-    blank.goto(f"http://{HOST}:{port}/icon.svg")
 
     def run_it(beginning: str, script: str) -> Any:
         *steps, value = script.strip().rsplit("\n", 1)
@@ -209,3 +220,112 @@ def test_a_connection_whose_session_is_elsewhere_does_not_fight_for_it(run: Run)
     [connection.phase, connection.reason, due().length, heard.at(-1).code]
     """
     assert run(CONNECTION, script) == ["ended", "session-moved", 0, "session-moved"]
+
+
+def test_what_is_not_held_between_messages_is_asked_for_a_page_at_a_time(run: Run) -> None:
+    script = """
+    hear(said(200), said(201));
+    const places = () => chat.current.items.map((one) => (one.hole ? `before ${one.index}` : one.missing ?? one.index));
+    const page = (more, ...messages) => hear({ type: "history", roomid: "MainHall", messages, more });
+    const sought = chat.seek(said(40));
+    page(true, said(39), said(40), said(41));
+    const around = places();
+    const asked = chat.between(200);
+    page(true, said(198), said(199));
+    const nearer = places();
+    chat.between(198);
+    page(false, said(196), said(197));
+    [sought, around, asked, nearer, places(), chat.current.more, chat.current.sought.id]
+    """
+    sought, around, asked, nearer, at_last, more, found = run(CHAT, script)
+    assert sought == [{"type": "history", "roomid": "MainHall", "from": 15, "limit": 50}]
+    assert around == [39, 40, 41, "before 200", 200, 201]
+    assert asked == [{"type": "history", "roomid": "MainHall", "before": 200, "limit": 50}]
+    assert nearer == [39, 40, 41, "before 198", 198, 199, 200, 201]
+    assert at_last == [39, 40, 41, 196, 197, 198, 199, 200, 201], "there is nothing more between them"
+    assert (more, found) == (True, "e40")
+
+
+def test_only_the_last_search_counts_and_it_survives_a_connection(run: Run) -> None:
+    script = """
+    const first = chat.search.begin("hay");
+    const second = chat.search.begin(" needle ", "MainHall");
+    const found = (query, more, ...messages) => ({ type: "search", query, messages, more });
+    hear(found("hay", false, said(1)));
+    const passed = chat.search.found.length;
+    const again = hear(welcome).filter((line) => line.type === "search");
+    hear(found("needle", true, said(9), said(7)));
+    const older = chat.search.older();
+    hear({ type: "error", code: "busy", message: "too many search now" });
+    const { asking, trouble } = chat.search;
+    hear({ type: "error", code: "busy", message: "of something else" });
+    [first, second, passed, again, older, chat.search.found.length, asking, trouble, chat.trouble]
+    """
+    first, second, passed, again, older, found, asking, trouble, other = run(CHAT, script)
+    assert first == [{"type": "search", "query": "hay", "limit": 100}]
+    assert second == again == [{"type": "search", "query": "needle", "roomid": "MainHall", "limit": 20}]
+    assert older == [{"type": "search", "query": "needle", "roomid": "MainHall", "limit": 20, "before": 7}]
+    assert (passed, found, asking, trouble) == (0, 2, False, "too many search now")
+    assert other == "of something else"
+
+
+def test_a_login_is_a_password_once_and_a_ticket_from_then_on(run: Run) -> None:
+    script = """
+    chat.login.begin("ada", "secret", true);
+    const hello = chat.hello();
+    hear({ ...welcome, account: "ada", ticket: "t1", roles: ["admin"] });
+    const next = chat.hello();
+    const stored = keeping.stored;
+    hear({ ...welcome, account: "ada" });
+    const reloaded = fresh({ ...chat.kept(), session: "" }).hello();
+    const elsewhere = fresh().hello();
+    chat.login.forget();
+    [hello, next, stored, reloaded, elsewhere, chat.login.credentials, keeping.stored, JSON.stringify(chat.kept())]
+    """
+    hello, after, stored, reloaded, elsewhere, credentials, forgotten, kept = run(CHAT, script)
+    plain = {"type": "hello", "version": 1, "history": 50}
+    ticket = {"account": "ada", "ticket": "t1"}
+    assert hello == {**plain, "account": "ada", "password": "secret"}, "the guest's session is not gone on with"
+    assert after == {**plain, **ticket, "session": "token"}
+    assert stored == ticket
+    assert reloaded == elsewhere == {**plain, **ticket}
+    assert (credentials, forgotten) == ({}, None)
+    assert "secret" not in kept
+
+
+def test_a_login_that_is_refused_is_not_tried_for_ever(run: Run) -> None:
+    script = """
+    const told = [];
+    for (const code of ["login-failed", "logged-out", "account-gone", "login-required", "login-slowed"]) {
+        const one = fresh({ login: { account: "ada", ticket: "t1" } });
+        one.received({ type: "error", code, message: code });
+        told.push([one.login.wanted, one.login.credentials.ticket ?? "", one.login.tried, one.login.trouble]);
+    }
+    told
+    """
+    assert run(CHAT, script) == [
+        *([True, "", "ada", code] for code in ("login-failed", "logged-out", "account-gone")),
+        [True, "t1", "", "login-required"],
+        [False, "t1", "", "login-slowed"],
+    ]
+
+
+def test_a_connection_comes_again_where_logins_are_slowed_and_ends_where_they_fail(run: Run) -> None:
+    script = """
+    come();
+    last().onclose();
+    fire(0);
+    last().onopen();
+    say({ type: "error", code: "login-slowed", message: "later", after: 701 });
+    const waits = [connection.phase, connection.reason, sockets.length];
+    fire(701);
+    last().onopen();
+    say({ type: "error", code: "banned", roomid: "jokes", message: "not there" });
+    const here = connection.phase;
+    say({ type: "error", code: "banned", message: "noise" });
+    [waits, last().address, here, connection.phase, connection.reason, due().length]
+    """
+    waits, address, here, phase, reason, due = run(CONNECTION, script)
+    assert waits == ["waiting", "login-slowed", 2]
+    assert address == "wss://two/chat/ws", "the same server looks at it then"
+    assert (here, phase, reason, due) == ("connecting", "ended", "banned", 0)

@@ -1,66 +1,17 @@
 // What this person sees of the chat: rooms, messages, who is there, and what has not been confirmed yet.
 // Takes the server's lines and the person's acts, returns the lines to send. Knows neither socket nor document.
 
+import { Conversation, keyOf } from "./conversation.js";
+import { Search } from "./search.js";
+
 export const HALL = "MainHall";
-/** Messages of one room that are held here; older ones are asked for again. */
-export const MESSAGES_MAX = 2000;
 /** Messages that come at once on entering a room, and with each page of history. */
 export const PAGE = 50;
 const SEEN_PRIVATE_MAX = 1000;
 
-/** One room, or one person to talk to in private (`private` is true). */
-class Conversation {
-  constructor(name, isPrivate) {
-    this.name = name;
-    this.private = isPrivate;
-    this.joined = false;
-    this.messages = [];
-    this.members = new Set();
-    this.owner = "";
-    this.unread = 0;
-    this.draft = "";
-    this.last = 0;
-    this.epoch = 0;
-    this.asking = false;
-    this.more = false;
-  }
-
-  get key() {
-    return keyOf(this.name, this.private);
-  }
-
-  get first() {
-    return this.messages.length ? this.messages[0].index : this.last + 1;
-  }
-
-  /** Put a message in its place; return whether it is a new one. */
-  insert(message) {
-    let at = this.messages.length;
-    while (at > 0 && this.messages[at - 1].index > message.index) at -= 1;
-    if (at > 0 && this.messages[at - 1].index === message.index) return false;
-    this.messages.splice(at, 0, message);
-    if (message.index > this.last) {
-      this.last = message.index;
-      this.epoch = message.epoch;
-    }
-    return true;
-  }
-
-  trim() {
-    if (this.messages.length > MESSAGES_MAX) {
-      this.messages.splice(0, this.messages.length - MESSAGES_MAX);
-      this.more = true;
-    }
-  }
-}
-
-function keyOf(name, isPrivate) {
-  return `${isPrivate ? "@" : "#"}${name}`;
-}
-
 export class Chat {
-  /** `makeId` returns a new id for a message, one that nobody else makes. */
-  constructor(makeId, kept = {}) {
+  /** `makeId` returns a new id for a message, one that nobody else makes; `login` says who one is to the server. */
+  constructor(makeId, login, kept = {}) {
     this.makeId = makeId;
     this.identity = kept.identity ?? "";
     this.session = kept.session ?? "";
@@ -69,6 +20,8 @@ export class Chat {
     this.news = "";
     this.trouble = "";
     this.rooms = [];
+    this.search = new Search();
+    this.login = login;
     this.conversations = new Map();
     // What was said here and is not seen to be in the archive: in order, until then.
     this.outbox = kept.outbox ?? [];
@@ -100,7 +53,8 @@ export class Chat {
       messages: one.private ? one.messages.slice(-200) : undefined,
     }));
     const outbox = this.outbox.filter((said) => said.state !== "kept");
-    return { identity: this.identity, session: this.session, current: this.current.key, conversations, outbox };
+    const { identity, session, login } = this;
+    return { identity, session, current: this.current.key, conversations, outbox, login: login.kept() };
   }
 
   conversation(name, isPrivate) {
@@ -139,8 +93,12 @@ export class Chat {
           : { roomid: one.name, from: Math.max(1, one.last + 1 - PAGE) },
       );
     const hello = { type: "hello", version: 1, history: PAGE };
-    if (this.identity && !/^guest\d+$/.test(this.identity)) hello.identity = this.identity;
-    if (this.session) hello.session = this.session;
+    const { credentials } = this.login;
+    // A session goes on as whose it is: who comes with a password wants another one, in the same rooms.
+    const session = credentials.password ? "" : this.session;
+    if (credentials.account) Object.assign(hello, credentials);
+    else if (this.identity && !/^guest\d+$/.test(this.identity)) hello.identity = this.identity;
+    if (session) hello.session = session;
     if (resume.length && this.session) hello.resume = resume;
     return hello;
   }
@@ -203,8 +161,30 @@ export class Chat {
   older() {
     const room = this.current;
     if (room.private || !room.joined || room.asking || !room.more) return [];
-    room.asking = true;
-    return [{ type: "history", roomid: room.name, before: room.first, limit: PAGE }];
+    return this.#page(room, { before: room.first });
+  }
+
+  /** Ask for what is missing before a message of the current room. */
+  between(index) {
+    return this.current.asking ? [] : this.#page(this.current, { before: index });
+  }
+
+  /** Show a message that was found: have what is around it fetched, if it is not held. */
+  seek({ roomid, index, id }) {
+    const lines = this.open(roomid, false);
+    const room = this.current;
+    room.sought = { index, id };
+    return [...lines, ...this.#around(room)];
+  }
+
+  #around(room) {
+    if (!room.sought || room.asking || room.messages.some((one) => one.id === room.sought.id)) return [];
+    return this.#page(room, { from: Math.max(1, room.sought.index - PAGE / 2) });
+  }
+
+  #page(room, where) {
+    room.asking = where;
+    return [{ type: "history", roomid: room.name, ...where, limit: PAGE }];
   }
 
   // What the server says; returns lines to send
@@ -222,8 +202,10 @@ export class Chat {
     Object.assign(this, { identity: line.identity, session: line.session, server: line.server, trouble: "" });
     this.redundancy = line.redundancy;
     this.#each((one) => (one.asking = false));
+    this.login.welcomed(line);
     const unsaid = this.outbox.filter((said) => said.state === "waiting" || said.state === "sent");
-    return [...unsaid.map(lineOf), ...this.refresh()];
+    const around = this.current.joined ? this.#around(this.current) : [];
+    return [...unsaid.map(lineOf), ...this.refresh(), ...this.search.again(), ...around];
   }
 
   renamed({ former, identity }) {
@@ -306,15 +288,31 @@ export class Chat {
 
   paged(line) {
     const room = this.room(line.roomid);
+    const { before, from } = room.asking || { before: room.first };
+    const wasFirst = room.first;
     room.asking = false;
     line.messages.forEach((message) => room.insert(message));
-    room.more = line.more;
+    const first = line.messages[0];
+    if (from !== undefined) {
+      if (room.first < wasFirst) room.more = room.first > 1;
+      // Not there any more, or still not: it is not asked for for ever.
+      if (room.sought && !line.messages.some((one) => one.id === room.sought.id)) room.sought = null;
+    } else if (before === wasFirst) {
+      room.more = line.more;
+    } else if (!line.more) {
+      // Nothing is kept of what would be before it.
+      const found = first ?? room.messages.find((one) => one.index === before);
+      if (found) found.from = 1;
+    }
+    return this.#around(room);
   }
 
   refused(line) {
+    this.login.refused(line);
+    if (this.search.refused(line)) return [];
     const said = line.code === "line-too-long" ? this.#longest() : this.outbox.find((one) => one.id === line.id);
     const room = this.conversations.get(keyOf(line.roomid, false));
-    if (room) room.asking = false;
+    if (room) Object.assign(room, { asking: false, sought: null });
     if (room && line.code === "no-such-room") room.joined = false;
     if (!said) {
       this.trouble = line.message;
@@ -344,7 +342,7 @@ export class Chat {
     const room = this.room(line.roomid);
     if (line.to <= room.last) return;
     const why = line.reason === "deleted" ? "were deleted" : "are not kept any more";
-    room.insert({ index: line.to, epoch: room.epoch, missing: `messages ${line.from} to ${line.to} ${why}` });
+    room.insert({ index: line.to, from: line.from, epoch: room.epoch, missing: `messages ${line.from} to ${line.to} ${why}` });
   }
 
   noticed(line) {
@@ -380,6 +378,7 @@ const TAKES = {
   ack: (chat, line) => chat.acknowledged(line),
   private: (chat, line) => chat.whispered(line),
   history: (chat, line) => chat.paged(line),
+  search: (chat, line) => void chat.search.received(line),
   error: (chat, line) => chat.refused(line),
   status: (chat, line) => void (chat.redundancy = line.redundancy),
   rewind: (chat, line) => chat.rewound(line),

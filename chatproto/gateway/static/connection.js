@@ -10,7 +10,9 @@ const WAIT_MS_MIN = 200;
 const WAIT_MS_MAX = 3000;
 
 /** What ends all attempts: the person has to decide. */
-const FINAL = new Set(["session-moved", "version", "login-failed", "login-slowed", "login-required", "banned"]);
+const FINAL = new Set([
+  "session-moved", "version", "login-failed", "login-required", "banned", "account-gone", "logged-out",
+]);
 
 /** The address of the socket of a page. */
 export function socketOf(page) {
@@ -40,7 +42,9 @@ export class Connection {
     return this.addresses[this.at];
   }
 
+  /** Connect now, whatever there was. */
   start() {
+    this.attempts = 0;
     this.#open();
   }
 
@@ -108,7 +112,7 @@ export class Connection {
         continue;
       }
       this.#take(line);
-      if (this.phase === "ended") return;
+      if (!this.socket) return;
     }
   }
 
@@ -119,7 +123,10 @@ export class Connection {
       this.#welcomed(line);
     } else if (line.type === "redirect") {
       this.#redirected(line);
-    } else if (line.type === "error" && FINAL.has(line.code)) {
+    } else if (line.type === "error" && line.code === "login-slowed") {
+      this.hooks.received(line);
+      this.#slowed(line.after);
+    } else if (line.type === "error" && FINAL.has(line.code) && line.roomid === undefined) {
       this.hooks.received(line);
       this.end(line.code);
     } else if (line.type !== "pong") {
@@ -148,6 +155,13 @@ export class Connection {
     const next = (line.pages ?? []).map(socketOf).find((address) => address !== this.address);
     const after = this.phase === "online" ? line.after : Math.max(line.after, WAIT_MS_MIN);
     this.#later("redirect", after, () => this.#lost(next));
+  }
+
+  /** What was tried is looked at later, and at this server. */
+  #slowed(after) {
+    this.#hangUp();
+    this.#enter("waiting", "login-slowed");
+    this.#later("wait", after, () => this.#open());
   }
 
   #beat() {

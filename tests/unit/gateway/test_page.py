@@ -8,8 +8,9 @@ from twisted.python.failure import Failure
 
 from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.chat.settings import ChatSettings
+from chatproto.gateway import PageSettings
 from chatproto.gateway.frames import TEXT
-from chatproto.gateway.page import HEADER_BYTES_MAX, PageFactory, PageSettings, packaged
+from chatproto.gateway.page import HEADER_BYTES_MAX, PageFactory, packaged
 from chatproto.gateway.websocket import WebSocket
 from chatproto.http import REQUEST_S_MAX
 from chatproto.tally import Tally
@@ -75,7 +76,12 @@ class PageTestCase(ChatTestCase):
 class FileTests(PageTestCase):
     def test_the_page_and_its_files_come_with_the_library(self) -> None:
         self.assertEqual(
-            set(packaged()), {"/", "/page.css", "/page.js", "/chat.js", "/connection.js", "/view.js", "/icon.svg"}
+            set(packaged()),
+            {"/", "/page.css", "/icon.svg"}
+            | {
+                f"/{name}.js"
+                for name in ("page", "chat", "connection", "conversation", "dialogs", "login", "search", "view")
+            },
         )
         for path, file in packaged().items():
             status, headers, body = self.get(path)

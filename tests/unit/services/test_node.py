@@ -1,6 +1,8 @@
 import json
 import random
+import sys
 from typing import Any
+from unittest import mock
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address
@@ -11,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.protocol import ClientLink
 from chatproto.chat.settings import ChatSettings
-from chatproto.errors import StoreBusy
+from chatproto.errors import MissingExtra, StoreBusy
 from chatproto.gateway import PageSettings
 from chatproto.log.interface import Snapshot
 from chatproto.services import NodeSettings, Retention, build_node
@@ -118,6 +120,12 @@ class TreeTests(NodeTestCase):
         node.drain.run()
         self.assertEqual([len(port.stopped) for port in self.ports.values()], [1, 1])
         self.assertIsNone(self.build().page)
+
+    def test_what_the_page_needs_may_be_missing(self) -> None:
+        absent = {name: None for name in sys.modules if name.startswith(("websockets.", "chatproto.gateway.page"))}
+        with mock.patch.dict(sys.modules, absent):
+            error = self.assertRaises(MissingExtra, self.build, page=PageSettings("tcp:8080"))
+        self.assertIn("pip install websockets", str(error))
 
     def test_it_searches_where_it_can_and_is_to(self) -> None:
         self.search = self.fail

@@ -37,6 +37,7 @@ class FakeServer:
         self.exodus = self
         self.servers: list[list[str]] = []
         self.pages: list[list[str]] = []
+        self.pages_elsewhere: list[str] = []
 
     def found(self, servers: list[str], pages: list[str]) -> None:
         self.servers.append(servers)
@@ -91,6 +92,11 @@ class WhereaboutsTests(SynchronousTestCase):
         self.assertEqual(self.server.servers, [["north:4444"]], "of two, the one that leads in the higher epoch")
         self.service.name_registered(node("north", "leader", 5, attributes={"page": "http://north"}))
         self.assertEqual(self.server.pages, [[], ["http://north"]])
+
+    def test_pages_of_those_that_stand_by_are_known_too(self) -> None:
+        pages = [node(name, "standby", attributes={"page": f"http://{name}"}) for name in ("east", "north")]
+        self.service.names_listed([*pages, node("west", "leader")])
+        self.assertEqual(self.server.pages_elsewhere, ["http://north"])
 
     def test_nothing_where_nobody_else_serves(self) -> None:
         self.service.names_listed([node("east", "leader", 5), node("west"), node("north", "leader", 4, address="")])
