@@ -350,7 +350,7 @@ class ClientLinkFactory(Factory):
 
     def open_gate(self, door: str) -> Gate[Link]:
         """Return the gate of one more door, with the same limits, whose links are clients' too."""
-        gate: Gate[Link] = Gate(door, self._tally, self._limits)
+        gate: Gate[Link] = Gate(door, self._tally, self.limits)
         self._gates.append(gate)
         return gate
 
@@ -360,7 +360,8 @@ class ClientLinkFactory(Factory):
         link.factory = self
         return link
 
-    def _limits(self) -> Limits:
+    def limits(self) -> Limits:
+        """Return how many may come in by each door."""
         settings = self.server.settings
         at_once = settings.connections_per_address_max
         return Limits(

@@ -1,5 +1,6 @@
 """`chatproto backup` and `chatproto restore`: a copy of the archive in one file, and a new deployment from it."""
 
+import os
 import time
 from contextlib import closing
 
@@ -12,7 +13,7 @@ from chatproto.cli.text import iso_time
 from chatproto.errors import StoreCorrupt, StoreError
 from chatproto.log import backup as copying
 from chatproto.log.backup import Backup, Log
-from chatproto.log.sqlite import connect, in_use
+from chatproto.log.sqlite import connect, file_of, in_use
 
 RESTART = encode_act(Restart())
 """The body of the entry with which a log goes on from a copy."""
@@ -54,12 +55,18 @@ def backup(directory: str, path: str, release: str, *, replace: bool = False) ->
         What is in it.
 
     Raises:
-        StoreError: it cannot be read or written, or it is not known now what is committed.
+        StoreError: it cannot be read or written, nothing is in it, or it is not known now what is committed.
         ControlFailed: the node that runs there does not say what is committed.
     """
+    if os.path.exists(file_of(os.path.dirname(os.path.abspath(path)))):
+        raise StoreError(f"{path} would be in a data directory, and lost with it: name a file elsewhere")
     with copying.unfinished(path, replace=replace) as part:
         orphans = copying.take(directory, part, lambda: _committed(directory), Backup(time.time(), release))
         contents = verify(part)
+        if not contents.log.entries:
+            raise StoreError(
+                f"{directory} holds no log: of a pair, back up a server that serves; one may stand by empty"
+            )
     left_out = f"; {orphans} entries that still wait to be said again are not in it" if orphans else ""
     return f"{contents}{left_out}"
 
@@ -89,13 +96,14 @@ def verify(path: str) -> Contents:
         StoreCorrupt: it is damaged, or something is missing.
     """
     with closing(copying.open_backup(path)) as database:
-        log = copying.check(database)
+        about = copying.about(database)
+        log = copying.check(database, about.digest)
         try:
             hall = replayed(database)
-        except (msgspec.MsgspecError, KeyError) as error:
+        except (msgspec.MsgspecError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise StoreCorrupt(f"{path} cannot be replayed: {error!r}") from error
         rooms = {room.name: room.last - room.first + 1 for room in hall.rooms.values()}
-        return Contents(copying.about(database), log, rooms)
+        return Contents(about, log, rooms)
 
 
 def restore(path: str, directory: str) -> Contents:
@@ -108,5 +116,6 @@ def restore(path: str, directory: str) -> Contents:
         StoreCorrupt: the backup is damaged.
     """
     contents = verify(path)
-    copying.restore(path, directory, contents.log, RESTART, time.time())
+    # A clock that is wrong must not lead back into epochs that the log can have had after this.
+    copying.restore(path, directory, contents.log, RESTART, max(time.time(), contents.about.taken))
     return contents

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from importlib.util import find_spec
 
 import msgspec
 
@@ -112,18 +113,23 @@ def demo(options: DemoOptions, say: Callable[[str], None]) -> None:
 
 def _run(options: DemoOptions, directory: str, stack: ExitStack, say: Callable[[str], None]) -> None:
     first = options.port
-    # After the two ports for clients: the peer links, the registry, and the pages.
-    uses = ("primary", "secondary", "peer 1", "peer 2", "registry", "page 1", "page 2")
+    # After the two ports for clients: the peer links, the registry, the pages, and what is measured of each.
+    uses = (
+        *("primary", "secondary", "peer 1", "peer 2", "registry", "page 1", "page 2"),
+        *("primary metrics", "secondary metrics", "registry metrics"),
+    )
     ports = dict(zip(uses, range(first, first + len(uses)), strict=True))
     _check_free(ports.values())
-    children = {
-        "registry": _start(stack, directory, "registry", f"--registry-listen=tcp:{ports['registry']}:interface={HOST}")
-    }
+    measured = find_spec("prometheus_client") is not None
+
+    def start(name: str, *arguments: str) -> Child:
+        metrics = [f"--metrics=tcp:{ports[f'{name} metrics']}:interface={HOST}"] if measured else []
+        return _start(stack, directory, name, *arguments, *metrics)
+
+    children = {"registry": start("registry", f"--registry-listen=tcp:{ports['registry']}:interface={HOST}")}
     peers = (("primary", "peer 1", "peer 2", "page 1"), ("secondary", "peer 2", "peer 1", "page 2"))
     for name, own, other, page in peers:
-        children[name] = _start(
-            stack,
-            directory,
+        children[name] = start(
             name,
             f"--listen=tcp:{ports[name]}:interface={HOST}",
             f"--peer-listen=tcp:{ports[own]}:interface={HOST}",
@@ -144,6 +150,11 @@ def _run(options: DemoOptions, directory: str, stack: ExitStack, say: Callable[[
     say(f"  join:    chatproto chat {' '.join(servers)}")
     say(f"  page:    http://{HOST}:{ports['page 1']}/ or http://{HOST}:{ports['page 2']}/")
     say(f"  look:    chatproto status {' '.join(servers)}")
+    if measured:
+        places = [f"http://{HOST}:{ports[f'{name} metrics']}/metrics" for name in children]
+        say(f"  metrics: {' '.join(places)}")
+    else:
+        say("  metrics: not here: pip install chatproto[metrics]")
     say(f"  kill:    kill -9 {children['primary'].process.pid}     (the primary; nothing said is lost)")
     say(f"  move:    chatproto switchover {os.path.join(directory, 'primary')}")
     say("  end:     Ctrl-C")

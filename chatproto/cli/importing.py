@@ -1,11 +1,10 @@
 """`chatproto import`: a data directory made of JSON lines as `chatproto archive` writes them."""
 
-import math
 import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import count, groupby
 from typing import Any, BinaryIO
 
@@ -26,6 +25,8 @@ from chatproto.wire.fields import ID_CHARS_MAX, SERVER_IDENTITY
 LINE_BYTES_MAX = 16 * 1024 * 1024
 EPOCH_MAX = 2**53 - 1
 """Beyond it not every reader of JSON tells two whole numbers apart."""
+TIME_MAX = 253402300799
+"""The end of the year 9999: beyond it, not everybody can write a date."""
 BATCH_ENTRIES = 1000
 
 _decode = msgspec.json.Decoder(ArchivedLine).decode
@@ -76,6 +77,7 @@ def import_archive(lines: BinaryIO, directory: str, owner: str | None = None) ->
     """
     with new_log(directory) as part:
         staged = f"{part}-staged"
+        _remove(staged)  # Of a process that died.
         try:
             with closing(sqlite3.connect(staged, isolation_level=None)) as stage:
                 stage.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN; {STAGED}")
@@ -85,10 +87,14 @@ def import_archive(lines: BinaryIO, directory: str, owner: str | None = None) ->
                     index = _write(stage, database, rooms, owner or SERVER_IDENTITY)
                     database.execute("COMMIT")
         finally:
-            if os.path.exists(staged):
-                os.unlink(staged)
+            _remove(staged)
         sync(part)
     return f"{index} messages in {len(rooms)} rooms"
+
+
+def _remove(staged: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(staged)
 
 
 # In
@@ -131,8 +137,8 @@ def _row(line: bytes, rooms: dict[str, _Archive]) -> tuple[Any, ...]:
         raise ValueError(f"an id has 1 to {ID_CHARS_MAX} characters")
     if not 1 <= said.epoch <= EPOCH_MAX:
         raise ValueError(f"an epoch is from 1 to {EPOCH_MAX}")
-    if not math.isfinite(said.time) or said.time < 0:
-        raise ValueError("time is in Unix seconds")
+    if not 0 <= said.time <= TIME_MAX:
+        raise ValueError(f"time is in Unix seconds, from 0 to {TIME_MAX}")
     room = rooms.get(said.room)
     if room is None:
         if not 1 <= said.index <= EPOCH_MAX:

@@ -571,7 +571,7 @@ def _add_demo(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         type=_port,
         default=DEFAULT_PORT,
         metavar="PORT",
-        help="of the primary; the four ports after it are used, too (default: %(default)d)",
+        help="of the primary; the nine ports after it are used, too (default: %(default)d)",
     )
     demo.add_argument(
         "--kill-primary-after", type=_seconds, metavar="SECONDS", help="kill the primary then, to show a failover"

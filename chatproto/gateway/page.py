@@ -6,20 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
-from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IProtocolNegotiationFactory, IReactorTime
-from twisted.internet.protocol import connectionDone
+from twisted.internet.interfaces import IProtocolNegotiationFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
-from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, HTTPChannel, HTTPFactory, Request
+from twisted.web.http import RESPONSES, HTTPFactory, Request
 from zope.interface import implementer
 
 from chatproto.chat.protocol import ClientLinkFactory
+from chatproto.gate import Gate
 from chatproto.gateway.admission import Refusal, admit, origin_of, security_policy
 from chatproto.gateway.settings import PageSettings
 from chatproto.gateway.websocket import PageLink, WebSocket
+from chatproto.http import RequestChannel
 from chatproto.link import Turn
 from chatproto.tally import Tally
 
@@ -27,8 +26,6 @@ DOOR = "page"
 """What is dropped here is counted under this name."""
 HEADER_BYTES_MAX = 8192
 HEADERS_MAX = 64
-REQUEST_S_MAX = 10.0
-"""How long a connection lasts, from its beginning until its one answer is taken, unless it becomes a WebSocket."""
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _PAGES = b'<meta name="pages" content="">'
@@ -129,39 +126,15 @@ class PageRequest(Request):
         self.finish()
 
 
-class PageChannel(HTTPChannel):
-    """A connection: one request and its answer, within `REQUEST_S_MAX`, or a WebSocket."""
+class PageChannel(RequestChannel):
+    """A connection: one request and its answer, or a WebSocket."""
 
     factory: "PageFactory"
-    transport: Any
     requestFactory = PageRequest
     totalHeadersSize = HEADER_BYTES_MAX
     MAX_LENGTH = HEADER_BYTES_MAX
     maxHeaders = HEADERS_MAX
     length_given = False
-
-    def __init__(self) -> None:
-        """Make a connection; `PageFactory` does."""
-        super().__init__()
-        self._deadline: IDelayedCall | None = None
-
-    def connectionMade(self) -> None:
-        """Begin, unless there are too many."""
-        super().connectionMade()
-        if not self.factory.came(self):
-            self.transport.abortConnection()
-            return
-        self._deadline = self.factory.clock.callLater(REQUEST_S_MAX, self._too_slow)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Be counted off."""
-        super().connectionLost(reason)
-        self._gone()
-
-    def checkPersistence(self, request: Request, version: bytes) -> bool:
-        """Answer one request only: who sends many, and reads no answer, would have all of them kept here."""
-        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        return False
 
     def allHeadersReceived(self) -> None:
         """Answer at once: a body is not waited for, it is refused."""
@@ -176,7 +149,7 @@ class PageChannel(HTTPChannel):
         """Hand the connection over to a WebSocket."""
         transport = self.transport
         socket = self.factory.make_websocket()
-        self._gone()
+        self.leave()
         transport.unregisterProducer()
         # Twisted's web server has no public way out of it: this is how its own WebSockets, and others', leave it.
         wrapper = transport if isinstance(transport, ProtocolWrapper) else transport.protocol
@@ -191,17 +164,6 @@ class PageChannel(HTTPChannel):
         )
         socket.makeConnection(transport)
 
-    def _too_slow(self) -> None:
-        self._deadline = None
-        self.factory.tally.drop(DOOR, "too-slow")
-        self.transport.abortConnection()
-
-    def _gone(self) -> None:
-        self.factory.went(self)
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
 
 @implementer(IProtocolNegotiationFactory)
 class PageFactory(HTTPFactory):
@@ -211,6 +173,7 @@ class PageFactory(HTTPFactory):
         settings: what can be set.
         files: of the page, by path.
         pages: returns the addresses of this deployment's pages, as far as they are known.
+        gate: has the requests; the WebSockets that they become have one of their own.
         clock: how long connections last.
         tally: counts what is dropped.
     """
@@ -246,7 +209,7 @@ class PageFactory(HTTPFactory):
         self.tally = tally
         self._clients = clients
         self._make_link = partial(PageLink, clients.server, turn, clock, clients.open_gate(DOOR))
-        self._channels: set[PageChannel] = set()
+        self.gate: Gate[RequestChannel] = Gate(DOOR, tally, clients.limits)
 
     def acceptableProtocols(self) -> list[bytes]:
         """Return what is spoken over TLS: browsers ask, and are not served where nothing is chosen."""
@@ -265,18 +228,6 @@ class PageFactory(HTTPFactory):
         """Return the page, telling its script where else it may go: what its security policy says too."""
         origins = " ".join(filter(None, map(origin_of, self.pages())))
         return File(file.type, file.content.replace(_PAGES, _PAGES[:-2] + html.escape(origins).encode() + b'">', 1))
-
-    def came(self, channel: PageChannel) -> bool:
-        """Count a connection that is no client yet; return whether it may stay."""
-        if len(self._channels) >= self._clients.server.settings.handshakes_max:
-            self.tally.drop(DOOR, "full")
-            return False
-        self._channels.add(channel)
-        return True
-
-    def went(self, channel: PageChannel) -> None:
-        """Count one off."""
-        self._channels.discard(channel)
 
     def make_websocket(self) -> WebSocket:
         """Return the WebSocket of a client."""

@@ -5,6 +5,8 @@ with, the configuration of its pair and its orphans. It is no data directory: cl
 log that goes on from it has to say so, by an epoch that no entry had before. `restore` sees to that.
 """
 
+import fcntl
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -24,6 +26,12 @@ BACKUP_ID = 0x63706270
 UNFINISHED = ".part"
 """What the name of a file ends with that is being written."""
 
+BESIDE = ("-journal", "-wal", "-shm")
+"""What the names of files end with that SQLite has beside a database."""
+
+NO_ROOM = frozenset({"SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_NOMEM", "SQLITE_READONLY"})
+"""Errors that say nothing of the file that is read."""
+
 
 class Backup(msgspec.Struct, frozen=True):
     """What a backup says of itself.
@@ -31,10 +39,12 @@ class Backup(msgspec.Struct, frozen=True):
     Attributes:
         taken: when, in Unix seconds.
         release: by which release of chatproto.
+        digest: of all that is in its tables; empty for one that was taken before there was such.
     """
 
     taken: float
     release: str
+    digest: bytes = b""
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -107,10 +117,20 @@ def _trim(copy: sqlite3.Connection, end: int | None, about: Backup) -> int:
     copy.execute("DELETE FROM pair")
     copy.execute("DELETE FROM orphans")
     copy.execute("CREATE TABLE backup (about BLOB NOT NULL) STRICT")
-    copy.execute("INSERT INTO backup VALUES (?)", (msgspec.msgpack.encode(about),))
+    signed = msgspec.structs.replace(about, digest=_digest(copy))
+    copy.execute("INSERT INTO backup VALUES (?)", (msgspec.msgpack.encode(signed),))
     copy.execute(f"PRAGMA application_id={BACKUP_ID}")
     copy.execute("COMMIT")
     return int(orphans)
+
+
+def _digest(database: sqlite3.Connection) -> bytes:
+    """Return a digest of what is in the tables: SQLite does not find that a message is not the one that was said."""
+    digest = hashlib.sha256()
+    for table, key in (("log", "idx"), ("ids", "id"), ("snapshot", "idx")):
+        for row in database.execute(f"SELECT * FROM {table} ORDER BY {key}"):
+            digest.update(msgspec.msgpack.encode(row))
+    return digest.digest()
 
 
 @contextmanager
@@ -118,30 +138,72 @@ def unfinished(path: str, *, replace: bool = False) -> Iterator[str]:
     """Give the name of a file to write, which becomes `path`, durably, when all went well; else nothing is left of it.
 
     Raises:
-        StoreError: there is a file of that name, and it is not to be replaced; or it cannot be written.
+        StoreError: there is a file of that name, and it is not to be replaced; another process is writing it; or it
+            cannot be written.
     """
     part = path + UNFINISHED
     try:
         if not replace and os.path.lexists(path):
             raise StoreError(f"{path} is there already")
-        with suppress(FileNotFoundError):
-            os.unlink(part)
-        # Nobody else is to read it, at no time.
-        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        beside = [path + end for end in BESIDE if os.path.lexists(path + end)]
+        if beside:
+            # SQLite would take it for a part of the new file.
+            raise StoreError(f"{beside[0]} is left of another file: put it away")
+        held = _claim(part)
         try:
             yield part
             if replace:
                 os.replace(part, path)
             else:
-                # Unlike a rename, this does not take the place of what another process has made meanwhile.
-                os.link(part, path)
+                _name(part, path)
             sync(os.path.dirname(os.path.abspath(path)))
         finally:
-            for name in (part, f"{part}-journal", f"{part}-wal", f"{part}-shm"):
-                with suppress(FileNotFoundError):
-                    os.unlink(name)
+            _remove(part)
+            os.close(held)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _claim(part: str) -> int:
+    """Make a file that no other process writes; return a descriptor that keeps others off, as long as it is open."""
+    try:
+        with suppress(FileNotFoundError):
+            left = os.open(part, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(part)
+            finally:
+                os.close(left)
+        # Nobody else is to read it, at no time.
+        held = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(held)
+            raise
+    except (BlockingIOError, FileExistsError):
+        raise StoreError(f"another process is writing {part}") from None
+    return held
+
+
+def _remove(part: str) -> None:
+    # What is beside it first: SQLite would take it for a part of the next one.
+    for end in (*BESIDE, ""):
+        with suppress(FileNotFoundError):
+            os.unlink(part + end)
+
+
+def _name(part: str, path: str) -> None:
+    try:
+        # Unlike a rename, this does not take the place of what another process has made meanwhile.
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Not every disk that backups are put on has links.
+        if os.path.lexists(path):
+            raise
+        os.rename(part, path)
 
 
 # Checking
@@ -172,9 +234,16 @@ def open_backup(path: str) -> sqlite3.Connection:
 
 
 def about(database: sqlite3.Connection) -> Backup:
-    """Return what an open backup says of itself."""
-    (said,) = database.execute("SELECT about FROM backup").fetchone()
-    return msgspec.msgpack.decode(said, type=Backup)
+    """Return what an open backup says of itself.
+
+    Raises:
+        StoreCorrupt: it says nothing that can be read.
+    """
+    try:
+        (said,) = database.execute("SELECT about FROM backup").fetchone()
+        return msgspec.msgpack.decode(said, type=Backup)
+    except (sqlite3.Error, msgspec.MsgspecError, ValueError, TypeError) as error:
+        raise StoreCorrupt(f"the file is damaged: {error}") from error
 
 
 class _Place(msgspec.Struct):
@@ -187,19 +256,31 @@ class _Place(msgspec.Struct):
 _place = msgspec.json.Decoder(_Place)
 
 
-def check(database: sqlite3.Connection) -> Log:
+def check(database: sqlite3.Connection, digest: bytes = b"") -> Log:
     """Read all of a log and see that it is whole: no entry is missing or there twice, each is what its row says.
+
+    Args:
+        database: a backup, or what a data directory has.
+        digest: what the backup says of it; empty for none.
 
     Raises:
         StoreCorrupt: it is not; the text says where.
+        StoreError: there is no room for checking it.
     """
     try:
         (verdict,) = database.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != "ok":
             raise StoreCorrupt(f"the file is damaged: {' '.join(verdict.split())}")
-        return _Checking(read_snapshot(database)).all(database)
-    except (sqlite3.Error, msgspec.MsgspecError) as error:
+        log = _Checking(read_snapshot(database)).all(database)
+        if digest and digest != _digest(database):
+            raise StoreCorrupt("the file is damaged: what is in it is not what was written")
+    except (sqlite3.Error, msgspec.MsgspecError, ValueError, TypeError) as error:
+        if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorname", "") in NO_ROOM:
+            raise StoreError(
+                f"it cannot be checked: {error} (is there room in the place for temporary files?)"
+            ) from error
         raise StoreCorrupt(f"the file is damaged: {error}") from error
+    return log
 
 
 class _Checking:
@@ -295,7 +376,7 @@ def new_log(directory: str) -> Iterator[str]:
     """Give the name of a database to write, which becomes that of a data directory when all went well.
 
     Raises:
-        StoreError: the directory has one already, is in use, or cannot be written.
+        StoreError: the directory has one already, or what is left of one; is in use, or cannot be written.
     """
     held = lock(directory)
     try:

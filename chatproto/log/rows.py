@@ -52,7 +52,10 @@ def run_from_row(row: tuple[Any, ...]) -> Run:
 
 
 def _intact(row: tuple[Any, ...]) -> Run | None:
-    run = run_from_row(row)
+    try:
+        run = run_from_row(row)
+    except (msgspec.MsgspecError, ValueError):  # It is no UTF-8.
+        return None
     return run if row[1] == len(run.ids) == run.body.count(b"\n") + 1 else None
 
 

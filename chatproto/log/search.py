@@ -8,12 +8,14 @@ the same entry still. Two entries with the same index and the same epoch are the
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, suppress
+from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatproto.errors import StoreError
@@ -82,16 +84,34 @@ class SearchIndex:
             self._builder = opened.enter_context(closing(_Builder(directory, path)))
             self._finder = opened.enter_context(closing(_Finder(directory, path)))
             opened.pop_all()
+        self._made_anew = False
         self._building = Worker(reactor, "chatproto-index")
         self._finding = Worker(reactor, "chatproto-search")
 
     def advance(self, position: int, first: dict[str, int]) -> "Deferred[int]":
         """See `ISearch.advance`."""
-        return self._building.run(lambda: self._builder.advance(position, first))
+        advancing = self._building.run(lambda: self._builder.advance(position, first))
+        return advancing.addErrback(self._make_anew)
 
     def find(self, wanted: Wanted) -> "Deferred[Found]":
         """See `ISearch.find`."""
-        return self._finding.run(lambda: self._finder.find(wanted))
+        return self._finding.run(lambda: self._finder.find(wanted)).addErrback(self._make_anew)
+
+    @inlineCallbacks
+    def _make_anew(self, failure: Failure) -> Generator["Deferred[Any]", Any, Any]:
+        """Begin again where the index is damaged: there is nothing in it that the log has not. Once in a life.
+
+        Raises:
+            StoreError: that was done. What failed otherwise is raised again.
+        """
+        if self._made_anew or not _damaged(failure):
+            failure.raiseException()
+        # It may be the log that is damaged: then that does not help, and is not to be done again and again.
+        self._made_anew = True
+        yield self._finding.run(self._finder.close_index)
+        yield self._building.run(self._builder.begin_anew)
+        yield self._finding.run(self._finder.open_index)
+        raise StoreError(f"the index for searching was damaged, and is made anew ({failure.getErrorMessage()})")
 
     def close(self) -> "Deferred[None]":
         """See `ISearch.close`."""
@@ -101,6 +121,11 @@ class SearchIndex:
     def _end(self, _: object) -> None:
         self._building.stop()
         self._finding.stop()
+
+
+def _damaged(failure: Failure) -> bool:
+    code = getattr(failure.value, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class _Builder:
@@ -135,6 +160,13 @@ class _Builder:
             index.close()
             raise
         return index
+
+    def begin_anew(self) -> None:
+        """Put an empty index in the place of the one that there is, which nobody else has open."""
+        self._index.close()
+        self._unlink()
+        self._first.clear()
+        self._index = self._open()
 
     def _unlink(self) -> None:
         for end in ("", "-wal", "-shm"):
@@ -213,11 +245,18 @@ class _Finder:
     """Looks things up in the index, and reads them from the log."""
 
     def __init__(self, directory: str, path: str) -> None:
+        self._path = path
         with ExitStack() as opened:
             self._log = opened.enter_context(closing(connect(directory, writing=False)))
-            self._index = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-            self._index.execute("PRAGMA query_only=ON")
+            self.open_index()
             opened.pop_all()
+
+    def open_index(self) -> None:
+        self._index = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
+        self._index.execute("PRAGMA query_only=ON")
+
+    def close_index(self) -> None:
+        self._index.close()
 
     def close(self) -> None:
         self._index.close()

@@ -18,6 +18,7 @@ from chatproto.registry import RegistryClient
 from chatproto.registry.names import Names
 from chatproto.registry.protocol import RegistryLinkFactory
 from chatproto.release import RELEASE
+from chatproto.services.search import SearchService
 from chatproto.services.systemd import Health
 from chatproto.tally import Histogram, Tally
 
@@ -74,13 +75,22 @@ def of_process(role: str, health: Callable[[], Health], tally: Tally) -> Measure
     return measure
 
 
-def of_chat(server: ChatServer, factory: ClientLinkFactory, pair: PairLog | None, data: str) -> Measures:
-    """Measure a node: its chat, the links of its clients, its log, and its data directory."""
+def of_chat(
+    server: ChatServer,
+    factory: ClientLinkFactory,
+    pair: PairLog | None,
+    search: SearchService | None,
+    data: str,
+) -> Measures:
+    """Measure a node: its chat, the links of its clients, its log, its search, and its data directory."""
 
     def measure() -> Iterator[Measure]:
         yield from _clients(server, factory)
         yield from _counted(server.tally)
         yield from _log(server, pair)
+        if search is not None and search.behind is not None:
+            meaning = "Committed entries that searches do not find yet."
+            yield _gauge("chatproto_search_behind_entries", meaning, search.behind)
         yield from _disk(data)
 
     return measure

@@ -216,7 +216,9 @@ class ChatStandIn:
     def measures(self) -> Measures | None:
         """Return what measures the node, while it runs."""
         node = self.node
-        return of_chat(node.server, node.factory, None, self._settings.node.data) if node is not None else None
+        if node is None:
+            return None
+        return of_chat(node.server, node.factory, None, node.search, self._settings.node.data)
 
     def hurry(self) -> None:
         """End sooner, if the end is under way."""

@@ -31,7 +31,7 @@ from chatproto.services.draining import Phase
 from chatproto.services.listener import Listener
 from chatproto.services.measures import of_chat, of_process, together
 from chatproto.services.migration import MigrationService
-from chatproto.services.probes import CONNECTIONS_MAX as PROBES_MAX
+from chatproto.services.probes import LIMITS as PROBES
 from chatproto.services.probes import build_probes
 from chatproto.services.registering import RegisteringService, RegisteringSettings
 from chatproto.services.search import SearchService
@@ -201,6 +201,7 @@ class NodeService(MultiService):
         pair: its log, where it is one of two; None for a node alone.
         drain: the node's end: `stopService` begins with it, and it may be begun before.
         migration: moves its place to another node; None for a node that cannot.
+        search: has its archives searched; None for a node that does not.
     """
 
     def __init__(
@@ -223,6 +224,7 @@ class NodeService(MultiService):
         self.pair = pair
         self.drain = drain
         self.migration: MigrationService | None = None
+        self.search: SearchService | None = None
         drain.withdraw = self._withdraw
         self._clock = clock
         self._chat = chat
@@ -314,7 +316,7 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         settings.checkers,
     )
     elsewhere = PEERS.connections_max if pair is not None else 0
-    room = world.connections_max(elsewhere + (PROBES_MAX if settings.metrics else 0))
+    room = world.connections_max(elsewhere + (PROBES.connections_max if settings.metrics else 0))
     if settings.page is not None and room:
         # Neither of the two doors for clients takes the other's.
         room = max(1, room // 2)
@@ -329,9 +331,12 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
     drain = Drain(world, server, factory, doors, pair, settings.drain_s_max)
     retention = RetentionService(world, server, settings.retain)
     node = NodeService(world.clock, chat, server, factory, listeners, pair, drain, retention)
+    if settings.search and world.search is not None:
+        node.search = SearchService(world.clock, partial(world.search, settings.data), server)
     if settings.metrics:
         role = settings.peer.pair.role if settings.peer is not None else PRIMARY
-        measures = together(of_process(role, node.health, world.tally), of_chat(server, factory, pair, settings.data))
+        of_node = of_chat(server, factory, pair, node.search, settings.data)
+        measures = together(of_process(role, node.health, world.tally), of_node)
         # It stops last: a drain is worth watching.
         build_probes(world, settings.metrics, node.health, measures).setServiceParent(node)
     chat.setName("chat")
@@ -346,10 +351,9 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         control = ControlService(world, settings.control, server, pair, drain)
         control.setName("control")
         control.setServiceParent(node)
-    if settings.search and world.search is not None:
-        search = SearchService(world.clock, partial(world.search, settings.data), server)
-        search.setName("search")
-        search.setServiceParent(node)
+    if node.search is not None:
+        node.search.setName("search")
+        node.search.setServiceParent(node)
     # Before anything of this stops, the drain has let nobody new in, and everybody go.
     retention.setName("retention")
     retention.setServiceParent(node)

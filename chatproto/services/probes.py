@@ -1,28 +1,26 @@
 """What whoever watches a process can ask of it over HTTP: `/metrics`, `/healthz` and `/readyz`.
 
-Each connection has one question, without a body, and `REQUEST_S_MAX` seconds for it, however slowly it comes.
+Each connection has one question, without a body, and little time for it; see `chatproto.http`.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from twisted.internet.protocol import connectionDone
-from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel, Request
+from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from chatproto.errors import MissingExtra
+from chatproto.gate import Gate, Limits
+from chatproto.http import RequestChannel
 from chatproto.services.listener import Listener
 from chatproto.services.measures import COUNTER, HISTOGRAM, Measure, Measures
 from chatproto.services.systemd import Health
-from chatproto.tally import Tally
 from chatproto.world import World
 
 DOOR = "metrics"
 """What its connections are counted as in `Tally.dropped`."""
-REQUEST_S_MAX = 10.0
-CONNECTIONS_MAX = 64
+LIMITS = Limits(connections_max=64, per_address_max=32)
 
 PAGES = b"/metrics   for Prometheus\n/healthz   200 if the process gets on\n/readyz    200 if it serves\n"
 
@@ -127,57 +125,30 @@ def _family(measure: Measure) -> Any:
     return family
 
 
-class _Channel(HTTPChannel):
+class _Channel(RequestChannel):
     """A connection with one question."""
-
-    factory: "ProbesSite"
-
-    def connectionMade(self) -> None:
-        super().connectionMade()
-        self.factory.channels.add(self)
-        if len(self.factory.channels) > CONNECTIONS_MAX:
-            self._drop("full")
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.factory.channels.discard(self)
-        super().connectionLost(reason)
 
     def allHeadersReceived(self) -> None:
         super().allHeadersReceived()
         if self.length != 0:  # None where it is not known before.
-            self._drop("body")
-
-    def checkPersistence(self, request: Request, version: bytes) -> bool:
-        request.responseHeaders.setRawHeaders(b"connection", [b"close"])
-        return False
-
-    def resetTimeout(self) -> None:
-        """Give nobody more time for sending something."""
-
-    def timeoutConnection(self) -> None:
-        self._drop("slow")
-
-    def _drop(self, reason: str) -> None:
-        self.factory.tally.drop(DOOR, reason)
-        transport: Any = self.transport
-        transport.abortConnection()
+            self.drop("body")
 
 
 class ProbesSite(Site):
     """Answers, and logs nothing of it.
 
     Attributes:
-        channels: the connections.
-        tally: counts those that are dropped.
+        gate: has the connections.
+        clock: how long they last.
     """
 
     protocol = _Channel  # type: ignore[assignment]
 
     def __init__(self, root: Resource, world: World) -> None:
         """Serve pages."""
-        super().__init__(root, timeout=REQUEST_S_MAX, reactor=world.clock)
-        self.channels: set[HTTPChannel] = set()
-        self.tally: Tally = world.tally
+        super().__init__(root, timeout=None, reactor=world.clock)
+        self.gate: Gate[RequestChannel] = Gate(DOOR, world.tally, lambda: LIMITS)
+        self.clock = world.clock
         self.noisy = False
 
     def log(self, request: Request) -> None:

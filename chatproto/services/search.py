@@ -43,6 +43,7 @@ class SearchService(Service):
         # Where the log was at the last look, and where once all of it was taken in.
         self._position = 0
         self._seen = -1
+        self._taken = 0
         server.search_by(self.find)
 
     def startService(self) -> None:
@@ -54,6 +55,11 @@ class SearchService(Service):
             log.warn("nothing can be searched: {error}", error=str(error))
         else:
             self._look()
+
+    @property
+    def behind(self) -> int | None:
+        """How many committed entries are not known to be taken in yet; None where nothing is searched."""
+        return None if self._search is None else max(0, self._server.log.position - self._taken)
 
     def find(self, wanted: Wanted) -> "Deferred[Found]":
         """See `ISearch.find`; fails with `Rejected` where nothing is searched."""
@@ -76,6 +82,7 @@ class SearchService(Service):
 
     def _advanced(self, left: int, position: int, busy: bool) -> float:
         self._failed = False
+        self._taken = position - left
         if left:
             return LOOK_EVERY_S if busy else PIECES_EVERY_S
         self._seen = position

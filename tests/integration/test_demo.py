@@ -9,15 +9,17 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.exposition import check_exposition
 from tests.integration.nodes import TROUBLE, WAIT_S_MAX, Client, environment, wait_until
 from tests.integration.pairs import CHATPROTO, HOST, lasting_ports
 
-PORTS = 7
+PORTS = 10
 
 
 class Demo:
@@ -68,7 +70,7 @@ class Demo:
 
 
 def neighbouring_ports() -> int:
-    """Return the first of seven ports in a row that are free."""
+    """Return the first of ten ports in a row that are free."""
     while True:
         (first,) = lasting_ports(1)
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
@@ -153,6 +155,10 @@ def test_what_it_says_to_type_works(make_demo: Make) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
+    for place, role in zip(commands["metrics"].split(), ("registry", "primary", "secondary"), strict=True):
+        with urllib.request.urlopen(place, timeout=WAIT_S_MAX) as answer:
+            (told,) = check_exposition(answer.read().decode())["chatproto_build_info"]
+        assert told.labels["role"] == role
     run(commands["join"], "--plain", given="hello there\n")
     assert json.loads(run(commands["look"], "--json"))["can_lose_one"] is True
     assert "secondary leads" in run(commands["move"])

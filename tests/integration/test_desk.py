@@ -74,6 +74,7 @@ def test_a_node_is_measured(start_node: Callable[..., Node]) -> None:
     assert grown("chatproto_commit_seconds_count") == grown("chatproto_batch_entries_count") == 5
     assert 0 < grown("chatproto_commit_seconds_sum") < WAIT_S_MAX
     assert after["chatproto_data_bytes",] > 0
+    desk.until("chatproto_search_behind_entries", is_=0)
     alice.reset()
     desk.until("chatproto_clients_away", is_=1)
 

@@ -91,7 +91,7 @@ class Visitor:
 @pytest.fixture
 def web(start_node: Callable[..., Node]) -> tuple[Node, int]:
     (port,) = lasting_ports(1)
-    constants = {"chatproto.gateway.page.REQUEST_S_MAX": 1.0, "chatproto.link.LINGER_S_MAX": 0.5}
+    constants = {"chatproto.http.REQUEST_S_MAX": 1.0, "chatproto.link.LINGER_S_MAX": 0.5}
     options = (
         f"--web=tcp:{port}:interface={HOST}",
         "--ping-every=0.5",

@@ -93,7 +93,14 @@ class TakeTests(BackupTestCase):
         self.close()
         self.directory = self.mktemp()
         self.open()
-        self.assertTrue(self.backup().startswith("0 messages in 1 rooms; 0 entries up to epoch 0; "))
+        self.assertIn("holds no log", str(self.assertRaises(StoreError, self.backup)))
+        self.assertFalse(os.path.exists(self.file), "it would be taken for one of the archive")
+
+    def test_it_is_not_to_be_in_a_data_directory(self) -> None:
+        for path in (os.path.join(self.directory, "backup"), self.path):
+            with self.assertRaises(StoreError):
+                backup.backup(self.directory, path, "1.2.3", replace=True)
+        self.assertEqual(len(self.archive(self.directory)), 2)
 
     def test_one_that_cannot_be_replayed_is_none(self) -> None:
         self.keep(Run(6, 1, ACT, "", 0, 1000.0, ["a-9"], b'{"act":"what"}'))
@@ -110,6 +117,14 @@ class RestoreTests(BackupTestCase):
         with closing(connect(directory, writing=False)) as database:
             hall = replayed(database)
         self.assertEqual((hall.members, hall.rooms["jokes"].owner), ({}, "adel"))
+
+    def test_a_clock_that_is_wrong_does_not_lead_back_into_old_epochs(self) -> None:
+        self.backup()
+        directory, taken = self.mktemp(), backup.verify(self.file).about.taken
+        with mock.patch("time.time", return_value=17.0):
+            backup.restore(self.file, directory)
+        with closing(connect(directory, writing=False)) as database:
+            self.assertEqual(database.execute("SELECT max(epoch) FROM log").fetchone(), (int(taken),))
 
     def test_a_damaged_one_is_refused_before_anything_is_written(self) -> None:
         self.backup()

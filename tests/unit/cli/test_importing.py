@@ -15,7 +15,7 @@ from chatproto.cli.importing import ImportFailed, import_archive
 from chatproto.errors import StoreError
 from chatproto.log.backup import check
 from chatproto.log.rows import read_snapshot
-from chatproto.log.sqlite import connect
+from chatproto.log.sqlite import connect, file_of
 from tests.unit.log.rig import SQLiteTestCase
 
 
@@ -128,6 +128,7 @@ class MistakeTests(SynchronousTestCase):
             (said("jokes", 4, epoch=0), "line 3: an epoch is from 1"),
             (said("jokes", 4, epoch=2**53), "line 3: an epoch is from 1"),
             (said("jokes", 4, time=-1.0), "line 3: time is in Unix seconds"),
+            (said("jokes", 4, time=1e300), "line 3: time is in Unix seconds"),
             (said("den", 0), "line 3: an index is from 1"),
             (said("den", 2**63), "line 3: "),
             (said("jokes", 3), "line 3: index 3 of jokes does not follow 3"),
@@ -137,6 +138,16 @@ class MistakeTests(SynchronousTestCase):
         ):
             told = self.refused(first, b"\n", line)
             self.assertTrue(told.startswith(why), (line[:100], told))
+
+    def test_what_a_process_that_died_left_is_no_hindrance(self) -> None:
+        directory = self.mktemp()
+        os.mkdir(directory)
+        for end in (".part", ".part-journal", ".part-staged"):
+            with open(file_of(directory) + end, "wb") as file:
+                file.write(b"half a database" * 1000)
+        imported(directory, said("jokes", 1))
+        self.assertEqual(len(exported(directory)), 1)
+        self.assertEqual(sorted(os.listdir(directory)), ["lock", "log.sqlite"])
 
     def test_a_line_without_end(self) -> None:
         with mock.patch.object(importing, "LINE_BYTES_MAX", 200):

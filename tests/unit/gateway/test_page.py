@@ -10,8 +10,9 @@ from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.chat.settings import ChatSettings
 from chatproto.gateway import PageSettings
 from chatproto.gateway.frames import TEXT
-from chatproto.gateway.page import HEADER_BYTES_MAX, REQUEST_S_MAX, PageFactory, packaged
+from chatproto.gateway.page import HEADER_BYTES_MAX, PageFactory, packaged
 from chatproto.gateway.websocket import WebSocket
+from chatproto.http import REQUEST_S_MAX
 from chatproto.tally import Tally
 from tests.unit.chat.fakes import ChatTestCase
 from tests.unit.gateway.wire import masked, unframed
@@ -156,13 +157,14 @@ class CeilingTests(PageTestCase):
         self.assertEqual(self.transport.calls[-1], "abort")
 
     def test_so_many_at_once_and_no_more(self) -> None:
-        channels = [self.connect() for _ in range(3)]
-        self.connect()
-        self.assertEqual(self.transport.calls, ["abort"])
-        self.assertEqual(self.tally.dropped, {("page", "full"): 1})
-        channels[0].connectionLost(Failure(ConnectionDone()))
-        self.connect()
-        self.assertEqual(self.transport.calls, [])
+        first = self.connect().transport
+        for _ in range(3):
+            self.connect()
+        self.assertEqual((first.calls, self.transport.calls), (["abort"], []), "who comes last asks sooner")
+        self.assertEqual(self.tally.dropped, {("page", "crowded-out"): 1})
+        first.protocol.connectionLost(Failure(ConnectionDone()))
+        self.clock.advance(REQUEST_S_MAX)
+        self.assertEqual(self.tally.dropped["page", "too-slow"], 3)
 
 
 class WebSocketTests(PageTestCase):

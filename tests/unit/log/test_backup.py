@@ -58,8 +58,9 @@ class BackupTestCase(SQLiteTestCase):
 
     def check(self) -> Log:
         with closing(backup.open_backup(self.file)) as database:
-            self.assertEqual(backup.about(database), ABOUT)
-            return backup.check(database)
+            about = backup.about(database)
+            self.assertEqual((about.taken, about.release), (ABOUT.taken, ABOUT.release))
+            return backup.check(database, about.digest)
 
     def taken(self, committed: int | None = None) -> Log:
         self.take(committed)
@@ -164,6 +165,54 @@ class UnfinishedTests(BackupTestCase):
         self.write_file(self.file)
         self.assertEqual((self.read(), len(self.names())), ("new", 1))
 
+    def test_what_sqlite_left_of_it_is_not_taken_for_a_part_of_the_next(self) -> None:
+        part = self.file + backup.UNFINISHED
+        for end in ("", *backup.BESIDE):
+            with open(part + end, "w") as file:
+                file.write("left over")
+        with backup.unfinished(self.file) as written:
+            self.assertEqual(self.names(), [os.path.basename(written)])
+        with open(self.file + "-wal", "w") as file:
+            file.write("left of one that was removed")
+        for replace in (True, False):
+            os.path.exists(self.file) and os.unlink(self.file)
+            error = self.assertRaises(StoreError, self.write_file, self.file, replace=replace)
+            self.assertIn(f"{self.file}-wal is left of another file", str(error))
+
+    def test_a_leftover_that_has_its_name_already_is_not_written_to(self) -> None:
+        self.write_file(self.file)
+        os.link(self.file, self.file + backup.UNFINISHED)
+        with backup.unfinished(self.file, replace=True) as part, open(part, "w") as file:
+            file.write("half")
+            file.flush()
+            self.assertEqual(self.read(), "new")
+        self.assertEqual(self.read(), "half")
+
+    def test_no_two_write_it_at_once(self) -> None:
+        with backup.unfinished(self.file) as part:
+            with open(part, "w") as file:
+                file.write("first")
+            error = self.assertRaises(StoreError, self.write_file, self.file)
+            self.assertIn("another process is writing", str(error))
+        self.assertEqual((self.read(), len(self.names())), ("first", 1))
+
+    def test_another_may_have_been_faster(self) -> None:
+        with mock.patch("fcntl.flock", side_effect=[BlockingIOError()]):
+            self.assertIn("another process", str(self.assertRaises(StoreError, self.write_file, self.file)))
+
+    def test_a_disk_without_links(self) -> None:
+        with mock.patch("os.link", side_effect=PermissionError(1, "Operation not permitted")):
+            self.write_file(self.file)
+            self.assertEqual((self.read(), len(self.names())), ("new", 1))
+            with (
+                self.assertRaises(StoreError),
+                backup.unfinished(self.file + "2"),
+                open(self.file + "2", "w") as file,
+            ):
+                file.write("of another process")
+        with open(self.file + "2") as file:
+            self.assertEqual(file.read(), "of another process")
+
 
 class CheckTests(BackupTestCase):
     """Whatever is wrong with a backup is found, and where."""
@@ -230,6 +279,37 @@ class CheckTests(BackupTestCase):
             self.assertEqual(said, "entry 4 is not what its row says")
             os.unlink(self.file)
         self.assertIn("damaged", self.damaged("UPDATE log SET body = x'7b' WHERE idx = 4"))
+
+    def test_a_message_is_another_than_was_said(self) -> None:
+        self.some()
+        self.assertIn(
+            "not what was written",
+            self.damaged("UPDATE log SET body = CAST(replace(body, 'ann', 'eve') AS BLOB) WHERE idx = 3"),
+        )
+
+    def test_a_line_and_an_id_are_no_text(self) -> None:
+        self.some()
+        for column in ("body", "ids"):
+            self.damaged(f"UPDATE log SET {column} = CAST({column} || x'ff' AS BLOB) WHERE idx = 3")
+            os.unlink(self.file)
+        self.damaged("UPDATE log SET ids = x'91a3ff6d2d' WHERE idx = 3")
+
+    def test_there_is_no_room_for_checking_it(self) -> None:
+        self.some()
+        self.take()
+        full = sqlite3.OperationalError("database or disk is full")
+        full.sqlite_errorname = "SQLITE_FULL"
+        with mock.patch.object(backup._Checking, "all", side_effect=full):
+            error = self.assertRaises(StoreError, self.check)
+        self.assertNotIsInstance(error, StoreCorrupt)
+        self.assertIn("temporary files", str(error))
+
+    def test_one_that_was_taken_before_there_were_digests(self) -> None:
+        self.some()
+        self.take()
+        about = msgspec.msgpack.encode({"taken": ABOUT.taken, "release": ABOUT.release})
+        self.query(f"UPDATE backup SET about = x'{about.hex()}'", self.file)
+        self.assertEqual(self.check().messages, 4)
 
     def test_an_epoch_falls(self) -> None:
         self.numbering.epoch = 2

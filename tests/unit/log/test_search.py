@@ -275,6 +275,53 @@ class OpeningTests(SearchTestCase):
         self.advance()
         self.assertEqual(self.find('"tea"'), ["tea 1"])
 
+    def rot(self) -> None:
+        """Have all of the index but its first page be garbage, as a bad disk may."""
+        for number in range(50):
+            self.say(f"tea {number} " + "x" * 500)
+        self.advance()
+        self.leave()
+        path = os.path.join(self.directory, search.FILE_NAME)
+        with open(path, "r+b") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(4096)
+            file.write(b"rot!" * ((size - 4096) // 4))
+        self.come()
+
+    def failed(self, answer: Any) -> Exception:
+        failures: list[Any] = []
+        answer.addErrback(failures.append)
+        self.calls.run_until(lambda: failures)
+        error: Exception = failures[0].value
+        return error
+
+    def test_one_that_rots_is_made_anew_when_that_is_found_out_by_what_is_new(self) -> None:
+        self.rot()
+        assert self.search is not None
+        self.assertIn("made anew", str(self.failed(self.search.advance(self.index, {}))))
+        self.assertEqual(self.find('"tea"'), [])
+        while self.advance():
+            pass
+        self.assertEqual(len(self.find('"tea"', limit=100)), 50)
+
+    def test_and_so_it_is_when_a_search_finds_it_out(self) -> None:
+        self.rot()
+        assert self.search is not None
+        error = self.failed(self.search.find(Wanted('"tea"', {"den": (1, EVERYTHING)})))
+        self.assertIsInstance(error, StoreError)
+        while self.advance():
+            pass
+        self.assertEqual(len(self.find('"tea"', limit=100)), 50)
+
+    def test_a_log_that_is_damaged_does_not_have_it_made_anew_again_and_again(self) -> None:
+        assert self.search is not None
+        damaged = sqlite3.DatabaseError("malformed")
+        damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        with mock.patch.object(search, "read_runs", side_effect=damaged):
+            errors = [self.failed(self.search.advance(9, {})) for _ in range(3)]
+        self.assertIsInstance(errors[0], StoreError)
+        self.assertEqual(errors[1:], [damaged, damaged])
+
     def test_one_of_another_version_is_made_anew(self) -> None:
         self.say("tea 1")
         self.advance()

@@ -7,8 +7,9 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.testing import StringTransport
 
 from chatproto.errors import MissingExtra
+from chatproto.http import REQUEST_S_MAX
 from chatproto.services.measures import COUNTER, GAUGE, Measure, of_chat, of_process, together
-from chatproto.services.probes import CONNECTIONS_MAX, REQUEST_S_MAX, ProbesSite, build_probes
+from chatproto.services.probes import LIMITS, ProbesSite, build_probes
 from chatproto.services.systemd import Health
 from tests.exposition import check_exposition
 from tests.unit.services.test_node import NodeTestCase
@@ -22,14 +23,16 @@ class ProbesTestCase(NodeTestCase):
         super().setUp()
         self.measures: list[Measure] = []
         self.health = Health(True, lambda: True, False, "leader, single", True)
-        self.listener = build_probes(self.world(), "tcp:9464", lambda: self.health, lambda: self.measures)
+        world = self.world()
+        self.tally = world.tally
+        self.listener = build_probes(world, "tcp:9464", lambda: self.health, lambda: self.measures)
         self.site: ProbesSite = self.listener._factory  # type: ignore[assignment]
         self.site.startFactory()
         self.addCleanup(self.site.stopFactory)
 
-    def connect(self) -> StringTransport:
-        transport = StringTransport(peerAddress=AWAY)
-        channel = self.site.buildProtocol(AWAY)
+    def connect(self, address: IPv4Address = AWAY) -> StringTransport:
+        transport = StringTransport(peerAddress=address)
+        channel = self.site.buildProtocol(address)
         assert channel is not None
         channel.makeConnection(transport)
         transport.protocol = channel  # type: ignore[attr-defined]
@@ -104,7 +107,7 @@ class PagesTests(ProbesTestCase):
 
 class BoundsTests(ProbesTestCase):
     def dropped(self) -> dict[tuple[str, str], int]:
-        return dict(self.site.tally.dropped)
+        return dict(self.tally.dropped)
 
     def test_who_talks_slowly_has_no_more_time_than_others(self) -> None:
         transport = self.connect()
@@ -114,7 +117,7 @@ class BoundsTests(ProbesTestCase):
         self.assertFalse(transport.disconnected)
         self.clock.advance(1)
         self.assertTrue(transport.disconnected)
-        self.assertEqual(self.dropped(), {("metrics", "slow"): 1})
+        self.assertEqual(self.dropped(), {("metrics", "too-slow"): 1})
 
     def test_nobody_sends_a_body(self) -> None:
         for header in (b"Content-Length: 1000000000", b"Transfer-Encoding: chunked"):
@@ -126,12 +129,26 @@ class BoundsTests(ProbesTestCase):
         self.assertEqual(self.dropped(), {("metrics", "body"): 2})
 
     def test_there_are_so_many_at_once(self) -> None:
-        transports = [self.connect() for _ in range(CONNECTIONS_MAX + 1)]
-        self.assertEqual([transport.disconnected for transport in transports].count(True), 1)
+        addresses = [IPv4Address("TCP", f"192.0.2.{number}", 5) for number in range(LIMITS.connections_max)]
+        transports = [self.connect(address) for address in addresses]
+        self.assertFalse(any(transport.disconnected for transport in transports))
+        self.assertEqual(self.ask("/healthz")[0], 200, "whoever comes takes the place of who came first")
+        self.assertEqual([transport.disconnected for transport in transports].index(True), 0)
         self.assertEqual(self.dropped(), {("metrics", "full"): 1})
-        transports[0].protocol.connectionLost()  # type: ignore[attr-defined]
-        transports[-1].protocol.connectionLost()  # type: ignore[attr-defined]
-        self.assertEqual(self.ask("/healthz")[0], 200)
+
+    def test_one_address_does_not_take_all(self) -> None:
+        for _ in range(LIMITS.per_address_max):
+            self.connect()
+        self.assertTrue(self.connect().disconnected)
+        self.assertEqual(self.dropped(), {("metrics", "too-many-from-address"): 1})
+        other = IPv4Address("TCP", "192.0.2.8", 5)
+        self.assertFalse(self.connect(other).disconnected)
+
+    def test_when_all_are_gone_nothing_is_left(self) -> None:
+        transport = self.connect()
+        transport.protocol.connectionLost()  # type: ignore[attr-defined]
+        self.clock.advance(REQUEST_S_MAX)
+        self.assertEqual((self.site.gate.links, self.dropped()), ({}, {}))
 
     def test_a_header_without_an_end(self) -> None:
         transport = self.connect()
@@ -148,7 +165,8 @@ class BoundsTests(ProbesTestCase):
 class NodeProbesTests(NodeTestCase):
     def samples(self, node: Any, *, data: str = "/nowhere") -> dict[tuple[str, ...], float]:
         measure = together(
-            of_process("primary", node.health, node.server.tally), of_chat(node.server, node.factory, node.pair, data)
+            of_process("primary", node.health, node.server.tally),
+            of_chat(node.server, node.factory, node.pair, node.search, data),
         )
         return {(found.name, *labels.values()): value for found in measure() for labels, value in found.values}
 
@@ -173,6 +191,7 @@ class NodeProbesTests(NodeTestCase):
         self.assertEqual(after["chatproto_deliveries_total",] - before["chatproto_deliveries_total",], 4)
         counted = ("chatproto_committed_entries_total", "message")
         self.assertEqual(after[counted] - before[counted], 2)
+        self.assertNotIn(("chatproto_search_behind_entries",), after)
         self.assertEqual(after["chatproto_redundancy", "single"], 1)
         self.assertEqual(after["chatproto_redundancy", "paired"], 0)
         tally = node.server.tally

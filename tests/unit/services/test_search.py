@@ -101,6 +101,22 @@ class SearchTests(SynchronousTestCase):
         self.search.answers.pop().errback(OSError("full again"))
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
+    def test_how_far_it_is_behind(self) -> None:
+        self.assertIsNone(self.service.behind, "nothing is searched")
+        self.service.startService()
+        self.assertEqual(self.service.behind, 5)
+        self.answer(2)
+        self.assertEqual(self.service.behind, 2)
+        self.clock.advance(PIECES_EVERY_S)
+        self.answer()
+        self.assertEqual(self.service.behind, 0)
+        self.server.log.position = 9
+        self.assertEqual(self.service.behind, 4)
+        self.server.log.position = 1
+        self.assertEqual(self.service.behind, 0, "the log is another one")
+        self.service.stopService()
+        self.assertIsNone(self.service.behind)
+
     def test_searches_are_passed_on(self) -> None:
         self.service.startService()
         self.assertEqual(self.successResultOf(self.find(WANTED)), Found([], more=False))
