@@ -60,7 +60,7 @@ class Clients:
     def __init__(self) -> None:
         self.server = self
         self.settings = ChatSettings()
-        self.limits = Limits()
+        self.limits = Limits
 
     def open_gate(self, door: str) -> None:
         """Everybody gets in."""
