@@ -12,6 +12,7 @@ from twisted.internet import reactor as installed
 from twisted.internet.protocol import Protocol
 
 from chatproto.chat.settings import ChatSettings
+from chatproto.gate import Limits
 from chatproto.gateway import PageSettings, frames
 from chatproto.gateway.frames import Closed, Failed, FrameReader, Message, Ping
 from chatproto.gateway.page import PageFactory
@@ -59,6 +60,7 @@ class Clients:
     def __init__(self) -> None:
         self.server = self
         self.settings = ChatSettings()
+        self.limits = Limits
 
     def open_gate(self, door: str) -> None:
         """Everybody gets in."""
