@@ -25,7 +25,7 @@ from tests.simulation.pair_storm import PairStorm
 from tests.simulation.planting import Planting
 from tests.simulation.weather import Weather
 
-NOT_EVERYWHERE = ("and does not hold what is committed", "of what epochs members hold it", "was committed")
+NOT_EVERYWHERE = ("does not hold what is committed", "of what epochs members hold it", "was committed", "was Record(")
 
 
 class WitnessPlantedTests(Planting):
@@ -80,7 +80,8 @@ class WitnessPlantedTests(Planting):
         right = registry_witness._standing
         self.patch(registry_witness, "_standing", standing)
         self.plant(Replica, "_look_learning", Replica._look_following)
-        self.catch(*NOT_EVERYWHERE)
+        # In some storms such a node comes to where the table of states knows no way on, before it commits anything.
+        self.catch(*NOT_EVERYWHERE, "Cue.CUT_OFF")
 
     def test_led_before_the_epoch_is_durable(self) -> None:
         """A node leads as soon as the witness agrees, and writes that down later."""
