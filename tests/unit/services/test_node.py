@@ -122,8 +122,9 @@ class TreeTests(NodeTestCase):
         self.assertIsNone(self.build().page)
 
     def test_what_the_page_needs_may_be_missing(self) -> None:
-        absent = {name: None for name in sys.modules if name.startswith(("websockets.", "chatproto.gateway.page"))}
-        with mock.patch.dict(sys.modules, absent):
+        with mock.patch.dict(sys.modules, {"websockets.frames": None, "websockets.protocol": None}):
+            for module in ("frames", "websocket", "page"):
+                sys.modules.pop(f"chatproto.gateway.{module}", None)
             error = self.assertRaises(MissingExtra, self.build, page=PageSettings("tcp:8080"))
         self.assertIn("pip install websockets", str(error))
 
