@@ -165,7 +165,7 @@ def connect_from(address: str, port: int) -> socket.socket:
 
 def test_an_address_that_floods_is_refused_and_others_are_served(make_node: Callable[..., Node]) -> None:
     """It has its connections, and some more, and comes again only so often; its lines wait, others' do not."""
-    node = make_node("--connections-per-address-max=20", "--arrivals-per-address=5", "--rate-limit=20").start()
+    node = make_node("--connections-per-address-max=20", "--arrivals-per-address=1", "--rate-limit=20").start()
     links = [connect_from(ELSEWHERE, node.port) for _ in range(20)]
     lines = line("message", content="flood") * 150
     for link in links:
@@ -176,14 +176,15 @@ def test_an_address_that_floods_is_refused_and_others_are_served(make_node: Call
         talker.until("ack", id=f"mine{number}")
     heard = len(node.archive())
     assert heard < 20 * 150, "most of the flood waits"
-    for _ in range(200):
+    for _ in range(250):
         connect_from(ELSEWHERE, node.port).close()
     talker.send("message", content="still", id="still")
     talker.until("ack", id="still")
     for link in links:
         link.close()
     node.terminate()
-    assert drops(node)["client too-often-from-address"] > 50
+    # It may have come 120 times at once, and once more in each second since.
+    assert drops(node)["client too-often-from-address"] > 10
 
 
 def test_a_node_with_few_files_goes_on_and_recovers(make_node: Callable[..., Node]) -> None:
