@@ -40,6 +40,8 @@ ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
 LOG_FORMATS = ("text", "json")
 FOR_PAIRS = ("prefer-primary", "allow-data-loss")
 FOR_PEERS = ("peer-listen", "peer-advertise", "migrate-every")
+LINES_PER_ADDRESS = 5
+"""By default, all clients of an address may say as much as so many of them."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -280,7 +282,7 @@ class Options(UsageOptions, AuthOptionMixin):
         ["rate-limit", None, 200.0, "lines a second a client may send, ten times as many at once; above it, its "
          "link is read more slowly; 0 for none", _rate],
         ["rate-limit-address", None, None, "lines a second that all clients of one address may send together, as many "
-         "at once as one client; 0 for any [default: ten times --rate-limit]", _rate],
+         "at once as one client; 0 for any [default: five times --rate-limit]", _rate],
         ["greet-after", None, 0.1, "seconds a connection may stay silent before it is greeted as a base client",
          _seconds],
         ["session-grace", None, 15.0, "seconds an extended session outlives its connection", _seconds],
@@ -608,7 +610,7 @@ class Options(UsageOptions, AuthOptionMixin):
                 handshake_s_max=self["handshake-max"],
                 rate_lines=rate,
                 burst_lines=rate * 10,
-                rate_lines_per_address=rate * 10 if of_address is None else of_address,
+                rate_lines_per_address=rate * LINES_PER_ADDRESS if of_address is None else of_address,
                 line_bytes_max=self["line-bytes-max"],
                 message_chars_max=self["message-chars-max"],
                 backlog_bytes_max=self["backlog-bytes-max"],

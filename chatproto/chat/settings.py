@@ -55,7 +55,7 @@ class ChatSettings:
     handshake_s_max: float = 10.0
     rate_lines: float = 200.0
     burst_lines: float = 2000.0
-    rate_lines_per_address: float = 2000.0
+    rate_lines_per_address: float = 1000.0
     line_bytes_max: int = 64 * 1024
     message_chars_max: int = 16384
     backlog_bytes_max: int = 1024 * 1024

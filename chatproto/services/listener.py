@@ -20,8 +20,11 @@ from zope.interface import implementer
 
 from chatproto.gate import Gate
 
-ACCEPTS_A_TURN_MAX = 5
-"""Connections that a port takes in a reactor turn before others have theirs; Twisted's own number grows in a flood."""
+ACCEPTS_A_TURN_MAX = 2
+"""Connections that a port takes in a reactor turn before others have theirs; Twisted's own number grows in a flood.
+
+More are not taken any faster: turns are short while there is nothing else to do.
+"""
 
 log = Logger()
 
@@ -36,7 +39,12 @@ class _Porch:
         self._factory: IProtocolFactory = port.factory
         self._gate = gate
         self._clock = clock
-        port.numberAccepts = ACCEPTS_A_TURN_MAX
+        self._accept = port.doRead
+        port.doRead = self._accept_some  # type: ignore[method-assign]
+
+    def _accept_some(self) -> object:
+        self._port.numberAccepts = ACCEPTS_A_TURN_MAX
+        return self._accept()
 
     def doStart(self) -> None:
         self._factory.doStart()
@@ -45,7 +53,6 @@ class _Porch:
         self._factory.doStop()
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:
-        self._port.numberAccepts = min(self._port.numberAccepts, ACCEPTS_A_TURN_MAX)
         host = getattr(addr, "host", None)
         if host is not None and not self._gate.admits(host, self._clock.seconds()):
             return None
