@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -123,7 +124,9 @@ async def test_a_node_that_nobody_uses_is_drained_at_once(scene: Scene) -> None:
     with soon(5):
         done = await run_chatproto("drain", str(pair.primary.data))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("of 0 clients 0 went to the other node and 0 were disconnected; it took 0 ms; ")
+    # Nobody is given time to go; a busy machine takes some all the same.
+    took = re.match(r"of 0 clients 0 went to the other node and 0 were disconnected; it took (\d+) ms; ", done.stdout)
+    assert took is not None and int(took[1]) < 150, done.stdout
     assert "secondary leads, which took " in done.stdout
     done = await run_chatproto("drain", str(pair.primary.data))
     assert (done.returncode, done.stdout) == (1, "")
