@@ -27,7 +27,7 @@ from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
-from chatproto.trust.endpoints import dials_beyond, listens_beyond, listens_with_tls
+from chatproto.trust.endpoints import NETWORKS, dials_beyond, listens_beyond, listens_with_tls, parts_of
 from chatproto.wire import address_allowed, address_of
 from chatproto.wire.addresses import TLS, without_tls
 
@@ -636,11 +636,9 @@ def advertised_from(listen: str) -> str | None:
 
     The host is the interface that it names, or else the name of this machine.
     """
-    parts = [part.partition("=") for part in listen.replace("\\:", "\0").split(":")]
-    if parts[0][0] not in ("tcp", "tcp6", "ssl", "tls"):
+    kind, bare, named = parts_of(listen)
+    if kind not in NETWORKS:
         return None
-    named = {key: value.replace("\0", ":") for key, equals, value in parts[1:] if equals}
-    bare = [key for key, equals, _ in parts[1:] if not equals]
     port = named.get("port", bare[0] if bare else "")
     if not port.isdecimal() or int(port) == 0:
         return None

@@ -21,6 +21,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from chatproto.errors import MissingExtra, TrustError
+from chatproto.files import write_whole
 from chatproto.jsonlog import logged_as_json
 from chatproto.live import LiveOptions
 from chatproto.log.search import SearchIndex
@@ -85,10 +86,8 @@ def secret_in(directory: str) -> str:
         secret = ""
     if not secret:
         secret = secrets.token_hex()
-        # Whole or not at all: a process may be killed anywhere. After a power cut there may be none, and another one.
-        with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(secret)
-        os.replace(f"{path}.new", path)
+        # A process may be killed anywhere. After a power cut there may be none, and another one is drawn.
+        write_whole(path, secret.encode(), 0o600)
     return secret
 
 

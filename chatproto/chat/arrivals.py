@@ -4,7 +4,6 @@ A client that comes with a session takes no shortcut, even where this node knows
 entry of the log (`Attach`). Whatever it has seen, on whatever node, is applied here before that entry is.
 """
 
-import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -29,8 +28,9 @@ from chatproto.chat.messages import (
 )
 from chatproto.chat.neighbour import Neighbour
 from chatproto.chat.partings import Partings
+from chatproto.chat.passwords import token_hash
 from chatproto.chat.people import Member
-from chatproto.chat.portal import IAvatar, ticket_hash
+from chatproto.chat.portal import IAvatar
 from chatproto.chat.seat import Door, Seat, Seats
 from chatproto.chat.session import HangUp, Proof, history_allowed
 from chatproto.chat.settings import ChatSettings
@@ -137,7 +137,7 @@ class Arrivals:
             self._admit(seat, hello)
         else:
             self.arriving[seat] = hello
-            self._coming[_hash(hello.session)] += 1
+            self._coming[token_hash(hello.session)] += 1
             known = self._awaited(hello)
             if known is not None:
                 # It is there again, and has it as soon as the log says so.
@@ -226,14 +226,14 @@ class Arrivals:
         if hello.ticket is None:
             seat.ticket = f"{self._dice.getrandbits(256):064x}"
             until = self._time() + self._settings.ticket_s
-            proof = Proof(proof.account, proof.opens, ticket_hash(seat.ticket), until)
+            proof = Proof(proof.account, proof.opens, token_hash(seat.ticket), until)
         self._enter(seat, hello, proof)
 
     def _enter(self, seat: Seat, hello: Hello | None, proof: Proof | None = None) -> None:
         self._seats[seat.session.key] = seat
         self._neighbour.counted()
         history = hello.history if hello is not None else None
-        token = None if seat.token is None else _hash(seat.token)
+        token = None if seat.token is None else token_hash(seat.token)
         history = self._settings.history if history is None else history
         self._submit(seat, seat.session.enter(self._time(), hello, token, history, proof))
 
@@ -283,7 +283,7 @@ class Arrivals:
     # Sessions that come back
 
     def _attach(self, seat: Seat, token: str) -> None:
-        self._submit(seat, seat.session.attach(self._time(), _hash(token), self._log.epoch))
+        self._submit(seat, seat.session.attach(self._time(), token_hash(token), self._log.epoch))
 
     def attached(self, member: Member, asker: Seat | None) -> Seat | None:
         """Hear that a member's session is with its node from here on; return its seat, if it has one here now."""
@@ -361,7 +361,7 @@ class Arrivals:
         hello = self.arriving.pop(asker, None) if asker is not None else None
         if hello is not None:
             assert hello.session is not None
-            token = _hash(hello.session)
+            token = token_hash(hello.session)
             self._coming[token] -= 1
             if not self._coming[token]:
                 del self._coming[token]
@@ -374,7 +374,7 @@ class Arrivals:
     def _awaited(self, hello: Hello) -> Seat | None:
         """Return the seat that this node has of the session that a client comes with."""
         assert hello.session is not None
-        member = self._hall.tokens.get(_hash(hello.session))
+        member = self._hall.tokens.get(token_hash(hello.session))
         return self._seats.get(member.key) if member is not None else None
 
     def _nobody_came(self, hello: Hello) -> None:
@@ -448,8 +448,3 @@ class Arrivals:
 
 def _moved() -> bytes:
     return encode(Error(MOVED, "a newer connection has this session"))
-
-
-def _hash(token: str) -> str:
-    """Return what the log keeps of a session's token, so that reading the log lets nobody in."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

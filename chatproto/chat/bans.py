@@ -5,6 +5,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import msgspec
 
+from chatproto.wire import addresses
+
 BANS_MAX = 10_000
 """Bans at once."""
 
@@ -51,12 +53,9 @@ def address_of_link(text: str) -> IPv4Address | IPv6Address | None:
 def origin_of(text: str | None) -> str:
     """Return what stands for all that one client's machine may come from; empty where that is not told by addresses.
 
-    Of IPv6 that is the network of 64 bits, in which a machine may take any address.
+    See `chatproto.wire.addresses.origin_of`.
     """
-    address = address_of_link(text or "")
-    if address is None:
-        return ""
-    return network_of(f"{address}/64") if address.version == 6 else str(address)
+    return addresses.origin_of(text) if text and address_of_link(text) is not None else ""
 
 
 class Bans:

@@ -1,7 +1,8 @@
-"""Passwords, as the log keeps them: salted and hashed by scrypt (RFC 7914). Pure, and slow on purpose.
+"""What the log keeps of passwords and tokens. Pure.
 
-The secret of a password reads `scrypt$LN$R$P$SALT$DIGEST`: the base-2 logarithm of the cost, the block size, the
-parallelism, and salt and digest in base 64. Each secret says its own cost, so that later ones may cost more.
+Passwords are salted and hashed by scrypt (RFC 7914), slowly on purpose; nobody guesses a token. The secret
+of a password reads `scrypt$LN$R$P$SALT$DIGEST`: the base-2 logarithm of the cost, the block size, the parallelism, and
+salt and digest in base 64. Each secret says its own cost, so that later ones may cost more.
 """
 
 import hashlib
@@ -41,6 +42,11 @@ def matches(password: str, secret: str) -> bool:
         return hmac.compare_digest(found, b64decode(digest))
     except ValueError:
         return False
+
+
+def token_hash(token: str) -> str:
+    """Return what the log keeps of a session's token, or of a ticket, so that reading the log lets nobody in."""
+    return hashlib.sha256(_bytes(token)).hexdigest()
 
 
 def _digest(password: str, salt: bytes, cost_log2: int, block_size: int, parallelism: int) -> bytes:

@@ -4,7 +4,6 @@ Our own accounts, in the replayed state, are always known; further checkers, lik
 names that have no password there. Whoever embeds a node may log in to the same portal by a door of their own.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -17,7 +16,7 @@ from zope.interface import Attribute, Interface, implementer
 
 from chatproto.chat.authority import account_allowed
 from chatproto.chat.hall import Hall
-from chatproto.chat.passwords import NOBODY, matches
+from chatproto.chat.passwords import NOBODY, matches, token_hash
 
 T = TypeVar("T")
 Aside = Callable[[Callable[[], Any]], "Deferred[Any]"]
@@ -130,7 +129,7 @@ class TicketChecker:
         """Return the account that a ticket is of."""
         name = _text(credentials.username)
         account = self._hall.accounts.get(name)
-        if account is None or not account.admits(ticket_hash(credentials.ticket), self._time()):
+        if account is None or not account.admits(token_hash(credentials.ticket), self._time()):
             raise UnauthorizedLogin
         return name
 
@@ -140,11 +139,6 @@ def portal_of(
 ) -> Portal:
     """Return the portal to a hall; see the checkers for the arguments."""
     return Portal(AccountRealm(hall), [PasswordChecker(hall, aside, further), TicketChecker(hall, time)])
-
-
-def ticket_hash(ticket: str) -> str:
-    """Return what the log keeps of a ticket, so that reading the log lets nobody in."""
-    return hashlib.sha256(ticket.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _text(value: bytes | str) -> str:

@@ -19,6 +19,7 @@ from chatproto.chat.people import ADMIN
 from chatproto.chat.session import KICK_S_MAX, REASON_CHARS_MAX
 from chatproto.cli.control import command
 from chatproto.cli.servers import Misuse
+from chatproto.cli.text import in_columns
 from chatproto.services.administration import AccountShown, BanShown
 from chatproto.wire import identity_allowed
 
@@ -132,7 +133,7 @@ def _list(given: argparse.Namespace) -> str:
         (account.name, ", ".join(account.roles), "yes" if account.password else "elsewhere", str(account.devices))
         for account in msgspec.json.decode(said, type=list[AccountShown])
     ]
-    _table(("ACCOUNT", "ROLES", "PASSWORD", "DEVICES"), rows)
+    _print_table(("ACCOUNT", "ROLES", "PASSWORD", "DEVICES"), rows)
     return ""
 
 
@@ -158,7 +159,7 @@ def _bans(given: argparse.Namespace) -> str:
         (ban.subject, time.strftime("%Y-%m-%d %H:%M", time.localtime(ban.until)), ban.by or "an operator", ban.reason)
         for ban in msgspec.json.decode(said, type=list[BanShown])
     ]
-    _table(("WHO", "UNTIL", "BY", "REASON"), rows)
+    _print_table(("WHO", "UNTIL", "BY", "REASON"), rows)
     return ""
 
 
@@ -166,10 +167,8 @@ def _decree(given: argparse.Namespace, decree: AnyDecree) -> None:
     command(given.directory, f"decree {encode_act(decree).decode()}")
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
-    for row in (titles, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    print("\n".join(in_columns((titles, *rows))))
 
 
 # Passwords

@@ -1,6 +1,5 @@
 """`chatproto check`: whether a daemon could start with some options. Opens no port, starts nothing, changes nothing."""
 
-import fcntl
 import os
 import sqlite3
 import time
@@ -14,7 +13,7 @@ from twisted.python.usage import UsageError
 
 from chatproto.cli.servers import Misuse
 from chatproto.errors import StoreError, TrustError
-from chatproto.log.sqlite import SCHEMA_VERSION, connect, file_of
+from chatproto.log.sqlite import SCHEMA_VERSION, connect, file_of, in_use
 from chatproto.options import ENDPOINT_ERRORS, Options
 from chatproto.trust.certificates import CERTIFICATE, Certificates, date, names_of
 from chatproto.trust.endpoints import plain
@@ -117,7 +116,7 @@ def _data(options: Options) -> str:
         raise StoreError("it is the data directory of a chat node: the registry needs one of its own")
     if options["role"] != "registry" and options.settings().peer is None and paired:
         raise StoreError("it is that of a node of a pair, or of a registry: name the other node with --peer")
-    state = "in use by a running daemon" if _in_use(directory) else "nobody runs on it"
+    state = "in use by a running daemon" if in_use(directory) else "nobody runs on it"
     upgrade = "" if version == SCHEMA_VERSION else f", brought up to {SCHEMA_VERSION} at the next start"
     return f"schema version {version}{upgrade}, {state}"
 
@@ -130,18 +129,3 @@ def _check_writable(directory: str) -> None:
         raise StoreError(f"{there} is not a directory")
     if not os.access(there, os.W_OK | os.X_OK):
         raise StoreError(f"{there} cannot be written by this user")
-
-
-def _in_use(directory: str) -> bool:
-    try:
-        lock = os.open(os.path.join(directory, "lock"), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        # Shared, and for a moment: a daemon that starts just now would be refused by an exclusive one for longer.
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False

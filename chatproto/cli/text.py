@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 
 _TROUBLE = re.compile(
     "["
@@ -39,6 +40,12 @@ def _sign(character: str) -> str:
     if 0xD800 <= code <= 0xDFFF:
         return "\ufffd"
     return f"<U+{code:04X}>"
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a line for each row, its cells each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def iso_time(seconds: float) -> str:

@@ -333,6 +333,7 @@ def in_use(directory: str) -> bool:
     except FileNotFoundError:
         return False
     try:
+        # Shared, and for a moment: a daemon that starts just now would be refused by an exclusive one for longer.
         fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
         return True

@@ -21,6 +21,7 @@ from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.registry import Registration, RegistryClient
 from chatproto.registry.names import TLS_SPOKEN
 from chatproto.services.measures import Measures, of_chat, of_monitor, of_process, together
+from chatproto.services.mounting import mount
 from chatproto.services.node import NodeService, NodeSettings, build_node, client_of
 from chatproto.services.probes import build_probes
 from chatproto.services.registering import KIND, WITHDRAW_S_MAX
@@ -202,8 +203,7 @@ class ChatStandIn:
         # It is the monitor whose end a service manager is to hear of.
         world = replace(self._world, fatal=fatal, supervisor=None)
         self.node = self._latest = node = build_node(world, self._settings.node)
-        node.setName("stand-in")
-        node.setServiceParent(self._parent)
+        mount(self._parent, "stand-in", node)
         gatherResults([listener.ready for listener in node.listeners]).addCallback(listening)
         return beginning.addErrback(lambda failure: self._end().addCallback(lambda _: failure))
 
@@ -351,13 +351,10 @@ def build_monitor(world: World, settings: MonitorSettings) -> MonitorTree:
         measures = together(
             of_process("monitor", tree.health, world.tally), of_monitor(monitor, client, stand_in.measures)
         )
-        build_probes(world, settings.metrics, tree.health, measures).setServiceParent(tree)
-    client.setName("registry")
-    client.setServiceParent(tree)
-    monitor.setName("monitor")
-    monitor.setServiceParent(tree)
+        mount(tree, "probes", build_probes(world, settings.metrics, tree.health, measures))
+    mount(tree, "registry", client)
+    mount(tree, "monitor", monitor)
     if world.supervisor is not None:
         supervision = Supervision(world.clock, turn, world.supervisor, tree.health)
-        supervision.setName("supervision")
-        supervision.setServiceParent(tree)
+        mount(tree, "supervision", supervision)
     return tree

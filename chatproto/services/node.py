@@ -31,6 +31,7 @@ from chatproto.services.draining import Phase
 from chatproto.services.listener import Listener
 from chatproto.services.measures import of_chat, of_process, together
 from chatproto.services.migration import MigrationService
+from chatproto.services.mounting import mount
 from chatproto.services.probes import LIMITS as PROBES
 from chatproto.services.probes import build_probes
 from chatproto.services.registering import RegisteringService, RegisteringSettings
@@ -338,52 +339,41 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         of_node = of_chat(server, factory, pair, node.search, settings.data)
         measures = together(of_process(role, node.health, world.tally), of_node)
         # It stops last: a drain is worth watching.
-        build_probes(world, settings.metrics, node.health, measures).setServiceParent(node)
-    chat.setName("chat")
-    chat.setServiceParent(node)
+        mount(node, "probes", build_probes(world, settings.metrics, node.health, measures))
+    mount(node, "chat", chat)
     if pair is not None and settings.peer is not None:
         endpoint = world.guarded_server(settings.peer.listen, PEER)
         peers = Listener(settings.peer.listen, endpoint, pair.factory, world.fatal, pair.factory.gate)
-        peers.setName("peer-listener")
-        peers.setServiceParent(node)
+        mount(node, "peer-listener", peers)
     control = None
     if settings.control:
         control = ControlService(world, settings.control, server, pair, drain)
-        control.setName("control")
-        control.setServiceParent(node)
+        mount(node, "control", control)
     if node.search is not None:
-        node.search.setName("search")
-        node.search.setServiceParent(node)
+        mount(node, "search", node.search)
     # Before anything of this stops, the drain has let nobody new in, and everybody go.
-    retention.setName("retention")
-    retention.setServiceParent(node)
+    mount(node, "retention", retention)
     for number, listener in enumerate(listeners, 1):
-        listener.setName(f"client-listener-{number}")
-        listener.setServiceParent(node)
+        mount(node, f"client-listener-{number}", listener)
     if page is not None:
         node.page = page
-        page.setName("page-listener")
-        page.setServiceParent(node)
+        mount(node, "page-listener", page)
     if settings.registering is not None:
         registering = RegisteringService(world, settings.registering, settings.data, server, turn)
-        registering.setName("registering")
-        registering.setServiceParent(node)
+        mount(node, "registering", registering)
         if pair is not None:
             whereabouts = Whereabouts(registering.client, pair, server)
-            whereabouts.setName("whereabouts")
-            whereabouts.setServiceParent(node)
+            mount(node, "whereabouts", whereabouts)
             node.migration = MigrationService(
                 world, pair, server, factory, registering.client, settings.migrate_every_s
             )
             if control is not None:
                 control.migration = node.migration
-            node.migration.setName("migration")
-            node.migration.setServiceParent(node)
+            mount(node, "migration", node.migration)
     if world.supervisor is not None:
         supervision = Supervision(world.clock, turn, world.supervisor, node.health)
         drain.watch(supervision.look)
-        supervision.setName("supervision")
-        supervision.setServiceParent(node)
+        mount(node, "supervision", supervision)
     return node
 
 

@@ -42,9 +42,7 @@ def build_probes(world: World, description: str, health: Callable[[], Health], m
     root.putChild(b"metrics", _metrics(measures))
     root.putChild(b"healthz", _Text(lambda: _healthz(health())))
     root.putChild(b"readyz", _Text(lambda: _readyz(health())))
-    listener = Listener(description, world.server(description), ProbesSite(root, world), world.fatal)
-    listener.setName("probes")
-    return listener
+    return Listener(description, world.server(description), ProbesSite(root, world), world.fatal)
 
 
 def _healthz(health: Health) -> tuple[bool, bytes]:

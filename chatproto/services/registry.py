@@ -22,6 +22,7 @@ from chatproto.registry.witness import Witness
 from chatproto.services.dns import DNSService, DNSSettings
 from chatproto.services.listener import Listener
 from chatproto.services.measures import of_process, of_registry, together
+from chatproto.services.mounting import mount
 from chatproto.services.probes import build_probes
 from chatproto.services.systemd import Health, Supervision
 from chatproto.trust.proof import REGISTRY
@@ -183,18 +184,14 @@ def build_registry(world: World, settings: RegistrySettings) -> RegistryService:
         measures = together(
             of_process("registry", registry.health, world.tally), of_registry(factory, names, settings.data)
         )
-        build_probes(world, settings.metrics, registry.health, measures).setServiceParent(registry)
-    witness.setName("witness")
-    witness.setServiceParent(registry)
+        mount(registry, "probes", build_probes(world, settings.metrics, registry.health, measures))
+    mount(registry, "witness", witness)
     if dns is not None:
-        dns.setName("dns")
-        dns.setServiceParent(registry)
+        mount(registry, "dns", dns)
     # Services stop in reverse order: first nobody new comes in, then those inside are let go.
     for number, listener in enumerate(listeners, 1):
-        listener.setName(f"registry-listener-{number}")
-        listener.setServiceParent(registry)
+        mount(registry, f"registry-listener-{number}", listener)
     if world.supervisor is not None:
         supervision = Supervision(world.clock, turn, world.supervisor, registry.health)
-        supervision.setName("supervision")
-        supervision.setServiceParent(registry)
+        mount(registry, "supervision", supervision)
     return registry

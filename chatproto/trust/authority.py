@@ -9,16 +9,12 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from chatproto.errors import TrustError
-from chatproto.trust.certificates import AUTHORITY, CERTIFICATE, KEY, read_certificates
+from chatproto.files import write_whole
+from chatproto.trust.certificates import AUTHORITY, CERTIFICATE, KEY, read_certificates, read_key
 
 AUTHORITY_KEY = "ca.key"
 AUTHORITY_DAYS = 3650
@@ -51,13 +47,7 @@ class Authority:
                 f"{lacking} is not there, and what is beside it is not replaced: put it back, or use another DIR"
             )
         self.certificate = read_certificates(path)[0]
-        try:
-            with open(key_path, "rb") as file:
-                self._key: Any = load_pem_private_key(file.read(), None)
-        except OSError as error:
-            raise TrustError(f"cannot read {key_path}: {error.strerror}") from None
-        except (ValueError, TypeError) as error:
-            raise TrustError(f"{key_path} holds no key, or one with a passphrase: {error}") from None
+        self._key = read_key(key_path)
         if self._key.public_key() != self.certificate.public_key():
             raise TrustError(f"{key_path} is not the key of the certificate in {path}")
         if self.certificate.not_valid_after_utc <= datetime.now(UTC):
@@ -169,12 +159,8 @@ def _make_directory(directory: str) -> None:
 
 
 def _write(path: str, data: bytes, *, secret: bool = False) -> None:
-    """Write a file whole, or not at all; a node may read what was there before at any moment."""
+    # A node may read what was there before at any moment.
     try:
-        with open(
-            os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if secret else 0o644), "wb"
-        ) as file:
-            file.write(data)
-        os.replace(f"{path}.new", path)
+        write_whole(path, data, 0o600 if secret else 0o644)
     except OSError as error:
         raise TrustError(f"cannot write {path}: {error.strerror}") from None

@@ -90,7 +90,12 @@ def _read(path: str) -> bytes:
         raise TrustError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _read_key(path: str) -> Any:
+def read_key(path: str) -> Any:
+    """Return the private key in a PEM file, which has no passphrase.
+
+    Raises:
+        TrustError: it cannot be read, or is none.
+    """
     try:
         return load_pem_private_key(_read(path), None)
     except (ValueError, TypeError) as error:
@@ -124,7 +129,7 @@ def read(directory: str) -> Held:
     path = os.path.join(directory, CERTIFICATE)
     authorities = read_certificates(os.path.join(directory, AUTHORITY))
     chain = read_certificates(path)
-    key = _read_key(os.path.join(directory, KEY))
+    key = read_key(os.path.join(directory, KEY))
     if key.public_key() != chain[0].public_key():
         raise TrustError(f"{os.path.join(directory, KEY)} is not the key of the certificate in {path}")
     store = X509Store()
