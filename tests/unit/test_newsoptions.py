@@ -5,10 +5,10 @@ from typing import Any
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from chatproto.advertised import advertised_from
 from chatproto.news.items import TOPICS
 from chatproto.newsoptions import FOR, NEEDS, ROLES, NewsOptions
 from chatproto.pair.log import PairSettings
-from chatproto.readers import advertised_from
 from chatproto.services.news import BUILT, NewsRole, NewsSettings
 from chatproto.services.node import PeerSettings
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from twisted.application.service import MultiService
-
+from chatproto.services.news.node import NewsNode
 from chatproto.services.news.settings import NewsSettings
+from chatproto.services.news.status import NewsStatus
 from chatproto.world import World
 
-__all__ = ["BUILT", "NewsRole", "NewsSettings"]
+__all__ = ["BUILT", "NewsNode", "NewsRole", "NewsSettings", "NewsStatus"]
 
 
 class NewsRole(NamedTuple):
@@ -16,11 +16,11 @@ class NewsRole(NamedTuple):
 
     Attributes:
         settings: what can be set of it: extends `NewsSettings`.
-        build: builds its service tree, whose `health()` returns `chatproto.services.systemd.Health`.
+        build: builds its service tree.
     """
 
     settings: type[NewsSettings]
-    build: Callable[[World, Any], MultiService]
+    build: Callable[[World, Any], NewsNode]
 
 
 BUILT: dict[str, NewsRole] = {}
