@@ -1,6 +1,6 @@
 """One module per role of the news system: builds the service tree from parts. Never imports the reactor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from chatproto.services.news.node import NewsNode
@@ -17,10 +17,13 @@ class NewsRole(NamedTuple):
     Attributes:
         settings: what can be set of it: extends `NewsSettings`.
         build: builds its service tree.
+        problems: says, a line for each, what would be in the way of a start with such settings; opens no port, and
+            changes nothing.
     """
 
     settings: type[NewsSettings]
     build: Callable[[World, Any], NewsNode]
+    problems: Callable[[Any], Sequence[str]] = lambda settings: ()
 
 
 BUILT: dict[str, NewsRole] = {}
