@@ -3,8 +3,6 @@
 import os
 import shutil
 import sqlite3
-from dataclasses import dataclass
-from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,8 +11,16 @@ from chatproto.cli.check import check
 from chatproto.cli.servers import Misuse
 from chatproto.keyvalue.sqlite import TABLE, SQLiteTable
 from chatproto.log.sqlite import LOG, SQLiteStore
-from chatproto.services.news import BUILT, NewsRole, NewsSettings
+from chatproto.services.news import BUILT
 from chatproto.trust.authority import Authority
+from tests.unit.newsroles import stand_in_for_roles
+
+
+class Threadless(MemoryReactorClock):
+    """A reactor for stores whose answers nobody wants."""
+
+    def callFromThread(self, *_: object) -> None:
+        """Lose what a thread has done."""
 
 
 class CheckTests(SynchronousTestCase):
@@ -26,7 +32,7 @@ class CheckTests(SynchronousTestCase):
 
     def make_data(self, *statements: str) -> None:
         os.mkdir(self.data)
-        store = SQLiteStore(self.data, self.fail, MemoryReactorClock())  # type: ignore[arg-type]
+        store = SQLiteStore(self.data, self.fail, Threadless())  # type: ignore[arg-type]
         store._writer.close()
         store._writer.join()
         store._reader.stop()
@@ -119,7 +125,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_one_that_a_daemon_runs_on(self) -> None:
         os.mkdir(self.data)
-        store = SQLiteStore(self.data, self.fail, MemoryReactorClock())  # type: ignore[arg-type]
+        store = SQLiteStore(self.data, self.fail, Threadless())  # type: ignore[arg-type]
         try:
             self.assertIn("in use by a running daemon", self.check()[0][-1])
         finally:
@@ -195,20 +201,13 @@ class ProofTests(SynchronousTestCase):
         self.assertIn("chmod 600", problem)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SomeSettings(NewsSettings):
-    sources: str = ""
-
-
 class NewsTests(SynchronousTestCase):
     """A node of the news system."""
 
     def setUp(self) -> None:
         self.data = os.path.abspath(self.mktemp())
-        for role in ("root", "contracts"):
-            self.addCleanup(BUILT.update, {role: BUILT[role]}) if role in BUILT else self.addCleanup(BUILT.pop, role)
-            build: Any = None
-            BUILT[role] = NewsRole(SomeSettings, build, lambda settings: [f"no {settings.sources}"])
+        stand_in_for_roles(self)
+        BUILT["root"] = BUILT["root"]._replace(problems=lambda settings: [f"no {settings.sources}"])
 
     def check(self, *arguments: str) -> tuple[list[str], list[str]]:
         return check(["newsserver", f"--data={self.data}", "--insecure-links", *arguments])
@@ -231,7 +230,7 @@ class NewsTests(SynchronousTestCase):
         self.assertRaises(Misuse, self.check, "--role=primary")
 
     def test_data_directories_are_not_mixed_up(self) -> None:
-        table = SQLiteTable(self.data, self.fail, MemoryReactorClock())  # type: ignore[arg-type]
+        table = SQLiteTable(self.data, self.fail, Threadless())  # type: ignore[arg-type]
         try:
             found, _ = self.check("--role=root", "--sources=s")
             self.assertEqual(
