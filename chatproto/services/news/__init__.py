@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from twisted.application.service import MultiService
+
 from chatproto.services.news.node import NewsNode
 from chatproto.services.news.settings import NewsSettings
 from chatproto.services.news.status import NewsStatus
@@ -16,13 +18,13 @@ class NewsRole(NamedTuple):
 
     Attributes:
         settings: what can be set of it: extends `NewsSettings`.
-        build: builds its service tree.
+        build: builds its service tree, which has a `health()`, as `NewsNode` has.
         problems: says, a line for each, what would be in the way of a start with such settings; opens no port, and
             changes nothing.
     """
 
     settings: type[NewsSettings]
-    build: Callable[[World, Any], NewsNode]
+    build: Callable[[World, Any], MultiService]
     problems: Callable[[Any], Sequence[str]] = lambda settings: ()
 
 
