@@ -158,7 +158,7 @@ class OutletTests(SynchronousTestCase):
             dice = random.Random(seed)
             sizes = {key: dice.choice((0, 1, 99, 100, 101, 1000)) for key in range(20)}
             there = {key: dice.randint(0, size) for key, size in sizes.items()}
-            has: dict[int, int] = {key: 0 for key in sizes}
+            has: dict[int, int] = dict.fromkeys(sizes, 0)
             whole: set[int] = set()
             while len(whole) < len(sizes):
                 sending = Outlet(dice.choice((1, 300, 1000)), CHUNK)
@@ -176,8 +176,8 @@ class OutletTests(SynchronousTestCase):
                     self.assertEqual(send.announces, send.key not in announced, seed)
                     announced.add(send.key)
                     self.assertEqual(send.offset, has[send.key], seed)
-                    self.assertLessEqual(send.offset + send.count, there[send.key], seed)
-                    has[send.key] += send.count
+                    self.assertLessEqual(send.offset + send.size, there[send.key], seed)
+                    has[send.key] += send.size
                     if sending.taken(send.key, has[send.key]):
                         whole.add(send.key)
                 self.assertEqual(sending.unacknowledged, HEADER_BYTES * len(announced - whole), seed)
