@@ -8,7 +8,6 @@ Every method returns what is to be done for it, in order. What is to be `Save`d 
 calls, and `saved` is called after each.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -399,11 +398,3 @@ class Holdings:
             return []
         holding.has.add(name)
         return [Save([(records.has_key(number, name), b"")]), *self._release(number, holding)]
-
-
-def digest_of(pieces: Iterable[bytes]) -> bytes:
-    """Return the digest of a body."""
-    found = hashlib.sha256()
-    for piece in pieces:
-        found.update(piece)
-    return found.digest()
