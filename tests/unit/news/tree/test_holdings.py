@@ -328,6 +328,16 @@ class GoingTests(SynchronousTestCase):
         self.assertEqual([effect.held for effect in disk.settle()], [None])
         self.assertEqual(disk.holdings.bytes, 0)
 
+    def test_a_release_that_a_crash_has_cut_off_is_made_up_for(self) -> None:
+        disk = Disk()
+        disk.perform(disk.holdings.child_came("east", "0f"))
+        disk.whole(7, BODY)
+        disk.perform(disk.holdings.child_has("east", 7))
+        disk.save()
+        disk.begin()
+        disk.settle()
+        self.assertEqual((disk.numbers, disk.body(7)), ([], b""))
+
     def test_a_child_may_have_it_before_this_node_knows_that_it_is_whole(self) -> None:
         disk, item = Disk(), item_of(BODY, number=7)
         disk.perform(disk.holdings.child_came("east", "0f"))
