@@ -127,12 +127,12 @@ class Children:
     """Hears the links of a node's children.
 
     Attributes:
-        followers: those that are connected, by name.
+        by_name: those that are connected.
     """
 
     def __init__(self, node: TreeNode, window_bytes: int = WINDOW_BYTES_MAX) -> None:
         """Pass on what a node has; at most so many bytes to each child that it has not acknowledged."""
-        self.followers: dict[str, Follower] = {}
+        self.by_name: dict[str, Follower] = {}
         self._node = node
         self._window_bytes = window_bytes
         self._by_link: dict[NewsLink, Follower] = {}
@@ -156,8 +156,8 @@ class Children:
     def link_lost(self, link: NewsLink, reason: str) -> None:
         """See `NewsHeard.link_lost`."""
         follower = self._by_link.pop(link, None)
-        if follower is not None and self.followers.get(follower.name) is follower:
-            del self.followers[follower.name]
+        if follower is not None and self.by_name.get(follower.name) is follower:
+            del self.by_name[follower.name]
             log.info("child {name} is gone: {reason}", name=follower.name, reason=reason)
 
     def _hello(self, link: NewsLink, hello: ChildHello) -> None:
@@ -169,32 +169,32 @@ class Children:
             return
         link.check_name(hello.name)
         link.introduced()
-        before = self.followers.get(hello.name)
+        before = self.by_name.get(hello.name)
         if before is not None:
             del self._by_link[before.link]
             before.link.refuse("moved", REFUSALS["moved"])
         log.info("child {name} is here", name=hello.name)
         self._node.perform(self._node.holdings.child_came(hello.name, hello.born))
         follower = Follower(self._node, hello, link, self._window_bytes)
-        self._by_link[link] = self.followers[hello.name] = follower
+        self._by_link[link] = self.by_name[hello.name] = follower
         follower.begin()
 
     # Downstream
 
     def offer(self, holding: Holding) -> None:
         """See `Downstream.offer`."""
-        for follower in list(self.followers.values()):
+        for follower in list(self.by_name.values()):
             follower.offer(holding)
 
     def grew(self, number: int, available: int) -> None:
         """See `Downstream.grew`."""
-        for follower in list(self.followers.values()):
+        for follower in list(self.by_name.values()):
             follower.outlet.grow(number, available)
             follower.pump()
 
     def withdrawn(self, number: int) -> None:
         """See `Downstream.withdrawn`."""
-        for follower in list(self.followers.values()):
+        for follower in list(self.by_name.values()):
             if follower.outlet.withdrawn(number):
                 follower.link.say(Withdrawn(number))
             follower.pump()
