@@ -245,7 +245,15 @@ class Client:
 
 
 class Node:
-    """A `twistd -n chatserver` child. It may be started again after it ended, on the same data directory."""
+    """A `twistd -n chatserver` child. It may be started again after it ended, on the same data directory.
+
+    Attributes:
+        plugin: what `twistd` starts.
+        always: options of every one.
+    """
+
+    plugin = "chatserver"
+    always: tuple[str, ...] = (f"--greet-after={GREET_AFTER_S}",)
 
     def __init__(
         self,
@@ -284,9 +292,9 @@ class Node:
                     *twistd(self._constants),
                     "-n",
                     "--pidfile=",
-                    "chatserver",
+                    self.plugin,
                     f"--data={self.data}",
-                    f"--greet-after={GREET_AFTER_S}",
+                    *self.always,
                     *([] if self.listen is None else [f"--listen={self.listen}"]),
                     *self.options,
                 ],
