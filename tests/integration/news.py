@@ -4,6 +4,8 @@ All here runs on the reactor of the test, so nothing in it may block for long. E
 those that a node was first given, so that it is found again after it was killed.
 """
 
+import os
+import sqlite3
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
@@ -18,12 +20,15 @@ from twisted.internet.threads import deferToThread
 
 from chatproto.chat.passwords import secret_of
 from chatproto.errors import RegistryError
+from chatproto.keyvalue.prefixes import end_of
+from chatproto.keyvalue.sqlite import TABLE
 from chatproto.news.contracting.client import ContractClient
 from chatproto.news.items import Item
 from chatproto.news.reader import NewsReader
 from chatproto.news.reader import registered as reader_registered
 from chatproto.news.source import NewsSource
 from chatproto.news.terms import Place, Terms
+from chatproto.news.tree import records
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services.news import NewsStatus
 from chatproto.services.news.status import decode_status
@@ -35,6 +40,7 @@ from tests.integration.pairs import HOST, lasting_ports, moment
 reactor: Any = installed
 SERVICE = "news"
 REGISTRY = "registry"
+HERE = f"interface={HOST}"
 PASSWORD = "as everybody here"
 CHEAP_COST_LOG2 = 4
 """A secret that is quickly checked, for the machine has more to do."""
@@ -75,6 +81,44 @@ class NewsProcess(Node):
     def ended_by_itself(self) -> bool:
         """Whether it has ended, and nobody wanted that."""
         return self.process is not None and not self.alive() and not self._meant
+
+    # What its disk has
+
+    def items(self) -> dict[int, records.Record]:
+        """Return what its disk has of items, by number."""
+        rows = self._rows(records.ITEM)
+        return {records.number_in(key, records.ITEM)[0]: records.decode_record(value) for key, value in rows}
+
+    def whole(self) -> set[int]:
+        """Return the numbers of the items that it has had whole."""
+        return {number for number, record in self.items().items() if record.phase != records.PARTIAL}
+
+    def pieces(self) -> int:
+        """Return how many pieces of bodies it has."""
+        return len(self._rows(records.BODY))
+
+    def _rows(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        path = TABLE.path_in(str(self.data))
+        if not os.path.exists(path):
+            return []
+        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=WAIT_S_MAX)
+        try:
+            return database.execute(
+                "SELECT key, value FROM held WHERE key >= ? AND key < ?", (prefix, end_of(prefix))
+            ).fetchall()
+        finally:
+            database.close()
+
+
+def write_sources(path: Path, priorities: Mapping[str, int] | None = None, **passwords: str) -> Path:
+    """Write a file for `--sources`, with cheap secrets; a source's priority is 5 unless given."""
+    tables = [
+        f'[sources.{name}]\nsecret = "{secret_of(password, bytes(16), CHEAP_COST_LOG2)}"\n'
+        f"priority = {(priorities or {}).get(name, 5)}\n"
+        for name, password in passwords.items()
+    ]
+    path.write_text("\n".join(tables))
+    return path
 
 
 class NewsDeployment:
@@ -121,9 +165,9 @@ class NewsDeployment:
         self._registry_port = registry
         listening = f"--registry-listen=tcp:{registry}:interface={HOST}"
         self.registry = make_node("--role=registry", listening, name=REGISTRY, listen=None)
-        self._sources = folder / "sources.toml"
-        self._write_sources(sources or {"agency": 3, "urgent": 9})
-        self._add("root", "root", f"--sources={self._sources}", self._listen("root"), self._peer(self.root_peer))
+        priorities = sources or {"agency": 3, "urgent": 9}
+        known = write_sources(folder / "sources.toml", priorities, **dict.fromkeys(priorities, PASSWORD))
+        self._add("root", "root", f"--sources={known}", self._listen("root"), self._peer(self.root_peer))
         above = self.root_peer
         if "router" in self._roles:
             parent = f"--parent=tcp:{HOST}:{above}"
@@ -163,11 +207,6 @@ class NewsDeployment:
             found += [port for port in lasting_ports(count - len(found)) if port not in self._taken]
             self._taken.update(found)
         return found
-
-    def _write_sources(self, priorities: Mapping[str, int]) -> None:
-        secret = secret_of(PASSWORD, bytes(16), CHEAP_COST_LOG2)
-        tables = [f'[sources.{name}]\nsecret = "{secret}"\npriority = {each}\n' for name, each in priorities.items()]
-        self._sources.write_text("\n".join(tables))
 
     # Life
 
