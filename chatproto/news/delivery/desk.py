@@ -1,0 +1,364 @@
+"""Performs what `Readers` decides: the links of paid readers, what they are sent, and what is kept of it."""
+
+import hmac
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chatproto.chat.passwords import token_hash
+from chatproto.errors import WireError
+from chatproto.keyvalue.interface import IKeyValueStore
+from chatproto.link import Turn
+from chatproto.news.delivery.bodies import Bodies
+from chatproto.news.delivery.free import FreePulled
+from chatproto.news.delivery.messages import (
+    PULL_ITEMS_MAX,
+    REASONS,
+    Pull,
+    Pulled,
+    ReaderHello,
+    ReaderWelcome,
+)
+from chatproto.news.delivery.ranges import Ranges
+from chatproto.news.delivery.reader import Reader
+from chatproto.news.delivery.readers import Readers
+from chatproto.news.delivery.records import UNDELIVERED
+from chatproto.news.delivery.schedule import FreeSend, PaidSend
+from chatproto.news.delivery.table import PLACEMENT, POSITION, RECORD, Table
+from chatproto.news.interface import Held, IItems
+from chatproto.news.link import NewsLink
+from chatproto.news.messages import VERSION, Announce, Chunk, Taken, Withdrawn
+from chatproto.news.terms import PUSH, Placement
+from chatproto.tally import Tally
+
+DOOR = "news-reader"
+SENDS_A_TURN_MAX = 64
+"""What is sent before what has arrived meanwhile is heard."""
+
+log = Logger()
+
+
+class FreeDoor(Protocol):
+    """Delivers to free readers, by datagrams."""
+
+    def send(self, placement: Placement, held: Held, body: bytes) -> None:
+        """Send an item, and call `Desk.finished` when that is done, or has come to nothing."""
+
+    def pulled(self, answer: FreePulled) -> None:
+        """Hear that a reader who has pulled was sent all that it is given."""
+
+    def ended(self, reader: str) -> None:
+        """Hear that a reader is here no longer, or under another contract."""
+
+
+class Desk:
+    """What a delivery node does for its readers; hears the links of paid ones (`NewsHeard`).
+
+    Attributes:
+        table: who is placed here; changed by whoever places readers.
+        readers: who is delivered to.
+        links: of the paid readers that are connected, by name.
+        free_door: delivers to free readers; None while nobody does.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        items: IItems,
+        turn: Turn,
+        clock: IReactorTime,
+        epoch: float,
+        tally: Tally,
+        table: Table,
+        bytes_a_second: float = 0,
+    ) -> None:
+        """Make a desk, closed until it is told to `open`.
+
+        Args:
+            name: of the node.
+            items: what it has.
+            turn: batches what is sent, and what is written.
+            clock: the reactor, as far as time goes.
+            epoch: when the clock began, Unix seconds.
+            tally: counts who is refused.
+            table: empty.
+            bytes_a_second: what is sent at most; 0 for any number.
+        """
+        self.table = table
+        self.readers = Readers(epoch, bytes_a_second)
+        self.links: dict[str, NewsLink] = {}
+        self.free_door: FreeDoor | None = None
+        self._name = name
+        self._items = items
+        self._bodies = Bodies(items)
+        self._turn = turn
+        self._clock = clock
+        self._tally = tally
+        self._store: IKeyValueStore | None = None
+        self._names: dict[NewsLink, str] = {}
+        self._settling = False
+        self._timer: IDelayedCall | None = None
+        table.placed = self._placed
+        table.removed = self._removed
+
+    # Its life
+
+    def open(self, store: IKeyValueStore) -> None:
+        """Take up what is durable, and begin to deliver.
+
+        Raises:
+            WireError: it is not readable.
+        """
+        now = self._clock.seconds()
+        try:
+            self.table.restore(store.scan(PLACEMENT))
+            placements = self.table.placements.values()
+            self.readers.restore(placements, store.scan(POSITION), store.scan(RECORD), now)
+            self.readers.undeliverable.restore(store.scan(UNDELIVERED))
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise WireError(f"what is kept of readers is not readable: {error}") from None
+        self._store = store
+        for held in self._items.held():
+            self.readers.arrived(held, now)
+        self._items.watch(self._arrived, self._gone)
+        self._stir()
+
+    def close(self) -> None:
+        """Deliver nothing more; the links are ended by whoever has them."""
+        self._settle()
+        self._store = None
+        self._cancel_timer()
+
+    # What happens
+
+    def _arrived(self, held: Held) -> None:
+        self.readers.arrived(held, self._clock.seconds())
+        self._stir()
+
+    def _gone(self, held: Held) -> None:
+        self.readers.gone(held, self._clock.seconds())
+        self._stir()
+
+    def _placed(self, placement: Placement) -> None:
+        self.readers.placed(placement, self._clock.seconds())
+        self._stir()
+
+    def _removed(self, name: str) -> None:
+        self.readers.removed(name, self._clock.seconds())
+        self._stir()
+
+    # For whoever delivers to free readers
+
+    def placement_of(self, reader: str) -> Placement | None:
+        """Return what is known of a reader; None if it is not placed here."""
+        return self.table.placements.get(reader)
+
+    def listens(self, reader: str) -> None:
+        """Hear that a free reader listens, who is pushed to; nothing if it is here no longer."""
+        if reader in self.readers.free:
+            self.readers.listens(reader, self._clock.seconds())
+            self._stir()
+
+    def silent(self, reader: str) -> None:
+        """Hear that a free reader listens no more."""
+        if reader in self.readers.free:
+            self.readers.silent(reader)
+
+    def pulls(self, reader: str, after: int, count: int) -> None:
+        """Hear that a free reader asks for items; answered by `FreeDoor.pulled`."""
+        if reader in self.readers.free:
+            self.readers.pulled_free(reader, after, count, self._clock.seconds())
+            self._stir()
+
+    def finished(self, reader: str) -> None:
+        """See `FreeDoor.send`."""
+        self.readers.finished(reader, self._clock.seconds())
+        self._stir()
+
+    # Links of paid readers
+
+    def link_admitted(self, link: NewsLink) -> None:
+        """See `NewsHeard.link_admitted`: the reader says hello first."""
+
+    def link_received(self, link: NewsLink, message: Any) -> None:
+        """See `NewsHeard.link_received`."""
+        now, name = self._clock.seconds(), self._names.get(link)
+        match message:
+            case ReaderHello() if name is None:
+                self._hello(link, message, now)
+            case Taken() if name is not None:
+                self.readers.taken(name, message.key, message.size, now)
+                self._stir()
+            case Pull() if name is not None and self.table.placements[name].terms.mode != PUSH:
+                if not 1 <= message.count <= PULL_ITEMS_MAX:
+                    raise WireError(f"a pull of {message.count} items")
+                self.readers.pulled(name, message.count, now)
+                self._stir()
+            case _:
+                raise WireError(f"a reader does not say {type(message).__name__} now")
+
+    def link_lost(self, link: NewsLink, reason: str) -> None:
+        """See `NewsHeard.link_lost`."""
+        name = self._names.pop(link, None)
+        if name is not None:
+            del self.links[name]
+            self.readers.went(name, self._clock.seconds())
+            self._stir()
+
+    def _hello(self, link: NewsLink, hello: ReaderHello, now: float) -> None:
+        placement = self.table.placements.get(hello.reader)
+        # Hashed in any case, and compared in the same time: neither says who is a reader here.
+        ticket = token_hash(hello.ticket)
+        right = hmac.compare_digest(ticket, placement.ticket if placement is not None else "")
+        try:
+            got = Ranges(hello.got)
+        except ValueError:
+            self._refuse(link, "bad-hello")
+            return
+        sane = all(size >= 0 for _, size in hello.partial) and all(age >= 0 for age in hello.recent)
+        if hello.version != VERSION:
+            self._refuse(link, "version")
+        elif self._store is None:
+            self._refuse(link, "closing")
+        elif placement is None or not right:
+            self._refuse(link, "unknown-reader")
+        elif not placement.terms.paid:
+            self._refuse(link, "free")
+        elif not sane:
+            self._refuse(link, "bad-hello")
+        else:
+            self._end(hello.reader, "moved")
+            link.introduced()
+            self.links[hello.reader], self._names[link] = link, hello.reader
+            link.say(ReaderWelcome(self._name, bool(placement.home)))
+            recent = (now - age for age in hello.recent)
+            self.readers.came(hello.reader, got, dict(hello.partial), recent, now)
+            self._stir()
+
+    def _refuse(self, link: NewsLink, code: str) -> None:
+        link.refuse(code, REASONS[code])
+
+    def _end(self, name: str, code: str) -> None:
+        link = self.links.pop(name, None)
+        if link is not None:
+            del self._names[link]
+            self._refuse(link, code)
+
+    # What is done about it
+
+    def _stir(self) -> None:
+        if not self._settling:
+            self._settling = True
+            self._turn.at_end(self._settle)
+
+    def _settle(self) -> None:
+        self._settling = False
+        if self._store is None:
+            return
+        self._cancel_timer()
+        wakeup = self._send()
+        self._tell()
+        changes = self.readers.changes()
+        if changes:
+            self._store.write(changes, _kept)
+        if wakeup is not None:
+            self._timer = self._clock.callLater(max(0.0, wakeup - self._clock.seconds()), self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._settle()
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _send(self) -> float | None:
+        """Send what is to be sent now; return when to go on, if nothing happens until then."""
+        now = self._clock.seconds()
+        for _ in range(SENDS_A_TURN_MAX):
+            found = self.readers.next(now)
+            if isinstance(found, PaidSend):
+                self._begin(found)
+            elif found is not None:
+                self._begin_free(found)
+            else:
+                return self.readers.next_wakeup()
+        return now
+
+    def _begin(self, sending: PaidSend) -> None:
+        reader, held, send = sending
+        link = self.links[reader.placement.reader]
+        reading = self._bodies.read(held.item.number, send.offset, send.count)
+        reading.addCallback(self._read, link, sending)
+        reading.addErrback(self._not_read, held)
+        reading.addBoth(lambda _: self._sent(link, reader))
+
+    def _read(self, data: bytes, link: NewsLink, sending: PaidSend) -> None:
+        held, send = sending.held, sending.send
+        if self._names.get(link) != sending.reader.placement.reader:
+            return
+        if send.announces:
+            item = msgspec.structs.replace(held.item, route=None)
+            delay_s = held.delay_at(self._clock.seconds()) + link.way_s
+            link.say(Announce(held.stamp, item, delay_s, send.offset, data))
+        else:
+            link.say(Chunk(held.stamp, send.offset, data))
+
+    def _sent(self, link: NewsLink, reader: Reader) -> None:
+        # Of a connection that has gone meanwhile nobody waits for anything.
+        if self.links.get(reader.placement.reader) is link:
+            self.readers.sent(reader, self._clock.seconds())
+            self._stir()
+
+    def _begin_free(self, sending: FreeSend) -> None:
+        reader, held = sending
+        name = reader.placement.reader
+        reading = self._bodies.read(held.item.number, 0, held.item.size)
+        reading.addCallbacks(self._send_free, self._not_read_free, (reader.placement, held), None, (name, held))
+
+    def _send_free(self, body: bytes, placement: Placement, held: Held) -> None:
+        if self.free_door is not None and self.table.placements.get(placement.reader) is placement:
+            self.free_door.send(placement, held, body)
+        else:
+            self.finished(placement.reader)
+
+    def _not_read_free(self, failure: Failure, name: str, held: Held) -> None:
+        self._not_read(failure, held)
+        self.finished(name)
+
+    def _not_read(self, failure: Failure, held: Held) -> None:
+        if failure.check(KeyError) is None:
+            log.failure("item {number} cannot be read; look at the disk", failure, number=held.item.number)
+        self._gone(held)
+
+    def _tell(self) -> None:
+        readers = self.readers
+        withdrawn, readers.withdrawn = readers.withdrawn, []
+        for name, stamp in withdrawn:
+            if name in self.links:
+                self.links[name].say(Withdrawn(stamp))
+        answers, readers.schedule.answers = readers.schedule.answers, []
+        for reader, more in answers:
+            if reader.placement.reader in self.links:
+                self.links[reader.placement.reader].say(Pulled(more))
+        free_answers, readers.schedule.free_answers = readers.schedule.free_answers, []
+        ended, readers.ended = readers.ended, []
+        for name in ended:
+            self._end(name, "ended")
+        if self.free_door is not None:
+            for answer in free_answers:
+                self.free_door.pulled(answer)
+            for name in ended:
+                self.free_door.ended(name)
+
+
+def _kept() -> None:
+    """Nobody waits for it: what a reader has acknowledged and was not kept is acknowledged again."""
+
+
+Placed = Callable[[Placement], None]
