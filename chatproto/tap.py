@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from chatproto.errors import MissingExtra, TrustError
 from chatproto.files import write_whole
 from chatproto.jsonlog import logged_as_json
+from chatproto.keyvalue.sqlite import SQLiteTable
 from chatproto.live import LiveOptions
 from chatproto.log.search import SearchIndex
 from chatproto.log.sqlite import SQLiteStore
@@ -61,6 +62,7 @@ def real_world(files_max: int = 0) -> World:
         server=lambda description: serverFromString(reactor, with_backlog(description)),
         client=lambda description: clientFromString(reactor, description),
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
+        keyvalue=lambda directory, failed: SQLiteTable(directory, failed, reactor),  # type: ignore[arg-type]
         search=lambda directory: SearchIndex(directory, reactor),  # type: ignore[arg-type]
         fatal=_die,
         udp=reactor.listenUDP,  # type: ignore[attr-defined]
