@@ -1,1 +1,1 @@
-"""What a delivery node does for its readers: who gets what next, how much of it, and what was kept of their contracts."""
+"""What a delivery node does for its readers: what goes next to whom, and what was made of their contracts."""

@@ -1,8 +1,7 @@
 """Performs what `Readers` decides: the links of paid readers, what they are sent, and what is kept of it."""
 
 import hmac
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -14,7 +13,8 @@ from chatproto.errors import WireError
 from chatproto.keyvalue.interface import IKeyValueStore
 from chatproto.link import Turn
 from chatproto.news.delivery.bodies import Bodies
-from chatproto.news.delivery.free import FreePulled
+from chatproto.news.delivery.free_desk import FreeDesk
+from chatproto.news.delivery.inbox import ages_of
 from chatproto.news.delivery.messages import (
     PULL_ITEMS_MAX,
     REASONS,
@@ -27,7 +27,7 @@ from chatproto.news.delivery.ranges import Ranges
 from chatproto.news.delivery.reader import Reader
 from chatproto.news.delivery.readers import Readers
 from chatproto.news.delivery.records import UNDELIVERED
-from chatproto.news.delivery.schedule import FreeSend, PaidSend
+from chatproto.news.delivery.schedule import PaidSend
 from chatproto.news.delivery.table import PLACEMENT, POSITION, RECORD, Table
 from chatproto.news.interface import Held, IItems
 from chatproto.news.link import NewsLink
@@ -42,19 +42,6 @@ SENDS_A_TURN_MAX = 64
 log = Logger()
 
 
-class FreeDoor(Protocol):
-    """Delivers to free readers, by datagrams."""
-
-    def send(self, placement: Placement, held: Held, body: bytes) -> None:
-        """Send an item, and call `Desk.finished` when that is done, or has come to nothing."""
-
-    def pulled(self, answer: FreePulled) -> None:
-        """Hear that a reader who has pulled was sent all that it is given."""
-
-    def ended(self, reader: str) -> None:
-        """Hear that a reader is here no longer, or under another contract."""
-
-
 class Desk:
     """What a delivery node does for its readers; hears the links of paid ones (`NewsHeard`).
 
@@ -62,7 +49,7 @@ class Desk:
         table: who is placed here; changed by whoever places readers.
         readers: who is delivered to.
         links: of the paid readers that are connected, by name.
-        free_door: delivers to free readers; None while nobody does.
+        free: the part of it that is for free readers.
     """
 
     def __init__(
@@ -91,10 +78,10 @@ class Desk:
         self.table = table
         self.readers = Readers(epoch, bytes_a_second)
         self.links: dict[str, NewsLink] = {}
-        self.free_door: FreeDoor | None = None
         self._name = name
         self._items = items
         self._bodies = Bodies(items)
+        self.free = FreeDesk(self.readers, table, self._bodies, clock, self.stir)
         self._turn = turn
         self._clock = clock
         self._tally = tally
@@ -125,7 +112,7 @@ class Desk:
         for held in self._items.held():
             self.readers.arrived(held, now)
         self._items.watch(self._arrived, self._gone)
-        self._stir()
+        self.stir()
 
     def close(self) -> None:
         """Deliver nothing more; the links are ended by whoever has them."""
@@ -137,47 +124,19 @@ class Desk:
 
     def _arrived(self, held: Held) -> None:
         self.readers.arrived(held, self._clock.seconds())
-        self._stir()
+        self.stir()
 
     def _gone(self, held: Held) -> None:
         self.readers.gone(held, self._clock.seconds())
-        self._stir()
+        self.stir()
 
     def _placed(self, placement: Placement) -> None:
         self.readers.placed(placement, self._clock.seconds())
-        self._stir()
+        self.stir()
 
     def _removed(self, name: str) -> None:
         self.readers.removed(name, self._clock.seconds())
-        self._stir()
-
-    # For whoever delivers to free readers
-
-    def placement_of(self, reader: str) -> Placement | None:
-        """Return what is known of a reader; None if it is not placed here."""
-        return self.table.placements.get(reader)
-
-    def listens(self, reader: str) -> None:
-        """Hear that a free reader listens, who is pushed to; nothing if it is here no longer."""
-        if reader in self.readers.free:
-            self.readers.listens(reader, self._clock.seconds())
-            self._stir()
-
-    def silent(self, reader: str) -> None:
-        """Hear that a free reader listens no more."""
-        if reader in self.readers.free:
-            self.readers.silent(reader)
-
-    def pulls(self, reader: str, after: int, count: int) -> None:
-        """Hear that a free reader asks for items; answered by `FreeDoor.pulled`."""
-        if reader in self.readers.free:
-            self.readers.pulled_free(reader, after, count, self._clock.seconds())
-            self._stir()
-
-    def finished(self, reader: str) -> None:
-        """See `FreeDoor.send`."""
-        self.readers.finished(reader, self._clock.seconds())
-        self._stir()
+        self.stir()
 
     # Links of paid readers
 
@@ -192,12 +151,12 @@ class Desk:
                 self._hello(link, message, now)
             case Taken() if name is not None:
                 self.readers.taken(name, message.key, message.size, now)
-                self._stir()
+                self.stir()
             case Pull() if name is not None and self.table.placements[name].terms.mode != PUSH:
                 if not 1 <= message.count <= PULL_ITEMS_MAX:
                     raise WireError(f"a pull of {message.count} items")
                 self.readers.pulled(name, message.count, now)
-                self._stir()
+                self.stir()
             case _:
                 raise WireError(f"a reader does not say {type(message).__name__} now")
 
@@ -207,7 +166,7 @@ class Desk:
         if name is not None:
             del self.links[name]
             self.readers.went(name, self._clock.seconds())
-            self._stir()
+            self.stir()
 
     def _hello(self, link: NewsLink, hello: ReaderHello, now: float) -> None:
         placement = self.table.placements.get(hello.reader)
@@ -215,11 +174,10 @@ class Desk:
         ticket = token_hash(hello.ticket)
         right = hmac.compare_digest(ticket, placement.ticket if placement is not None else "")
         try:
-            got = Ranges(hello.got)
+            got, ages, partial = Ranges(hello.got), ages_of(hello.recent), dict(hello.partial)
         except ValueError:
             self._refuse(link, "bad-hello")
             return
-        sane = all(size >= 0 for _, size in hello.partial) and all(age >= 0 for age in hello.recent)
         if hello.version != VERSION:
             self._refuse(link, "version")
         elif self._store is None:
@@ -228,16 +186,15 @@ class Desk:
             self._refuse(link, "unknown-reader")
         elif not placement.terms.paid:
             self._refuse(link, "free")
-        elif not sane:
+        elif min(partial.values(), default=0) < 0:
             self._refuse(link, "bad-hello")
         else:
             self._end(hello.reader, "moved")
             link.introduced()
             self.links[hello.reader], self._names[link] = link, hello.reader
             link.say(ReaderWelcome(self._name, bool(placement.home)))
-            recent = (now - age for age in hello.recent)
-            self.readers.came(hello.reader, got, dict(hello.partial), recent, now)
-            self._stir()
+            self.readers.came(hello.reader, got, partial, (now - age for age in ages), now)
+            self.stir()
 
     def _refuse(self, link: NewsLink, code: str) -> None:
         link.refuse(code, REASONS[code])
@@ -250,7 +207,7 @@ class Desk:
 
     # What is done about it
 
-    def _stir(self) -> None:
+    def stir(self) -> None:
         if not self._settling:
             self._settling = True
             self._turn.at_end(self._settle)
@@ -285,7 +242,7 @@ class Desk:
             if isinstance(found, PaidSend):
                 self._begin(found)
             elif found is not None:
-                self._begin_free(found)
+                self.free.begin(found)
             else:
                 return self.readers.next_wakeup()
         return now
@@ -313,23 +270,7 @@ class Desk:
         # Of a connection that has gone meanwhile nobody waits for anything.
         if self.links.get(reader.placement.reader) is link:
             self.readers.sent(reader, self._clock.seconds())
-            self._stir()
-
-    def _begin_free(self, sending: FreeSend) -> None:
-        reader, held = sending
-        name = reader.placement.reader
-        reading = self._bodies.read(held.item.number, 0, held.item.size)
-        reading.addCallbacks(self._send_free, self._not_read_free, (reader.placement, held), None, (name, held))
-
-    def _send_free(self, body: bytes, placement: Placement, held: Held) -> None:
-        if self.free_door is not None and self.table.placements.get(placement.reader) is placement:
-            self.free_door.send(placement, held, body)
-        else:
-            self.finished(placement.reader)
-
-    def _not_read_free(self, failure: Failure, name: str, held: Held) -> None:
-        self._not_read(failure, held)
-        self.finished(name)
+            self.stir()
 
     def _not_read(self, failure: Failure, held: Held) -> None:
         if failure.check(KeyError) is None:
@@ -346,19 +287,11 @@ class Desk:
         for reader, more in answers:
             if reader.placement.reader in self.links:
                 self.links[reader.placement.reader].say(Pulled(more))
-        free_answers, readers.schedule.free_answers = readers.schedule.free_answers, []
         ended, readers.ended = readers.ended, []
         for name in ended:
             self._end(name, "ended")
-        if self.free_door is not None:
-            for answer in free_answers:
-                self.free_door.pulled(answer)
-            for name in ended:
-                self.free_door.ended(name)
+        self.free.tell(ended)
 
 
 def _kept() -> None:
     """Nobody waits for it: what a reader has acknowledged and was not kept is acknowledged again."""
-
-
-Placed = Callable[[Placement], None]

@@ -2,12 +2,11 @@
 
 from chatproto.news.messages import Announce, Chunk, Message, Taken, Withdrawn, decoder
 
-GOT_RANGES_MAX = 1000
+GOT_RANGES_MAX = 900
 """In a hello: the latest ones. What is before them is known to the node, or refused by the reader as it comes."""
 
 PARTIAL_MAX = 32
-RECENT_MAX = 1000
-"""In a hello, with the others within `chatproto.news.messages.HELLO_BYTES_MAX`."""
+"""In a hello: more is never under way. All of it is within `chatproto.news.messages.HELLO_BYTES_MAX`."""
 
 PULL_ITEMS_MAX = 1000
 """Asked for at once."""
@@ -33,7 +32,8 @@ class ReaderHello(Message, frozen=True, tag="reader"):
         ticket: what the contracting service has given it.
         got: first and last of ranges of item numbers that it has and that have not expired.
         partial: item numbers of which it has the beginning, and how many bytes of that.
-        recent: for each delivery of the last hour, how many whole seconds ago it was, rounded down.
+        recent: for each delivery of the last hour, the latest first, how many seconds it was before the one after it;
+            the latest, before now. In whole seconds: each delivery is said to be a little later than it was, if at all.
     """
 
     version: int

@@ -1,7 +1,7 @@
 """Sets of numbers of which many follow upon one another, as ranges. Pure."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 
 class Ranges:
@@ -13,7 +13,7 @@ class Ranges:
 
     __slots__ = ("_firsts", "pairs")
 
-    def __init__(self, pairs: Iterable[Sequence[int]] = ()) -> None:
+    def __init__(self, pairs: Iterable[tuple[int, int]] = ()) -> None:
         """Make the set of all numbers from the first to the last of some pair.
 
         Raises:

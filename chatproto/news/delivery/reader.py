@@ -1,4 +1,4 @@
-"""One paid reader, as its delivery node sees it: what it has, what is under way to it, and what its contract says. Pure.
+"""One paid reader, as its delivery node sees it: what it has, what is under way to it, and its contract. Pure.
 
 Times are `now`, seconds of a clock that only goes forward.
 """
@@ -236,7 +236,6 @@ class Reader:
                 self.changed = True
             self._counted = shelves.newest
         return gone
-
 
 
 def old_hours(last: int, hour: int) -> list[int]:

@@ -164,9 +164,7 @@ class Readers:
 
     # Paid readers
 
-    def came(
-        self, name: str, got: Ranges, partial: dict[int, int], recent: Iterable[float], now: float
-    ) -> None:
+    def came(self, name: str, got: Ranges, partial: dict[int, int], recent: Iterable[float], now: float) -> None:
         """Hear that a paid reader is connected; see `Reader.came`. If it was connected already, no longer so."""
         reader = self.paid[name]
         reader.came(got, partial, recent, now)
@@ -216,7 +214,8 @@ class Readers:
     def pulled_free(self, name: str, after: int, count: int, now: float) -> None:
         """Hear that a free reader asks for so many items after a stamp."""
         reader = self.free[name]
-        reader.pulled(after, count)
+        # Above all that there is here are the stamps of a node that this one has been before.
+        reader.pulled(after if after <= self.shelves.newest else 0, count)
         self.schedule.look_at_free(reader, now)
 
     def finished(self, name: str, now: float) -> None:

@@ -35,6 +35,7 @@ REASONS = {
 }
 """Why an action is refused, by code."""
 
+
 class Kept(msgspec.Struct, frozen=True, array_like=True):
     """What is durable of where a reader is.
 
@@ -159,9 +160,7 @@ def kept_of(reader: Reader, epoch: float) -> list[Change]:
     ]
 
 
-def restored(
-    placement: Placement, kept: bytes | None, record: bytes | None, epoch: float, now: float
-) -> Reader:
+def restored(placement: Placement, kept: bytes | None, record: Record | None, epoch: float, now: float) -> Reader:
     """Return a paid reader as it was made durable.
 
     Args:
@@ -180,8 +179,7 @@ def restored(
         position = Position(found.floors, found.above)
         # A time of day that was set back meanwhile does not put a delivery into the future.
         hour = Hour(min(now, found.hour_from - epoch + ms / 1000) for ms in found.hour_ms)
-    last = _record.decode(record) if record is not None else Record(int((epoch + now) // 3600))
-    return Reader(placement, position, hour, last)
+    return Reader(placement, position, hour, record or Record(int((epoch + now) // 3600)))
 
 
 def forgotten(name: str, hours: Iterable[int]) -> list[Change]:

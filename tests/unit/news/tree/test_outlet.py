@@ -158,7 +158,7 @@ class OutletTests(SynchronousTestCase):
             dice = random.Random(seed)
             sizes = {key: dice.choice((0, 1, 99, 100, 101, 1000)) for key in range(20)}
             there = {key: dice.randint(0, size) for key, size in sizes.items()}
-            has: dict[int, int] = {key: 0 for key in sizes}
+            has: dict[int, int] = dict.fromkeys(sizes, 0)
             whole: set[int] = set()
             while len(whole) < len(sizes):
                 sending = Outlet(dice.choice((1, 300, 1000)), CHUNK)
