@@ -15,7 +15,8 @@ from chatproto.cli.servers import Misuse
 from chatproto.disk.directory import in_use
 from chatproto.errors import StoreError, TrustError
 from chatproto.log.sqlite import LOG
-from chatproto.options import ENDPOINT_ERRORS, Options
+from chatproto.options import Options
+from chatproto.readers import ENDPOINT_ERRORS
 from chatproto.trust.certificates import CERTIFICATE, Certificates, date, names_of
 from chatproto.trust.endpoints import plain
 from chatproto.trust.sharing import read_secret
