@@ -27,13 +27,13 @@ class Send(NamedTuple):
     Attributes:
         key: of the item.
         offset: in its body.
-        count: bytes; 0 only where the item is announced.
+        size: bytes; 0 only where the item is announced.
         announces: whether it is the first of this item, to be sent as an `Announce`.
     """
 
     key: int
     offset: int
-    count: int
+    size: int
     announces: bool
 
 
@@ -187,7 +187,7 @@ class Outlet:
         end = min(parcel.sent - parcel.sent % self._chunk_bytes + self._chunk_bytes, parcel.available)
         send = Send(parcel.key, parcel.sent, max(0, end - parcel.sent), not parcel.announced)
         self.unacknowledged -= parcel.unacknowledged
-        parcel.sent, parcel.announced = parcel.sent + send.count, True
+        parcel.sent, parcel.announced = parcel.sent + send.size, True
         self.unacknowledged += parcel.unacknowledged
         return send
 

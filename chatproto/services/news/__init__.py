@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 from twisted.application.service import MultiService
 
+from chatproto.services.news.root import RootSettings, build_root
+from chatproto.services.news.router import RouterSettings, build_router
 from chatproto.services.news.settings import NewsSettings
 from chatproto.world import World
 
-__all__ = ["BUILT", "NewsRole", "NewsSettings"]
+__all__ = ["BUILT", "NewsRole", "NewsSettings", "RootSettings", "RouterSettings", "build_root", "build_router"]
 
 
 class NewsRole(NamedTuple):
@@ -23,5 +25,8 @@ class NewsRole(NamedTuple):
     build: Callable[[World, Any], MultiService]
 
 
-BUILT: dict[str, NewsRole] = {}
+BUILT: dict[str, NewsRole] = {
+    "root": NewsRole(RootSettings, build_root),
+    "router": NewsRole(RouterSettings, build_router),
+}
 """By what `--role` calls them."""

@@ -176,8 +176,8 @@ class OutletTests(SynchronousTestCase):
                     self.assertEqual(send.announces, send.key not in announced, seed)
                     announced.add(send.key)
                     self.assertEqual(send.offset, has[send.key], seed)
-                    self.assertLessEqual(send.offset + send.count, there[send.key], seed)
-                    has[send.key] += send.count
+                    self.assertLessEqual(send.offset + send.size, there[send.key], seed)
+                    has[send.key] += send.size
                     if sending.taken(send.key, has[send.key]):
                         whole.add(send.key)
                 self.assertEqual(sending.unacknowledged, HEADER_BYTES * len(announced - whole), seed)
