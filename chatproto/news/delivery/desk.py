@@ -1,6 +1,7 @@
 """Performs what `Readers` decides: the links of paid readers, what they are sent, and what is kept of it."""
 
 import hmac
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -33,7 +34,6 @@ from chatproto.news.interface import Held, IItems
 from chatproto.news.link import NewsLink
 from chatproto.news.messages import VERSION, Announce, Chunk, Taken, Withdrawn
 from chatproto.news.terms import PUSH, Placement
-from chatproto.tally import Tally
 
 DOOR = "news-reader"
 SENDS_A_TURN_MAX = 64
@@ -50,6 +50,9 @@ class Desk:
         readers: who is delivered to.
         links: of the paid readers that are connected, by name.
         free: the part of it that is for free readers.
+        store: has what is durable; None while the desk is closed.
+        delivered: items that paid readers have acknowledged, in this life.
+        exclusives_changed: told for which topics there are contracts with exclusives.
     """
 
     def __init__(
@@ -59,7 +62,6 @@ class Desk:
         turn: Turn,
         clock: IReactorTime,
         epoch: float,
-        tally: Tally,
         table: Table,
         bytes_a_second: float = 0,
     ) -> None:
@@ -71,7 +73,6 @@ class Desk:
             turn: batches what is sent, and what is written.
             clock: the reactor, as far as time goes.
             epoch: when the clock began, Unix seconds.
-            tally: counts who is refused.
             table: empty.
             bytes_a_second: what is sent at most; 0 for any number.
         """
@@ -79,13 +80,14 @@ class Desk:
         self.readers = Readers(epoch, bytes_a_second)
         self.links: dict[str, NewsLink] = {}
         self._name = name
+        self.delivered = 0
+        self.exclusives_changed: Callable[[frozenset[str]], object] = lambda topics: None
         self._items = items
         self._bodies = Bodies(items)
         self.free = FreeDesk(self.readers, table, self._bodies, clock, self.stir)
         self._turn = turn
         self._clock = clock
-        self._tally = tally
-        self._store: IKeyValueStore | None = None
+        self.store: IKeyValueStore | None = None
         self._names: dict[NewsLink, str] = {}
         self._settling = False
         self._timer: IDelayedCall | None = None
@@ -108,16 +110,17 @@ class Desk:
             self.readers.undeliverable.restore(store.scan(UNDELIVERED))
         except (msgspec.MsgspecError, ValueError) as error:
             raise WireError(f"what is kept of readers is not readable: {error}") from None
-        self._store = store
+        self.store = store
         for held in self._items.held():
             self.readers.arrived(held, now)
         self._items.watch(self._arrived, self._gone)
+        self.exclusives_changed(self.table.exclusives())
         self.stir()
 
     def close(self) -> None:
         """Deliver nothing more; the links are ended by whoever has them."""
         self._settle()
-        self._store = None
+        self.store = None
         self._cancel_timer()
 
     # What happens
@@ -132,10 +135,12 @@ class Desk:
 
     def _placed(self, placement: Placement) -> None:
         self.readers.placed(placement, self._clock.seconds())
+        self.exclusives_changed(self.table.exclusives())
         self.stir()
 
     def _removed(self, name: str) -> None:
         self.readers.removed(name, self._clock.seconds())
+        self.exclusives_changed(self.table.exclusives())
         self.stir()
 
     # Links of paid readers
@@ -150,7 +155,7 @@ class Desk:
             case ReaderHello() if name is None:
                 self._hello(link, message, now)
             case Taken() if name is not None:
-                self.readers.taken(name, message.key, message.size, now)
+                self.delivered += self.readers.taken(name, message.key, message.size, now)
                 self.stir()
             case Pull() if name is not None and self.table.placements[name].terms.mode != PUSH:
                 if not 1 <= message.count <= PULL_ITEMS_MAX:
@@ -180,7 +185,7 @@ class Desk:
             return
         if hello.version != VERSION:
             self._refuse(link, "version")
-        elif self._store is None:
+        elif self.store is None:
             self._refuse(link, "closing")
         elif placement is None or not right:
             self._refuse(link, "unknown-reader")
@@ -214,14 +219,14 @@ class Desk:
 
     def _settle(self) -> None:
         self._settling = False
-        if self._store is None:
+        if self.store is None:
             return
         self._cancel_timer()
         wakeup = self._send()
         self._tell()
         changes = self.readers.changes()
         if changes:
-            self._store.write(changes, _kept)
+            self.store.write(changes, _kept)
         if wakeup is not None:
             self._timer = self._clock.callLater(max(0.0, wakeup - self._clock.seconds()), self._wake)
 
@@ -250,7 +255,7 @@ class Desk:
     def _begin(self, sending: PaidSend) -> None:
         reader, held, send = sending
         link = self.links[reader.placement.reader]
-        reading = self._bodies.read(held.item.number, send.offset, send.count)
+        reading = self._bodies.read(held.item.number, send.offset, send.size)
         reading.addCallback(self._read, link, sending)
         reading.addErrback(self._not_read, held)
         reading.addBoth(lambda _: self._sent(link, reader))

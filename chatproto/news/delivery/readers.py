@@ -183,17 +183,21 @@ class Readers:
         reader.pulled(count)
         self.schedule.look(reader, now)
 
-    def taken(self, name: str, stamp: int, size: int, now: float) -> None:
-        """Hear that a paid reader has so many bytes of an item; of one that has gone meanwhile too.
+    def taken(self, name: str, stamp: int, size: int, now: float) -> bool:
+        """Hear that a paid reader has so many bytes of an item; return whether it is delivered by that.
+
+        It may be one that has gone meanwhile.
 
         Raises:
             WireError: an item has no such size.
         """
         held, reader = self.shelves.get(stamp), self.paid[name]
-        if held is not None and stamp in reader.position:
-            self._account(reader, self._hour(now))
-            reader.taken(held, size, now)
-            self.schedule.look(reader, now)
+        if held is None or stamp not in reader.position:
+            return False
+        self._account(reader, self._hour(now))
+        delivered = reader.taken(held, size, now)
+        self.schedule.look(reader, now)
+        return delivered
 
     def sent(self, reader: Reader, now: float) -> None:
         """Hear that what was to be sent is: see `Schedule.sent`. If it has left meanwhile, nothing comes of it."""

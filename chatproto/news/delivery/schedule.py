@@ -165,7 +165,7 @@ class Schedule:
                 self.forget(reader, now)
                 if send is not None and held is not None:
                     reader.busy = True
-                    size = send.count + (HEADER_BYTES if send.announces else 0)
+                    size = send.size + (HEADER_BYTES if send.announces else 0)
                     self._paid_at = now + self._paid_bucket.take(size, now)
                     self._free_at = now + self._bucket.take(size, now)
                     return PaidSend(reader, held, send)
@@ -215,6 +215,11 @@ class Schedule:
             self.suspended_s += now - self._suspended_since
             self._suspended_since = None
         return suspended
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether free deliveries were suspended when that was looked at last."""
+        return self._suspended_since is not None
 
     def next_wakeup(self) -> float | None:
         """Return when to ask for what is `next`, whatever happens until then; None for never."""

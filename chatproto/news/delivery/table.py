@@ -3,6 +3,7 @@
 Of each there are its placement and, if it is paid, its position with its last hour, and its records.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -82,6 +83,7 @@ class Table:
             removed: told of each reader that is here no longer.
         """
         self.placements: dict[str, Placement] = {}
+        self._exclusives: Counter[str] = Counter()
         self._topics = topics
         self._readers_max = readers_max
         self.placed = placed
@@ -96,15 +98,16 @@ class Table:
         for _, value in rows:
             placement = _placement.decode(value)
             self.placements[placement.reader] = placement
+            self._count(placement, 1)
 
     def exclusives(self) -> frozenset[str]:
         """Return the topics for which there are contracts with exclusives, those of temporary readers included."""
-        return frozenset(
-            topic
-            for placement in self.placements.values()
-            if placement.terms.paid and placement.terms.exclusives
-            for topic in placement.terms.topics
-        )
+        return frozenset(topic for topic, contracts in self._exclusives.items() if contracts)
+
+    def _count(self, placement: Placement, more: int) -> None:
+        if placement.terms.paid and placement.terms.exclusives:
+            for topic in placement.terms.topics:
+                self._exclusives[topic] += more
 
     def refusal(self, action: Action) -> str:
         """See `ITable.refusal`."""
@@ -131,10 +134,14 @@ class Table:
     def done(self, action: Action) -> None:
         """See `ITable.done`."""
         if isinstance(action, Place):
+            before = self.placements.get(action.reader)
+            if before is not None:
+                self._count(before, -1)
             self.placements[action.reader] = action.placement
+            self._count(action.placement, 1)
             self.placed(action.placement)
         elif self._removes(action):
-            del self.placements[action.reader]
+            self._count(self.placements.pop(action.reader), -1)
             self.removed(action.reader)
 
     def _removes(self, action: Remove) -> bool:

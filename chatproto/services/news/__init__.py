@@ -5,12 +5,23 @@ from typing import Any, NamedTuple
 
 from twisted.application.service import MultiService
 
+from chatproto.services.news.delivery import DeliverySettings, build_delivery
 from chatproto.services.news.root import RootSettings, build_root
 from chatproto.services.news.router import RouterSettings, build_router
 from chatproto.services.news.settings import NewsSettings
 from chatproto.world import World
 
-__all__ = ["BUILT", "NewsRole", "NewsSettings", "RootSettings", "RouterSettings", "build_root", "build_router"]
+__all__ = [
+    "BUILT",
+    "DeliverySettings",
+    "NewsRole",
+    "NewsSettings",
+    "RootSettings",
+    "RouterSettings",
+    "build_delivery",
+    "build_root",
+    "build_router",
+]
 
 
 class NewsRole(NamedTuple):
@@ -28,5 +39,6 @@ class NewsRole(NamedTuple):
 BUILT: dict[str, NewsRole] = {
     "root": NewsRole(RootSettings, build_root),
     "router": NewsRole(RouterSettings, build_router),
+    "delivery": NewsRole(DeliverySettings, build_delivery),
 }
 """By what `--role` calls them."""
