@@ -73,6 +73,30 @@ class PushTests(SynchronousTestCase):
         self.assertEqual(world.node.listeners, set(), "and one was not heard of for long")
         self.assertFalse(world.node.outlet.send("reader1", parcel_of(1), lambda whole: None))
 
+    def test_who_takes_leave_in_the_middle_of_an_item(self) -> None:
+        world = World(14)
+        world.run(1)
+        world.node.publish(1, BODY_BYTES_MAX)
+        world.run(1)
+        world.readers[0].reader.stopService()
+        world.run(1)
+        self.assertEqual((world.node.sent, world.node.outlet.waiting), ({False: 1}, 0))
+
+    def test_what_comes_from_elsewhere_is_not_heard(self) -> None:
+        """Even of somebody who has heard what the conversation is."""
+        world = World(15)
+        world.run(1)
+        (known,) = world.node.outlet._door.correspondents.values()
+        liar = ReaderPort(world.network.host("liar").world())
+        liar.send(parcel_of(1).datagram(0, known.conversation, 0.0), known.address)
+        world.run(1)
+        port = world.readers[0].reader._port
+        self.assertEqual((world.readers[0].got, port.nonsense), ({}, 1))
+        liar.send(parcel_of(1).datagram(0, b"87654321", 0.0), known.address)
+        liar.send(b"garbage", known.address)
+        world.run(1)
+        self.assertEqual(port.nonsense, 3)
+
     def test_a_node_that_was_started_anew_is_heard_again(self) -> None:
         world = World(6)
         world.run(1)
