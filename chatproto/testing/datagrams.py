@@ -153,7 +153,7 @@ class SimDatagramPort(Descriptor):
         assert self._socket is not None
         return IPv4Address("UDP", self._socket.interface or "0.0.0.0", self._socket.port)
 
-    def write(self, data: bytes, addr: tuple[str, int] | None = None) -> None:  # type: ignore[override]
+    def write(self, data: bytes, addr: tuple[str, int] | None = None) -> None:
         """Send a datagram.
 
         Raises:

@@ -3,19 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from chatproto.errors import WireError
 from chatproto.news.datagrams.messages import (
     PULL_ITEMS_MAX,
     Challenge,
     Denied,
+    FromReader,
     Granted,
     Leave,
     Listen,
     Pull,
     Pulled,
-    Request,
     datagram,
     from_reader,
 )
@@ -192,7 +190,9 @@ class Door:
             Answer(datagram(Denied(0, "gone"), known.conversation), known.address),
         ]
 
-    def _proven(self, request: Request, conversation: bytes, address: Address, issued: int, now: float) -> list[Effect]:
+    def _proven(
+        self, request: FromReader, conversation: bytes, address: Address, issued: int, now: float
+    ) -> list[Effect]:
         def denied(code: str) -> list[Effect]:
             return [Dropped(code), Answer(datagram(Denied(request.serial, code), conversation), address)]
 
@@ -217,7 +217,7 @@ class Door:
 
     def _granted(
         self,
-        request: Request,
+        request: FromReader,
         known: Correspondent,
         conversation: bytes,
         address: Address,
@@ -234,24 +234,20 @@ class Door:
         known.lease_ends = now + self._lease_s
         self.correspondents.pop(reader, None)
         self.correspondents[reader] = known
-        match request:
-            case Listen():
-                begins: list[Effect] = [] if known.listens else [Listens(reader)]
-                known.listens = True
-                granted = datagram(Granted(request.serial, self._node, self._lease_s), conversation)
-                return [*begins, Answer(granted, address)]
-            case Pull():
-                impatient, known.pulls = known.pulls is not None, request.serial
-                return [Dropped("impatient")] if impatient else [Pulls(reader, request.after, request.count)]
-            case _:
-                raise AssertionError(f"no request: {msgspec.to_builtins(request)}")
+        if isinstance(request, Pull):
+            impatient, known.pulls = known.pulls is not None, request.serial
+            return [Dropped("impatient")] if impatient else [Pulls(reader, request.after, request.count)]
+        begins: list[Effect] = [] if known.listens else [Listens(reader)]
+        known.listens = True
+        granted = datagram(Granted(request.serial, self._node, self._lease_s), conversation)
+        return [*begins, Answer(granted, address)]
 
     def _forget(self, reader: str) -> list[Effect]:
         known = self.correspondents.pop(reader, None)
         return [Silent(reader)] if known is not None and known.listens else []
 
 
-def _refusal_of(request: Request, placement: Placement) -> str:
+def _refusal_of(request: FromReader, placement: Placement) -> str:
     terms = placement.terms
     if terms.paid:
         return "paid"

@@ -99,9 +99,11 @@ class _Resolution:
         self._addresses.append(address)
 
     def resolutionComplete(self) -> None:
-        first = next((found.host for found in self._addresses if isinstance(found, IPv4Address | IPv6Address)), None)
-        if first is not None:
-            self.found.callback((first, self._port))
+        found = [address for address in self._addresses if isinstance(address, IPv4Address | IPv6Address)]
+        # Where a name means both, IPv4 is what nodes listen on unless they are told otherwise.
+        found.sort(key=lambda address: isinstance(address, IPv6Address))
+        if found:
+            self.found.callback((found[0].host, self._port))
         else:
             self.found.errback(NotFound(f"no machine is called {self._host}"))
 
