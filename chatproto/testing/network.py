@@ -228,9 +228,10 @@ class SimNetwork:
         rate = self._rates.get(path)
         if rate is not None:
             left = self._busy_until[path] = max(left, self._busy_until.get(path, 0.0)) + size / rate
-        return left + self._draw_delay(source, target)
+        return left + self.draw_delay(source, target)
 
-    def _draw_delay(self, source: SimHost, target: SimHost) -> float:
+    def draw_delay(self, source: SimHost, target: SimHost) -> float:
+        """Draw how long something travels from one host to another."""
         if source is target:
             return LOOPBACK_DELAY_S
         return self.dice.uniform(*self._delays_s.get((source.name, target.name), self._delay_s))

@@ -58,6 +58,12 @@ class Items:
         self._now = now
         self._watching: list[tuple[Callable[[Held], None], Callable[[Held], None]]] = []
 
+    def life(self, now: Callable[[], float]) -> None:
+        """Begin anew: nobody watches, and the clock is another."""
+        self._watching.clear()
+        self._now = now
+        self.all = {stamp: Held(each.item, each.stamp, each.delay_s, now()) for stamp, each in self.all.items()}
+
     def put(self, item: Item, delay_s: float = 0.0) -> Held:
         new = Held(item, len(self.all) + 1, delay_s, self._now())
         self.all[new.stamp] = new
