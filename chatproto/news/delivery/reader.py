@@ -57,6 +57,7 @@ class Reader:
         self._presses: dict[int, float] = {}
         self._counted = 0
         self._held_back = False
+        self._held_to = -inf
 
     @property
     def pulls(self) -> bool:
@@ -109,6 +110,8 @@ class Reader:
             if under_way >= UNDER_WAY_MAX and not position.below(priority):
                 return inf
             room_at = self.hour.room_at(terms.maximum, under_way, now)
+            if self._held_back or room_at > now:
+                self._held_to = now
             if room_at > now:
                 if not self._held_back:
                     self._held_back = self.changed = True
@@ -119,7 +122,8 @@ class Reader:
             position.begun(held.stamp, priority)
             size = held.item.size
             outlet.offer(held.stamp, priority, size, size, min(self._partial.pop(held.item.number, 0), size))
-            if terms.delay_s_max:
+            # What the maximum has held back is late by the contract, not by this node.
+            if terms.delay_s_max and held.since > self._held_to:
                 self._presses[held.stamp] = held.since + PRESSING * terms.delay_s_max - held.delay_s
             self.waits = True
 
@@ -166,12 +170,11 @@ class Reader:
         self.waits = True
         if not self.outlet.taken(held.stamp, size):
             return False
+        if held.stamp in self._presses and held.delay_at(now) > self.placement.terms.delay_s_max:
+            self.record.late += 1
         self._done(held)
         self.hour.add(now)
         self.record.delivered += 1
-        delay_s_max = self.placement.terms.delay_s_max
-        if delay_s_max and held.delay_at(now) > delay_s_max:
-            self.record.late += 1
         return True
 
     def withdraw(self, held: Held) -> bool:

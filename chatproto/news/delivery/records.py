@@ -37,7 +37,7 @@ class Record(msgspec.Struct, array_like=True):
         delivered: items that the reader has acknowledged.
         available: items that there were for it while it was connected, those of earlier hours that it had not got yet
             included.
-        late: of those delivered, the ones whose delay had passed the contract's.
+        late: of those delivered, the ones whose delay had passed the contract's, though the maximum did not hold them.
         held: how often something waited because the maximum was reached.
         away: whether the reader was not connected all the hour, as far as is known.
     """

@@ -114,8 +114,12 @@ class Schedule:
         else:
             self._queue(reader, self._others, next(self._turns))
             look_at = min(look_at, reader.hour.below_at(reader.placement.terms.minimum, now))
-        if reader.waits and reader not in self._pressed:
-            self._presses.put(reader, reader.presses_at())
+        if reader.waits and reader.presses_at() <= now:
+            self._pressed[reader] = None
+        else:
+            self._ease(reader, now)
+            if reader.waits:
+                self._presses.put(reader, reader.presses_at())
         if look_at < inf:
             self._looks.put(reader, look_at)
 
@@ -131,6 +135,9 @@ class Schedule:
         for queue in (self._below, self._pressing, self._others, self._presses):
             queue.drop(reader)
         self._looks.drop(reader)
+        self._ease(reader, now)
+
+    def _ease(self, reader: Reader, now: float) -> None:
         if reader in self._pressed:
             del self._pressed[reader]
             self._resumes_at = now + RESUME_AFTER_S
@@ -180,7 +187,8 @@ class Schedule:
 
     def finished(self, reader: FreeReader, now: float) -> None:
         """Hear that an item was sent to a free reader, or that it came to nothing."""
-        if self._free_under_way.pop(reader, None) is not None:
+        if reader in self._free_under_way:
+            del self._free_under_way[reader]
             reader.under_way = False
             self.look_at_free(reader, now)
 
