@@ -30,7 +30,8 @@ from chatproto.news.delivery.readers import Readers
 from chatproto.news.delivery.records import UNDELIVERED
 from chatproto.news.delivery.schedule import PaidSend
 from chatproto.news.delivery.table import PLACEMENT, POSITION, RECORD, Table
-from chatproto.news.interface import Held, IItems
+from chatproto.news.interface import IItems
+from chatproto.news.items import Held
 from chatproto.news.link import NewsLink
 from chatproto.news.messages import VERSION, Announce, Chunk, Taken, Withdrawn
 from chatproto.news.terms import PUSH, Placement

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from chatproto.news.delivery.hour import Hour
 from chatproto.news.delivery.shelves import Shelves
-from chatproto.news.interface import Held
+from chatproto.news.items import Held
 from chatproto.news.terms import PUSH, Placement
 
 MAXIMUM, SUSPENDED = "maximum", "suspended"

@@ -14,7 +14,7 @@ from chatproto.news.delivery.bodies import Bodies
 from chatproto.news.delivery.readers import Readers
 from chatproto.news.delivery.schedule import FreeSend
 from chatproto.news.delivery.table import Table
-from chatproto.news.interface import Held
+from chatproto.news.items import Held
 from chatproto.news.terms import Placement
 
 PARCELS_BYTES_MAX = 32 * 1024 * 1024

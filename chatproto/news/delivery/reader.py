@@ -11,8 +11,7 @@ from chatproto.news.delivery.position import Position
 from chatproto.news.delivery.ranges import Ranges
 from chatproto.news.delivery.records import HOURS_KEPT, Record
 from chatproto.news.delivery.shelves import Shelves
-from chatproto.news.interface import Held
-from chatproto.news.items import PRIORITIES
+from chatproto.news.items import PRIORITIES, Held
 from chatproto.news.terms import PUSH, Placement
 from chatproto.news.tree.outlet import Outlet, Send
 

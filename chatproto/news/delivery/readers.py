@@ -5,7 +5,7 @@ Times are `now`, seconds of a clock that only goes forward; it began at `epoch`,
 
 from collections.abc import Iterable
 
-from chatproto.keyvalue.interface import Change
+from chatproto.keyvalue.interface import Change  # PURE
 from chatproto.news.delivery.free import FreeReader
 from chatproto.news.delivery.ranges import Ranges
 from chatproto.news.delivery.reader import Reader
@@ -13,7 +13,7 @@ from chatproto.news.delivery.records import NAMES_MAX, Undeliverable, Undelivere
 from chatproto.news.delivery.schedule import FreeSend, PaidSend, Schedule
 from chatproto.news.delivery.shelves import Shelves
 from chatproto.news.delivery.table import POSITION, forgotten, kept_of, records_of, restored
-from chatproto.news.interface import Held
+from chatproto.news.items import Held
 from chatproto.news.terms import Placement
 
 Rows = Iterable[tuple[bytes, bytes]]

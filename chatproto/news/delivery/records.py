@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from chatproto.keyvalue.interface import Change
+from chatproto.keyvalue.interface import Change  # PURE
 from chatproto.news.terms import Terms
 
 UNDELIVERED = b"delivery/undelivered/"

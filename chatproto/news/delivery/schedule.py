@@ -16,7 +16,7 @@ from chatproto.news.delivery.due import Due
 from chatproto.news.delivery.free import MAXIMUM, SUSPENDED, FreePulled, FreeReader
 from chatproto.news.delivery.reader import Reader
 from chatproto.news.delivery.shelves import Shelves
-from chatproto.news.interface import Held
+from chatproto.news.items import Held
 from chatproto.news.messages import CHUNK_BYTES_MAX
 from chatproto.news.tree.outlet import HEADER_BYTES, Send
 from chatproto.wire.bucket import TokenBucket

@@ -3,8 +3,7 @@
 from bisect import bisect_right, insort
 from collections.abc import Iterator
 
-from chatproto.news.interface import Held
-from chatproto.news.items import PRIORITIES
+from chatproto.news.items import PRIORITIES, Held
 from chatproto.news.terms import Terms
 
 

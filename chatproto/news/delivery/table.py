@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 from zope.interface import implementer
 
-from chatproto.keyvalue.interface import Change
+from chatproto.keyvalue.interface import Change  # PURE
 from chatproto.news.delivery.hour import Hour
 from chatproto.news.delivery.position import Position
 from chatproto.news.delivery.reader import Reader

@@ -7,8 +7,8 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from chatproto.chat.passwords import token_hash
-from chatproto.news.interface import Held, IItems
-from chatproto.news.items import Item
+from chatproto.news.interface import IItems
+from chatproto.news.items import Held, Item
 from chatproto.news.terms import Placement, Terms
 
 FAR = 4e9

@@ -7,8 +7,7 @@ from chatproto.news.delivery.readers import Readers
 from chatproto.news.delivery.records import UNDELIVERED
 from chatproto.news.delivery.schedule import PaidSend
 from chatproto.news.delivery.table import POSITION, RECORD, Table
-from chatproto.news.interface import Held
-from chatproto.news.items import TOPICS
+from chatproto.news.items import TOPICS, Held
 from chatproto.news.placing.actions import Place, Remove
 from chatproto.news.terms import Placement
 from tests.unit.news.delivery.items import held
