@@ -8,7 +8,6 @@ Every method returns what is to be done for it, in order. What is to be `Save`d 
 calls, and `saved` is called after each.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -193,7 +192,7 @@ class Holdings:
             end = min(int.from_bytes(index) * PIECE_BYTES + PIECE_BYTES, holding.item.size)
             holding.arrived = holding.kept = end
         unverified = [one for one in self._items.values() if one.phase == PARTIAL and one.kept == one.item.size]
-        return [Verify(holding) for holding in unverified]
+        return [*(Verify(holding) for holding in unverified), *self._release_all()]
 
     def _recover_item(self, record: Record, moment: Moment) -> None:
         # The time of day may have been set back: no item has been under way for less than nothing.
@@ -354,6 +353,10 @@ class Holdings:
         changes = [(records.item_key(number), records.encoded(record)), *records.removal_of(keys)]
         return [Gone(holding.item, held), Save([*removal, *changes])]
 
+    def _release_all(self) -> list[Effect]:
+        """Let go of all that nobody needs any more, or whose release a crash has cut off."""
+        return [effect for number, holding in self._items.items() for effect in self._release(number, holding)]
+
     # Children
 
     def child_came(self, name: str, born: str) -> list[Effect]:
@@ -370,7 +373,9 @@ class Holdings:
 
     def child_reported(self, name: str, child: Child) -> list[Effect]:
         """Take a child's report, and keep it; it may need other items now."""
-        return [] if self.children.get(name) == child else [Save([self._learn(name, child)])]
+        if self.children.get(name) == child:
+            return []
+        return [Save([self._learn(name, child)]), *self._release_all()]
 
     def _learn(self, name: str, child: Child) -> "Change":
         self.children[name] = child
@@ -387,10 +392,7 @@ class Holdings:
             if name in holding.has:
                 holding.has.discard(name)
                 keys.append(records.has_key(number, name))
-        effects: list[Effect] = [Save(records.removal_of(keys))]
-        for number, holding in list(self._items.items()):
-            effects += self._release(number, holding)
-        return effects
+        return [Save(records.removal_of(keys)), *self._release_all()]
 
     def child_has(self, name: str, number: int) -> list[Effect]:
         """Hear that a child has an item, whole."""
@@ -399,11 +401,3 @@ class Holdings:
             return []
         holding.has.add(name)
         return [Save([(records.has_key(number, name), b"")]), *self._release(number, holding)]
-
-
-def digest_of(pieces: Iterable[bytes]) -> bytes:
-    """Return the digest of a body."""
-    found = hashlib.sha256()
-    for piece in pieces:
-        found.update(piece)
-    return found.digest()

@@ -2,8 +2,6 @@
 
 import math
 
-import msgspec
-
 from chatproto.errors import WireError
 from chatproto.news.items import BODY_BYTES_MAX, NAME_CHARS_MAX, Item, name_allowed
 from chatproto.news.messages import Announce, Chunk, Message, Taken, Withdrawn, decoder
@@ -133,4 +131,4 @@ def check_announced(announce: Announce) -> Item:
         raise WireError(f"no item of the tree: number {item.number}, key {announce.key}, {item.size} bytes")
     if not math.isfinite(announce.delay_s) or announce.delay_s < 0:
         raise WireError(f"an item is not under way for {announce.delay_s} seconds")
-    return msgspec.structs.replace(item, route=tuple(item.route) if item.route is not None else None)
+    return item

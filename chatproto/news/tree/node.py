@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
-import msgspec
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -139,7 +138,7 @@ class TreeNode:
         if born is None:
             born = records.encoded(f"{self._dice.getrandbits(64):016x}")
             effects.insert(0, Save([(records.BORN, born)]))
-        self.born = msgspec.msgpack.decode(born, type=str)
+        self.born = records.decode_name(born)
         self.perform([*effects, *self.holdings.expire(moment)])
 
     def close(self) -> "Deferred[None] | None":

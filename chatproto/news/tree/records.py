@@ -96,6 +96,11 @@ def decode_count(data: bytes) -> int:
     return msgspec.msgpack.decode(data, type=int)
 
 
+def decode_name(data: bytes) -> str:
+    """Read a word back."""
+    return msgspec.msgpack.decode(data, type=str)
+
+
 def item_key(number: int) -> bytes:
     """Return the key of an item's record."""
     return ITEM + number.to_bytes(8)
