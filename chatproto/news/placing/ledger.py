@@ -112,6 +112,10 @@ class Ledger:
 
     def __init__(self, kept: Kept | None = None) -> None:
         """Begin as `capture` gave it; None: without anything."""
+        self.restore(kept)
+
+    def restore(self, kept: Kept | None) -> None:
+        """Become what `capture` gave; whoever coordinates with this has to be started anew."""
         kept = kept if kept is not None else Kept()
         self.term = kept.term
         self.life = kept.life
