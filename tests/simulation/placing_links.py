@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, succeed
@@ -15,8 +16,6 @@ from chatproto.news.placing import Ledger, Participating, Placing, Steps
 from chatproto.news.placing.coordinator import Settled
 from chatproto.news.placing.ledger import Act, Decided
 from chatproto.news.placing.messages import Coordinate, FromCoordinator
-from chatproto.news.placing.shelter import REFUSALS
-from chatproto.news.terms import Placement
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services.listener import Listener
 from chatproto.services.registry import RegistrySettings, build_registry
@@ -29,8 +28,6 @@ from tests.simulation.placing import Readers, check_done, check_told
 REGISTRY = "tcp:registry:4646"
 PORT = 4848
 LEASE_S = 2.0
-HOME_AFTER_S = 3.0
-NOT_BEGUN = {"superseded", "busy", *REFUSALS}
 WRITE_S = (0.0005, 0.01)
 
 
@@ -128,16 +125,9 @@ class Contracts:
         self.asked: set[str] = set()
         self.registry = RegistryClient(world.client(REGISTRY), world.clock, world.dice, turn, who=self.name)
         self.registry.setServiceParent(self.tree)
+        settled = self.scene.settled
         self.placing = Placing(
-            world,
-            self.registry,
-            turn,
-            self.ledger,
-            self.submit,
-            self.scene.settled,
-            who=self.name,
-            votes_s_max=2,
-            home_after_s=HOME_AFTER_S,
+            world, self.registry, turn, self.ledger, self.submit, settled, who=self.name, votes_s_max=2
         )
         self.replay(tell=False)
         if self.serving:
@@ -190,7 +180,6 @@ class Scene:
         self.network = SimNetwork(self.clock, random.Random(f"{seed} network"))
         self.log: list[Act] = []
         self.told: dict[str, Settled] = {}
-        self.refused: dict[str, str] = {}
         self.registry = SimProcess(
             self.network.host("registry"), lambda world: build_registry(world, RegistrySettings("data"))
         )
@@ -207,10 +196,7 @@ class Scene:
                 process.world.clock.callLater(self.dice.uniform(0, 0.02), process.replay)
 
     def settled(self, settled: Settled) -> None:
-        if settled.code in NOT_BEGUN:
-            self.refused[settled.name] = settled.code
-        elif not (settled.committed and settled.name.startswith("shelter")):
-            # That may have been so before, without any transaction of that name.
+        if settled.code not in ("superseded", "busy"):
             self.told[settled.name] = settled
 
     def change_over(self) -> None:
@@ -241,20 +227,6 @@ class Scene:
         self.serving.want(name, steps)
         return False
 
-    def shelter(self, name: str, placement: Placement, node: str, substitute: str) -> str:
-        """Ask once for a place at a substitute; return why there is none, empty if there is, or may be."""
-        self.refused.pop(name, None)
-        self.serving.placing.shelter(name, placement, node, substitute)
-        return self.refused.get(name, "")
-
-    def guests(self) -> dict[str, list[str]]:
-        """Return which temporary readers are at which node, as those nodes have it."""
-        return {
-            name: sorted(reader for reader, held in node.table.held.items() if held.home)
-            for name, node in self.nodes.items()
-            if node.process.host.alive
-        }
-
     def check(self) -> None:
         """See that nobody has done, or was told, what is not decided."""
         check_told(self.log, self.told, {name: node.table.did for name, node in self.nodes.items()})
@@ -275,9 +247,11 @@ class Scene:
             if process is not self.serving:
                 process.rest()
         self.until(self.over)
-        # What is under way from before, and temporary readers on their way home.
+        # What is under way from before.
         self.run(5)
-        self.until(self.over)
         self.check()
         for name, node in self.nodes.items():
             check_done(name, self.log, node.table, node.rows, node.participating.participant)
+
+
+Strike = Callable[[Scene], Any]

@@ -2,8 +2,7 @@
 
 Public: `Place`, `Remove` (what is done at a node), `ITable` (the readers of a node, which are changed), `Ledger` (what
 the log says of transactions; pure), `Coordinator`, `Participant` (both sides; pure), `Placing` (coordinates, over links
-to delivery nodes), `Participating` (a delivery node's side of them), `steps_to_place`, `steps_to_remove` (what a
-transaction does).
+to delivery nodes), `Participating` (a delivery node's side of them).
 """
 
 from chatproto.news.placing.actions import REFUSALS, Action, Place, Remove, Steps
@@ -13,7 +12,6 @@ from chatproto.news.placing.interface import ITable
 from chatproto.news.placing.ledger import Act, Ledger
 from chatproto.news.placing.participant import Participant
 from chatproto.news.placing.participating import Participating
-from chatproto.news.placing.shelter import steps_to_place, steps_to_remove
 
 __all__ = [
     "REFUSALS",
@@ -29,6 +27,4 @@ __all__ = [
     "Remove",
     "Settled",
     "Steps",
-    "steps_to_place",
-    "steps_to_remove",
 ]

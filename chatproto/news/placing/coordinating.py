@@ -26,8 +26,6 @@ from chatproto.news.placing.coordinator import (
 )
 from chatproto.news.placing.ledger import Act, Ledger, Transaction
 from chatproto.news.placing.messages import Coordinate, FromParticipant, Participate
-from chatproto.news.placing.shelter import HOME_AFTER_S, Shelter
-from chatproto.news.terms import Placement
 from chatproto.registry import Registration, RegistryClient
 from chatproto.trust.proof import PEER
 from chatproto.wire import host_and_port
@@ -60,13 +58,12 @@ class Placing(Service):
         turn: Turn,
         ledger: Ledger,
         submit: Callable[[Act], None],
-        settled: Callable[[Settled], None],
+        settled: Callable[[Settled], object] = lambda settled: None,
         *,
         who: str,
         service: str = "news",
         votes_s_max: float = VOTES_S_MAX,
         again_s: float = AGAIN_S,
-        home_after_s: float = HOME_AFTER_S,
     ) -> None:
         """Make one that does not run.
 
@@ -76,13 +73,11 @@ class Placing(Service):
             turn: batches what is sent.
             ledger: what is durable.
             submit: has an act agreed on by the log; when it is, the ledger takes it, and `recorded` hears of it.
-            settled: hears what became of each transaction, those included that an earlier process had begun, and
-                those that send temporary readers home.
+            settled: hears what became of each transaction, those included that an earlier process had begun.
             who: the name of this process, which it proves to delivery nodes.
             service: the name of the deployment in the registry.
             votes_s_max: see `Coordinator`.
             again_s: see `Coordinator`.
-            home_after_s: so long after their node is back temporary readers are sent home.
         """
         self._world = world
         self._registry = registry
@@ -93,17 +88,12 @@ class Placing(Service):
         self._who = who
         self._service = service
         self._spans_s = votes_s_max, again_s
-        self._home_after_s = home_after_s
         self._term = 0
         self._ways: dict[str, _Way] = {}
         self._timer: IDelayedCall | None = None
         self._retaking: IDelayedCall | None = None
         self._watched: Callable[[], None] | None = None
         self.coordinator = self._coordinator()
-        self._shelter = self._new_shelter()
-
-    def _new_shelter(self) -> Shelter:
-        return Shelter(self._ledger, self._world.clock.seconds(), home_after_s=self._home_after_s)
 
     def _coordinator(self) -> Coordinator:
         votes_s_max, again_s = self._spans_s
@@ -139,24 +129,6 @@ class Placing(Service):
         """
         self._perform(self.coordinator.begin(name, steps))
 
-    def shelter(self, name: str, placement: Placement, node: str, substitute: str) -> None:
-        """Place a reader at the substitute of its node for the time being, if that node is away.
-
-        Args:
-            name: of the transaction; that it has happened already is told to `settled`, too, and why it is refused:
-                a code of `chatproto.news.placing.shelter.REFUSALS`.
-            placement: of the reader at its own node.
-            node: that node.
-            substitute: who stands in for it; empty for nobody.
-        """
-        code = self._shelter.refusal(placement, node, substitute, self._world.clock.seconds())
-        if self._shelter.is_guest(placement, node, substitute):
-            self._settled(Settled(name, True))
-        elif code:
-            self._settled(Settled(name, False, code))
-        else:
-            self.begin(name, self._shelter.steps(placement, node, substitute))
-
     def recorded(self, act: Act, transaction: Transaction | None) -> None:
         """Hear of an act in the log, and what the ledger said to it; of each that is committed while this runs."""
         if self.running:
@@ -180,7 +152,6 @@ class Placing(Service):
                 case Lead(term):
                     log.info("this process coordinates, as number {term}", term=term)
                     self._term = term
-                    self._shelter = self._new_shelter()
                     for way in self._ways.values():
                         way.start()
                 case Superseded():
@@ -194,19 +165,13 @@ class Placing(Service):
         self._perform(self.coordinator.start())
 
     def _set_timer(self) -> None:
-        if not (self.running and self.coordinator.leads) or self._timer is not None:
-            return
-        wakeups = (self.coordinator.next_wakeup(), self._shelter.next_wakeup())
-        at = min((at for at in wakeups if at is not None), default=None)
-        if at is not None:
+        at = self.coordinator.next_wakeup() if self.running else None
+        if at is not None and self._timer is None:
             self._timer = self._world.clock.callLater(max(0.0, at - self._world.clock.seconds()), self._due)
 
     def _due(self) -> None:
         self._timer = None
-        now = self._world.clock.seconds()
-        for wish in self._shelter.due(now) if self.coordinator.leads else ():
-            self.begin(wish.name, wish.steps)
-        self._perform(self.coordinator.due(now))
+        self._perform(self.coordinator.due(self._world.clock.seconds()))
 
     def _end_links(self) -> None:
         self._term = 0
@@ -263,12 +228,10 @@ class Placing(Service):
 
     def came_up(self, node: str) -> None:
         """Hear that a node has answered the hello."""
-        self._shelter.came_up(node, self._world.clock.seconds())
         self._perform(self.coordinator.came_up(node))
 
     def went_down(self, node: str) -> None:
         """Hear that the link to a node is gone."""
-        self._shelter.went_down(node, self._world.clock.seconds())
         self.coordinator.went_down(node)
 
     def received(self, node: str, message: FromParticipant) -> None:
