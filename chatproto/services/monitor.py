@@ -22,7 +22,8 @@ from chatproto.registry import Registration, RegistryClient
 from chatproto.registry.names import TLS_SPOKEN
 from chatproto.services.measures import Measures, of_chat, of_monitor, of_process, together
 from chatproto.services.mounting import mount
-from chatproto.services.node import NodeService, NodeSettings, build_node, client_of
+from chatproto.services.node import NodeService, NodeSettings, build_node
+from chatproto.services.pairing import client_of
 from chatproto.services.probes import build_probes
 from chatproto.services.registering import KIND, WITHDRAW_S_MAX
 from chatproto.services.systemd import Health, Supervision

@@ -10,7 +10,7 @@ from chatproto.newsoptions import FOR, NEEDS, ROLES, NewsOptions
 from chatproto.pair.log import PairSettings
 from chatproto.readers import advertised_from
 from chatproto.services.news import BUILT, NewsRole, NewsSettings
-from chatproto.services.node import PeerSettings
+from chatproto.services.pairing import PeerSettings
 
 NEEDED = {
     "root": ("--sources=sources.toml",),

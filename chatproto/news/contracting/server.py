@@ -32,19 +32,23 @@ log = Logger()
 
 
 class Placer(Protocol):
-    """Coordinates the transactions that the book has, between `start` and `stop`; see `chatproto.news.placing`."""
+    """Coordinates the transactions of a ledger while it runs, as `chatproto.news.placing.coordinating.Placing` does."""
 
-    def start(self, book_ledger: ledger.Ledger, record: Callable[[ledger.Act], None]) -> None:
-        """Take over; `record` has an act agreed on, which comes back by `recorded`."""
+    def startService(self) -> None:
+        """Take over."""
 
-    def stop(self) -> None:
-        """Let go: another process coordinates, or this one begins anew."""
+    def stopService(self) -> object:
+        """Let go: another process coordinates, or another one of these does."""
 
     def begin(self, name: str, steps: Steps) -> None:
         """Begin a transaction, unless one of this name is under way, or this process does not coordinate yet."""
 
     def recorded(self, act: ledger.Act, transaction: ledger.Transaction | None) -> None:
         """Hear of an act in the log, and what the ledger said to it."""
+
+
+MakePlacer = Callable[[ledger.Ledger, Callable[[ledger.Act], None]], Placer]
+"""Makes one for a ledger, which has acts agreed on by the log; they come back by `recorded`."""
 
 
 class Negotiator(Protocol):
@@ -80,7 +84,7 @@ class ContractingServer:
         name: str,
         contract_log: ILog,
         policy: Policy,
-        placer: Placer,
+        place: MakePlacer,
         clock: IReactorTime,
         time: Callable[[], float],
         dice: random.Random,
@@ -94,7 +98,7 @@ class ContractingServer:
             name: the server's.
             contract_log: the log.
             policy: the ceilings.
-            placer: coordinates transactions, while this server's node leads.
+            place: makes what coordinates transactions while this server's node leads.
             clock: the reactor, as far as time goes.
             time: that of the day, in Unix seconds.
             dice: names entries.
@@ -107,15 +111,15 @@ class ContractingServer:
         self.book = Book()
         self.policy = policy
         self.entrance = entrance(self.book)
-        self.delivery = DeliveryNodes(self._nodes_changed)
+        self.delivery = DeliveryNodes(self.send_home)
         self.tally = tally
         self.looking: dict[Looks, None] = {}
         self.clock = clock
-        self._placer = placer
+        self._place = place
+        self._placer: Placer | None = None
         self._time = time
         self._dice = dice
         self._open = False
-        self._coordinates = False
         self._admission: Admission[Any] = Admission(negotiations_max, WAITING_MAX)
 
     @property
@@ -206,7 +210,7 @@ class ContractingServer:
             log.failure("an entry of the log is not of this release: run the same one everywhere")
             raise
         transaction = self.book.apply(act)
-        if self._coordinates and not isinstance(act, Opened | Change):
+        if self._placer is not None and not isinstance(act, Opened | Change):
             self._placer.recorded(act, transaction)
 
     def repeated(self, entry: Entry, run: Run | None, offset: int) -> None:
@@ -227,28 +231,27 @@ class ContractingServer:
     # Placing
 
     def _lead(self, leads: bool) -> None:
-        if leads == self._coordinates:
+        if leads == (self._placer is not None):
             return
-        self._coordinates = leads
-        if leads:
-            self._placer.start(self.book.ledger, self.submit)
+        placer, self._placer = self._placer, None
+        if placer is not None:
+            placer.stopService()
         else:
-            self._placer.stop()
+            self._placer = self._place(self.book.ledger, self.submit)
+            self._placer.startService()
 
     def _look(self) -> None:
-        if self._coordinates:
+        placer = self._placer
+        if placer is not None:
             for name, change in list(self.book.pending.items()):
                 if self.book.ledger.named(name) is None:
-                    self._placer.begin(name, change.steps)
+                    placer.begin(name, change.steps)
         for looking in list(self.looking):
             looking.look()
 
-    def _nodes_changed(self) -> None:
-        self.send_home()
-
     def send_home(self) -> None:
         """Have temporary readers go home, some of those whose own nodes are there again; to be called now and then."""
-        if not self._coordinates:
+        if self._placer is None:
             return
         for node in list(self.nodes):
             for reader in self.book.guests(node)[:RETURNS_AT_ONCE_MAX]:
