@@ -11,7 +11,7 @@ import msgspec
 
 from chatproto.news.contracting.acts import AGREE, CANCEL, RETURN, STAND_IN, Act, Change, Opened
 from chatproto.news.placing.actions import Place, Remove, Steps
-from chatproto.news.placing.ledger import Decided, Kept, Ledger, Transaction
+from chatproto.news.placing.ledger import Begun, Decided, Kept, Ledger, Transaction
 from chatproto.news.terms import Placement, Terms
 
 READERS_MAX = 2_000_000
@@ -163,6 +163,9 @@ class Book:
             return None
         if isinstance(act, Change):
             self._change(act)
+            return None
+        if isinstance(act, Begun) and act.name not in self.pending:
+            # It comes from a coordinator that was cut off, after another one has ended what this would begin again.
             return None
         transaction = self.ledger.take(act)
         if transaction is not None and isinstance(act, Decided):
