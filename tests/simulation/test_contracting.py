@@ -1,4 +1,4 @@
-"""Contracts in the simulated world: negotiated, refused, changed, cancelled; and a master that dies in the middle of it."""
+"""Contracts in the simulated world: negotiated, refused, changed, cancelled; and a master that dies in between."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ class NegotiationTests(SynchronousTestCase):
 
 
 class Bargain:
-    """A user who wants too much, and picks the first that is offered; awaits one step after another, and repeats none."""
+    """A user who wants too much, and picks the first that is offered; awaits step after step, and repeats none."""
 
     def __init__(self, scene: Contracts) -> None:
         self.client = scene.client()
@@ -94,7 +94,7 @@ class FailoverTests(SynchronousTestCase):
         self.assertEqual(scene.wait(bargain.client.where()), place)
 
     def test_the_master_is_killed_at_every_event_of_a_negotiation(self) -> None:
-        """Whenever it dies: the user repeats nothing, there is one contract, and none that somebody was told of is lost."""
+        """Whenever it dies: the user repeats nothing, there is one contract, and none that was told of is lost."""
         scene, bargain = self.bargain()
         first = scene.clock.events
         scene.until(lambda: bool(bargain.places))
