@@ -31,7 +31,7 @@ from chatproto.services.mounting import mount
 from chatproto.services.pairing import PeerSettings, build_log, build_peer_listener
 from chatproto.services.probes import LIMITS as PROBES
 from chatproto.services.probes import build_probes
-from chatproto.services.registering import RegisteringService, RegisteringSettings
+from chatproto.services.registering import RegisteringSettings, register_chat
 from chatproto.services.search import SearchService
 from chatproto.services.systemd import Health, Supervision
 from chatproto.services.whereabouts import Whereabouts
@@ -334,7 +334,7 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         node.page = page
         mount(node, "page-listener", page)
     if settings.registering is not None:
-        registering = RegisteringService(world, settings.registering, settings.data, server, turn)
+        registering = register_chat(world, settings.registering, settings.data, server, turn)
         mount(node, "registering", registering)
         if pair is not None:
             whereabouts = Whereabouts(registering.client, pair, server)
