@@ -1,4 +1,4 @@
-"""A small world of contracts: a registry, a master and a slave, delivery nodes that are only registered, and readers."""
+"""A small world of contracts: a registry, master and slave, delivery nodes that are only registered, and readers."""
 
 import random
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from chatproto.news.placing.ledger import Act, Begun, Completed, Decided, Ledger
 from chatproto.news.terms import Terms
 from chatproto.pair.log import PairSettings
 from chatproto.registry import Registration, RegistryClient
-from chatproto.services.news.contracts import KIND, ContractsService, ContractsSettings, build_contracts
+from chatproto.services.news.contracts import KIND, ContractsService, ContractsSettings, build_contracts, placing
 from chatproto.services.pairing import PeerSettings
 from chatproto.services.registry import RegistrySettings, build_registry
 from chatproto.testing import SimClock, SimNetwork
@@ -77,8 +77,10 @@ class Contracts:
         holding: whether no transaction is decided until `release`.
     """
 
-    def __init__(self, seed: int = 0, *, slave: bool = True, **options: Any) -> None:
-        self.seed = seed
+    def __init__(self, seed: int = 0, *, slave: bool = True, asked: bool = False, **options: Any) -> None:
+        """Begin; with `asked`, delivery nodes are there to be asked, and may be `DeliveryNode`s."""
+        self.dice = random.Random(f"{seed} nodes")
+        self._asked = asked
         self.clock = SimClock()
         self.network = SimNetwork(self.clock, random.Random(seed))
         self.refusing: set[str] = set()
@@ -117,7 +119,8 @@ class Contracts:
             password_cost_log2=COST_LOG2,
             **self.options,
         )
-        place = lambda *outside: lambda ledger, record: AtOnce(ledger, record, self)  # noqa: E731
+        at_once = lambda *outside: lambda ledger, record: AtOnce(ledger, record, self)  # noqa: E731
+        place = placing if self._asked else at_once
         return SimProcess(self.network.host(name), lambda world: build_contracts(world, settings, place))
 
     def tree(self, name: str = "master") -> ContractsService:

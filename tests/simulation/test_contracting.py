@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.errors import ContractRefused, ContractStopped
 from chatproto.news.terms import Place, Terms
 from tests.simulation.contracting import PAID, SPORT, TOO_MUCH, Contracts
+from tests.simulation.placing_links import DeliveryNode
 
 
 class NegotiationTests(SynchronousTestCase):
@@ -297,3 +298,47 @@ class NodesTests(SynchronousTestCase):
         account = scene.book().accounts["ada"]
         scene.until(lambda: account.contract is not None and not account.contract.standing)
         self.assertEqual((account.version, scene.wait(ada.where()).node), (3, "north"))
+
+
+class PlacedTests(SynchronousTestCase):
+    """With delivery nodes that are asked, and that keep what they have taken."""
+
+    def scene(self, seed: int = 0) -> tuple[Contracts, DeliveryNode]:
+        scene = Contracts(seed, asked=True)
+        node = DeliveryNode(scene, "north")
+        for name in scene.processes:
+            scene.until(lambda name=name: scene.tree(name).server.serving and "north" in scene.tree(name).server.nodes)
+        scene.until(lambda: scene.registered() == {"master"} and scene.tree("slave").pair.redundancy == "paired")
+        scene.until(lambda: scene.tree("slave").monitor.watch.state.name == "WATCHING")
+        return scene, node
+
+    def test_the_master_dies_while_a_reader_is_placed(self) -> None:
+        """At the delivery node the reader is what the book says, however far the two-phase commit was."""
+        scene, node = self.scene()
+        bargain = Bargain(scene)
+        first = scene.clock.events
+        scene.until(lambda: bool(bargain.places))
+        last = scene.clock.events
+        for seed, event in enumerate(range(first, last + 10, 3)):
+            scene, node = self.scene(seed)
+            bargain = Bargain(scene)
+            scene.until(lambda scene=scene, event=event: scene.clock.events >= event)
+            scene.master.host.crash()
+            scene.until(lambda bargain=bargain: bool(bargain.places or bargain.failures), 60)
+            self.assertEqual(bargain.failures, [])
+            [place] = bargain.places
+            scene.until(lambda scene=scene: not scene.book("slave").ledger.open)
+            account, held = scene.book("slave").accounts["ada"], node.table.held["ada"]
+            assert account.contract is not None
+            self.assertEqual((account.contract.version, held.version, held.terms), (place.version, place.version, PAID))
+            self.assertEqual(held.ticket, account.ticket)
+            self.assertEqual(scene.book("slave").taken["north"].readers, 1)
+
+    def test_a_node_that_is_away_places_nobody(self) -> None:
+        scene, node = self.scene()
+        node.process.host.crash()
+        ada = scene.client()
+        with self.assertRaises(ContractRefused) as caught:
+            scene.wait(ada.propose(PAID))
+        self.assertEqual(caught.exception.code, "no-room")
+        self.assertEqual(scene.book().taken["north"].readers, 0)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from chatproto.news.contracting.policy import PAID_SHARE, Node
+from chatproto.news.placing.coordinating import DELIVERY as KIND
 from chatproto.registry import Registration
 
-KIND = "news-delivery"
 SUBSTITUTE, PAID_MAX = "substitute", "paid-max"
 """Attributes of a delivery node's registration: the name of its substitute, and how many readers may be paid ones."""
 

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 from twisted.application.service import MultiService
 
+from chatproto.services.news.contracts import ContractsSettings, build_contracts
 from chatproto.services.news.settings import NewsSettings
 from chatproto.world import World
 
-__all__ = ["BUILT", "NewsRole", "NewsSettings"]
+__all__ = ["BUILT", "ContractsSettings", "NewsRole", "NewsSettings", "build_contracts"]
 
 
 class NewsRole(NamedTuple):
@@ -23,5 +24,7 @@ class NewsRole(NamedTuple):
     build: Callable[[World, Any], MultiService]
 
 
-BUILT: dict[str, NewsRole] = {}
+BUILT: dict[str, NewsRole] = {
+    "contracts": NewsRole(ContractsSettings, build_contracts),
+}
 """By what `--role` calls them."""

@@ -19,11 +19,10 @@ from twisted.internet.defer import (
     succeed,
 )
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatproto.chat.passwords import COST_LOG2
-from chatproto.errors import ChatprotoError, RegistryError, RegistryRefused, StoreError
+from chatproto.errors import ChatprotoError, StoreError
 from chatproto.gate import Limits
 from chatproto.link import Turn
 from chatproto.monitor import IAlive, IPlace, IStandIn, MonitorService
@@ -36,28 +35,27 @@ from chatproto.news.contracting.policy import Policy
 from chatproto.news.contracting.server import DOOR, NEGOTIATIONS_MAX, ContractingServer, MakePlacer
 from chatproto.news.contracting.visits import NEGOTIATION_S_MAX, Visits
 from chatproto.news.link import NewsLinkFactory
+from chatproto.news.placing.coordinating import Placing
+from chatproto.news.placing.ledger import Act, Ledger
 from chatproto.news.terms import DELAY_S_MAX
 from chatproto.pair.log import PairLog
 from chatproto.registry import Registration, RegistryClient
-from chatproto.registry.names import TLS_SPOKEN
 from chatproto.services.listener import Listener
 from chatproto.services.measures import GAUGE, Measure, Measures, of_process, together
 from chatproto.services.mounting import mount
 from chatproto.services.news.settings import NewsSettings
 from chatproto.services.pairing import PeerSettings, build_log, build_peer_listener, client_of
 from chatproto.services.probes import build_probes
-from chatproto.services.registering import WITHDRAW_S_MAX
+from chatproto.services.registering import PEER as PEER_ADDRESS
+from chatproto.services.registering import RegisteringService, RegisteringSettings, placed
 from chatproto.services.systemd import Health, Supervision
-from chatproto.trust.proof import PEER, REGISTRY
-from chatproto.wire.addresses import speaks_tls, without_tls
+from chatproto.trust.proof import PEER
 from chatproto.world import World
 
 KIND = "news-contracts"
 """The kind of the registration."""
 STANDS_IN_FOR = "stands-in-for"
 """The attribute of a slave's registration that names the master."""
-PEER_ADDRESS = "peer"
-"""The attribute with `HOST:PORT` of the guarded port."""
 LIMITS = Limits(connections_max=2000, per_address_max=100, strangers_max=100)
 PARTS = Limits(connections_max=256, per_address_max=64, strangers_max=32)
 CLOSE_S_MAX = 15.0
@@ -177,81 +175,47 @@ class Door(MultiService):
 
 
 @implementer(IPlace)
-class RegisteredPlace(Service):
-    """The place of a server in the registry: taken while this runs, or when it is told to.
+class MastersPlace:
+    """The master's place in the registry: taken by the slave, and given back.
 
     Attributes:
-        client: of the registry.
+        taken: whether it is.
     """
 
-    def __init__(
-        self,
-        world: World,
-        settings: ContractsSettings,
-        client: RegistryClient,
-        status: Callable[[bytes], bytes],
-    ) -> None:
-        """Make one that is not taken; `status` answers calls."""
-        self.client = client
-        self._world = world
-        self._settings = settings
-        self._status = status
-
-    def registration(self) -> Registration:
-        """Return what is registered: a slave comes before its master, whose lease may not be over."""
-        settings = self._settings
-        attributes = {PEER_ADDRESS: settings.peer_advertise} if settings.peer_advertise else {}
-        if settings.stands_in_for:
-            attributes[STANDS_IN_FOR] = settings.stands_in_for
-        if speaks_tls(settings.advertise):
-            attributes[TLS_SPOKEN] = "yes"
-        return Registration(
-            service=settings.service,
-            name=settings.name,
-            kind=KIND,
-            address=without_tls(settings.advertise),
-            role="leader",
-            epoch=1 if settings.stands_in_for else 0,
-            attributes=attributes,
-            lease_s=settings.lease_s,
-        )
-
-    def startService(self) -> None:
-        """Take it. A server that cannot serves whoever knows it."""
-        super().startService()
-        self.take().addErrback(lambda failure: log.failure("registering failed", failure))
-
-    def stopService(self) -> "Deferred[object] | None":
-        """Give it back."""
-        super().stopService()
-        return self.give_back()
+    def __init__(self) -> None:
+        """Be the master's."""
+        self.taken = False
+        self.changed: Callable[[], object] = lambda: None
 
     def take(self) -> "Deferred[object]":
         """See `IPlace.take`."""
-        try:
-            token = (self._settings.token or self._world.secret(self._settings.data)).encode()
-        except OSError as error:
-            log.warn("this node is not registered: {error}; look at its data directory", error=str(error))
-            return succeed(None)
-        registering: Deferred[Any] = self.client.register(self.registration(), token, self._status)
-        return registering.addErrback(self._not_registered)
-
-    def _not_registered(self, failure: Failure) -> None:
-        failure.trap(RegistryError)
-        if failure.check(RegistryRefused):
-            log.warn("the registry does not take this node: {why}", why=failure.getErrorMessage())
+        return self._be(True)
 
     def give_back(self) -> "Deferred[object]":
         """See `IPlace.give_back`."""
-        if not self.client.up:
-            return succeed(None)
-        withdrawing: Deferred[Any] = self.client.withdraw(self._settings.service, self._settings.name)
-        withdrawing.addTimeout(WITHDRAW_S_MAX, self._world.clock)
-        return withdrawing.addErrback(self._not_withdrawn)
+        return self._be(False)
 
-    def _not_withdrawn(self, failure: Failure) -> None:
-        failure.trap(RegistryError, TimeoutError)
-        log.info("not withdrawn from the registry, the lease ends: {why}", why=failure.getErrorMessage())
+    def _be(self, taken: bool) -> "Deferred[object]":
+        self.taken = taken
+        self.changed()
+        return succeed(None)
+
+
+def registration_of(settings: ContractsSettings) -> Registration:
+    """Return what is registered: a slave comes before its master, whose lease may not be over."""
+    attributes = {PEER_ADDRESS: settings.peer_advertise} if settings.peer_advertise else {}
+    if settings.stands_in_for:
+        attributes[STANDS_IN_FOR] = settings.stands_in_for
+    registration = Registration(
+        service=settings.service,
+        name=settings.name,
+        kind=KIND,
+        role="leader",
+        epoch=1 if settings.stands_in_for else 0,
+        attributes=attributes,
+        lease_s=settings.lease_s,
+    )
+    return placed(registration, settings.advertise)
 
 
 @implementer(IAlive)
@@ -401,7 +365,7 @@ class ContractsService(MultiService):
         if self.monitor is not None:
             yield self.monitor.stopService()
         # One after another: nobody new is led here, then what is under way comes to the log, then that is closed.
-        for name in ("place", "door"):
+        for name in ("registering", "door"):
             if name in self.namedServices:
                 yield maybeDeferred(self.namedServices[name].stopService)
         yield maybeDeferred(super().stopService)
@@ -411,7 +375,18 @@ MakePlacing = Callable[[World, RegistryClient, Turn, ContractsSettings], MakePla
 """Makes what coordinates transactions."""
 
 
-def build_contracts(world: World, settings: ContractsSettings, place: MakePlacing) -> ContractsService:
+def placing(world: World, registry: RegistryClient, turn: Turn, settings: ContractsSettings) -> MakePlacer:
+    """Return what has delivery nodes place readers, all that a transaction concerns or none."""
+
+    def make(ledger: Ledger, record: Callable[[Act], None]) -> Placing:
+        # What becomes of a transaction is in the book.
+        outside = world, registry, turn, ledger, record, lambda settled: None
+        return Placing(*outside, who=settings.name, service=settings.service)
+
+    return make
+
+
+def build_contracts(world: World, settings: ContractsSettings, place: MakePlacing = placing) -> ContractsService:
     """Build the service tree of a contracting server.
 
     Args:
@@ -427,15 +402,18 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
         peer = replace(peer, pair=msgspec.structs.replace(peer.pair, prefer_primary=True))
     contract_log = build_log(world, settings.data, peer, turn)
     pair = contract_log if isinstance(contract_log, PairLog) else None
-    client = RegistryClient(
-        world.guarded_client(settings.registry, REGISTRY),
-        world.clock,
-        world.dice,
+    slave_place = MastersPlace()
+    registering = RegisteringService(
+        world,
+        RegisteringSettings(settings.registry, settings.token, settings.service, lease_s=settings.lease_s),
+        settings.data,
+        settings.name,
         turn,
-        who=f"{settings.service}/{settings.name}",
-        tally=world.tally,
-        trust=world.trust,
+        lambda: registration_of(settings) if slave_place.taken or not settings.stands_in_for else None,
+        lambda: status_of(tree),
     )
+    slave_place.changed = registering.changed
+    client = registering.client
     server = ContractingServer(
         settings.name,
         contract_log,
@@ -474,11 +452,9 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
         )
         endpoint = world.guarded_server(settings.peer_listen, PEER)
         mount(tree, "peer-listener", Listener(settings.peer_listen, endpoint, parts, world.fatal, parts.gate))
-    mount(tree, "registry", client)
     home = TimerService(SEND_HOME_EVERY_S, server.send_home)
     home.clock = world.clock
     mount(tree, "send-home", home)
-    place_there = RegisteredPlace(world, settings, client, lambda _: status_of(tree))
     if settings.stands_in_for:
         slave = Slave(world, server, make_door, tree)
         master = Master(world, settings, turn)
@@ -488,17 +464,18 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
             world.clock,
             master,
             slave,
-            place_there,
+            slave_place,
             ask_every_s=settings.ask_every_s,
             dead_after_s=settings.dead_after_s,
             what=settings.stands_in_for,
         )
+        mount(tree, "registering", registering)
         mount(tree, "monitor", tree.monitor)
     else:
         door = make_door(world)
         tree._door = lambda: door
         mount(tree, "door", door)
-        mount(tree, "place", place_there)
+        mount(tree, "registering", registering)
     if world.supervisor is not None:
         mount(tree, "supervision", Supervision(world.clock, turn, world.supervisor, tree.health))
     return tree
