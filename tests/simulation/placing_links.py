@@ -86,7 +86,8 @@ class DeliveryNode:
         host = self.process.host if hasattr(self, "process") else self.scene.network.host(self.name)
         turn, tree = Turn(world.clock), MultiService()
         self.table = Readers(self.rows, self.full_for)
-        self.participating = Participating(self.name, self.table, Store(host, self.rows, self.scene.dice))
+        self.participating = Participating(self.name, self.table)
+        self.participating.open(Store(host, self.rows, self.scene.dice))
         self.factory = NewsLinkFactory(
             "news-peer",
             decoder(FromCoordinator),
