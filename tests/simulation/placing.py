@@ -7,7 +7,7 @@ on when another one has taken its place.
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -16,15 +16,15 @@ from zope.interface import implementer
 from chatproto.keyvalue import Change
 from chatproto.news.placing import Action, Coordinator, ITable, Ledger, Participant, Place, Remove, Steps
 from chatproto.news.placing.coordinator import CoordinatorEffect, Lead, Record, Settled, Superseded, Tell
-from chatproto.news.placing.ledger import Act, Begun, Decided
+from chatproto.news.placing.ledger import Act, Decided, Transaction
 from chatproto.news.placing.messages import Coordinate, Participate
-from chatproto.news.placing.participant import PREFIX, ParticipantEffect, Say, TurnAway, Write
+from chatproto.news.placing.participant import PREFIX, TERM, ParticipantEffect, Say, TurnAway, Write
 from chatproto.news.terms import Placement, Terms
 
 STEPS_MAX = 20_000
 READERS = b"reader/"
 
-TERMS = Terms(("sport",))
+TERMS = Terms(("sport",), paid=True)
 
 
 class Wrong(AssertionError):
@@ -219,6 +219,61 @@ class Process:
             link.end()
 
 
+def check_told(log: list[Act], told: dict[str, Settled], did: dict[str, list[Action]]) -> None:
+    """Check that nobody was told, or has done, what is not decided in the log.
+
+    Args:
+        log: all of it.
+        told: what became of transactions, by name.
+        did: what each node has done.
+
+    Raises:
+        Wrong: it is not so.
+    """
+    decided, may = dict[str, bool](), dict[str, list[Action]]()
+    for act, transaction in decisions(log):
+        decided[transaction.name] = act.committed
+        for node, actions in transaction.steps.items() if act.committed else ():
+            may.setdefault(node, []).extend(actions)
+    for name, settled in told.items():
+        if name in decided and settled.committed != decided[name]:
+            raise Wrong(f"{name} is told to be {settled}, and decided otherwise")
+        if name not in decided and settled.code != "busy":
+            raise Wrong(f"{name} is told to be {settled}, and not decided")
+    for node, actions_done in did.items():
+        for action in actions_done:
+            if action not in may.get(node, ()):
+                raise Wrong(f"{node} has done {action}, and that is not decided")
+
+
+def decisions(log: list[Act]) -> Iterator[tuple[Decided, Transaction]]:
+    """Return what counts of what is decided in a log."""
+    ledger = Ledger()
+    for act in log:
+        transaction = ledger.take(act)
+        if isinstance(act, Decided) and transaction is not None:
+            yield act, transaction
+
+
+def check_done(name: str, log: list[Act], table: Readers, rows: dict[bytes, bytes], participant: Participant) -> None:
+    """Check that a node has done all that the log says, and waits for nothing.
+
+    Raises:
+        Wrong: it is not so.
+    """
+    expected: dict[str, Placement] = {}
+    for act, transaction in decisions(log):
+        for action in transaction.steps.get(name, ()) if act.committed else ():
+            do(expected, action)
+    if participant.in_doubt:
+        raise Wrong(f"{name} waits for an outcome for ever")
+    if any(key.startswith(PREFIX) and key != TERM for key in rows):
+        raise Wrong(f"{name} has a promise on its disk for ever")
+    for held in (table.held, Readers(rows).held):
+        if held != expected:
+            raise Wrong(f"{name} has {held}, and the log says {expected}")
+
+
 class World:
     """Some delivery nodes, a log, and the processes that coordinate, one of them at the moment."""
 
@@ -329,37 +384,7 @@ class World:
 
     def check(self) -> None:
         """Check that nobody has done, or was told, what is not decided in the log."""
-        ledger, names, decided = Ledger(), dict[int, str](), dict[str, bool]()
-        may: dict[str, list[Action]] = {name: [] for name in self.nodes}
-        for act in self.log:
-            transaction = ledger.take(act)
-            if isinstance(act, Begun) and transaction is not None:
-                names[transaction.number] = transaction.name
-            if isinstance(act, Decided) and transaction is not None:
-                decided[transaction.name] = act.committed
-                for node, actions in transaction.steps.items() if act.committed else ():
-                    may[node] += actions
-        for name, settled in self.told.items():
-            if name in decided and settled.committed != decided[name]:
-                raise Wrong(f"{name} is told to be {settled}, and decided otherwise")
-            if name not in decided and settled.code != "busy":
-                raise Wrong(f"{name} is told to be {settled}, and not decided")
-        for node in self.nodes.values():
-            for action in node.table.did:
-                if action not in may[node.name]:
-                    raise Wrong(f"{node.name} has done {action}, and that is not decided")
-
-    def expected(self) -> dict[str, dict[str, Placement]]:
-        """Return where the readers are, as the log has it."""
-        ledger = Ledger()
-        readers: dict[str, dict[str, Placement]] = {name: {} for name in self.nodes}
-        for act in self.log:
-            transaction = ledger.take(act)
-            if isinstance(act, Decided) and transaction is not None and act.committed:
-                for node, actions in transaction.steps.items():
-                    for action in actions:
-                        do(readers[node], action)
-        return readers
+        check_told(self.log, self.told, {name: node.table.did for name, node in self.nodes.items()})
 
     def check_end(self) -> None:
         """Check that everything is decided, and done everywhere or nowhere."""
@@ -367,15 +392,8 @@ class World:
             raise Wrong(f"nobody was told of {self.wish()}")
         if self.process.ledger.open:
             raise Wrong(f"not over: {list(self.process.ledger.open.values())}")
-        expected = self.expected()
         for node in self.nodes.values():
-            if node.participant.in_doubt:
-                raise Wrong(f"{node.name} waits for an outcome for ever")
-            if any(key.startswith(PREFIX) and key != b"placing/term" for key in node.disk):
-                raise Wrong(f"{node.name} has a promise on its disk for ever")
-            for held in (node.table.held, Readers(node.disk).held):
-                if held != expected[node.name]:
-                    raise Wrong(f"{node.name} has {held}, and the log says {expected[node.name]}")
+            check_done(node.name, self.log, node.table, node.disk, node.participant)
 
 
 WISHES: list[tuple[str, Steps]] = [

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from twisted.application.service import MultiService
 
+from chatproto.services.news.contracts import ContractsSettings, build_contracts
 from chatproto.services.news.delivery import DeliverySettings, build_delivery
 from chatproto.services.news.node import NewsNode
 from chatproto.services.news.root import RootSettings, build_root
@@ -15,6 +16,7 @@ from chatproto.world import World
 
 __all__ = [
     "BUILT",
+    "ContractsSettings",
     "DeliverySettings",
     "NewsNode",
     "NewsRole",
@@ -22,6 +24,7 @@ __all__ = [
     "NewsStatus",
     "RootSettings",
     "RouterSettings",
+    "build_contracts",
     "build_delivery",
     "build_root",
     "build_router",
@@ -47,5 +50,6 @@ BUILT: dict[str, NewsRole] = {
     "root": NewsRole(RootSettings, build_root),
     "router": NewsRole(RouterSettings, build_router),
     "delivery": NewsRole(DeliverySettings, build_delivery),
+    "contracts": NewsRole(ContractsSettings, build_contracts),
 }
 """By what `--role` calls them."""
