@@ -42,7 +42,7 @@ class NewsRole(NamedTuple):
     """
 
     settings: type[NewsSettings]
-    build: Callable[[World, Any], NewsNode]
+    build: Callable[[World, Any], MultiService]
     problems: Callable[[Any], Sequence[str]] = lambda settings: ()
 
 
