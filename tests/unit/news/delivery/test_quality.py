@@ -163,6 +163,7 @@ class SuspensionTests(SynchronousTestCase):
         self.assertEqual(room.readers.paid["rita"].record.late, 0)
         room.run(60)
         self.assertEqual(room.stamps("fred"), [1])
+        self.assertGreaterEqual(room.got["fred"][0][0] - room.got["rita"][0][0], RESUME_AFTER_S)
         self.assertEqual((schedule.suspensions, schedule.is_suspended), (1, False))
         self.assertGreaterEqual(schedule.suspended_s, RESUME_AFTER_S)
 
