@@ -10,7 +10,7 @@ from chatproto.chat.hall import Hall
 from chatproto.chat.messages import SaidExtended
 from chatproto.log.entry import MESSAGE
 from chatproto.log.rows import read_slices, read_snapshot, runs_after
-from chatproto.log.sqlite import connect
+from chatproto.log.sqlite import LOG
 
 _READ_BYTES = 1024 * 1024
 _READ_COUNT = 10_000
@@ -41,7 +41,7 @@ def archive(directory: str, room: str | None, write: Callable[[str], None]) -> N
     Raises:
         StoreError: it is no data directory of this version.
     """
-    database = connect(directory, writing=False)
+    database = LOG.connect(directory)
     try:
         # One transaction: what a running node commits meanwhile is not seen half.
         database.execute("BEGIN")

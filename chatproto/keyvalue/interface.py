@@ -22,7 +22,10 @@ class IKeyValueStore(Interface):
         """Return keys that begin so, sorted, as `scan` does."""
 
     def read(key: bytes) -> "Deferred[bytes | None]":
-        """Read the value of a key back, after all that was written before; None if there is none."""
+        """Read the value of a key back, after all that was written before; None if there is none.
+
+        Not answered where that cannot become durable: see `write`.
+        """
 
     def write(changes: Sequence[Change], done: Callable[[], None]) -> None:
         """Make changes durable, all or none, then call `done`.
@@ -32,4 +35,4 @@ class IKeyValueStore(Interface):
         """
 
     def close() -> "Deferred[None]":
-        """Finish what was written, then let the data directory go."""
+        """Finish what was asked, then let the data directory go."""

@@ -25,6 +25,7 @@ from chatproto.testing.faults import DISK_FAULTS, FAULTS, Fault, FaultPlan, Stru
 from chatproto.testing.host import SimHost
 from chatproto.testing.network import SimNetwork, TraceEvent
 from chatproto.testing.nodes import SimNode, SimPairNode, SimProcess, SimRegistry
+from chatproto.testing.table import SimTable
 
 __all__ = [
     "DISK_FAULTS",
@@ -44,6 +45,7 @@ __all__ = [
     "SimProcess",
     "SimRegistry",
     "SimStore",
+    "SimTable",
     "Struck",
     "TraceEvent",
     "Violation",
