@@ -120,16 +120,20 @@ class World:
         return len(self.node.listeners) == len(self.readers)
 
 
-def lossy(seed: int, share: float, sizes: dict[int, int], seconds: float = 60.0) -> dict[int, tuple[int, int]]:
+def lossy(
+    seed: int, share: float, sizes: dict[int, int], seconds: float = 60.0, *, worse: bool = True
+) -> dict[int, tuple[int, int]]:
     """Send items under loss; return how many of each size were sent, and have come whole.
 
     Args:
         seed: of the network.
-        share: of datagrams that are lost; as many again come twice, and half as many damaged.
+        share: of datagrams that are lost.
         sizes: how many items of each size, in bytes.
         seconds: for all of them to leave.
+        worse: as many again come twice, and half as many are damaged.
     """
-    world = World(seed, faults=DatagramFaults(lost=share, repeated=share, damaged=share / 2))
+    faults = DatagramFaults(lost=share, repeated=share, damaged=share / 2) if worse else DatagramFaults(lost=share)
+    world = World(seed, faults=faults)
     world.network.clock.run_until(world.all_listen, 60.0)
     number = 0
     for size, count in sizes.items():
