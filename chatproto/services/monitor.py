@@ -19,16 +19,16 @@ from chatproto.link import Turn
 from chatproto.monitor import IAlive, IPlace, IStandIn, MonitorService
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.registry import Registration, RegistryClient
-from chatproto.registry.names import TLS_SPOKEN
 from chatproto.services.measures import Measures, of_chat, of_monitor, of_process, together
 from chatproto.services.mounting import mount
-from chatproto.services.node import NodeService, NodeSettings, build_node, client_of
+from chatproto.services.node import NodeService, NodeSettings, build_node
+from chatproto.services.pairing import client_of
 from chatproto.services.probes import build_probes
-from chatproto.services.registering import KIND, WITHDRAW_S_MAX
+from chatproto.services.registering import KIND, WITHDRAW_S_MAX, placed
 from chatproto.services.systemd import Health, Supervision
 from chatproto.trust.proof import REGISTRY
 from chatproto.wire import host_and_port
-from chatproto.wire.addresses import speaks_tls, without_tls
+from chatproto.wire.addresses import without_tls
 from chatproto.world import World
 
 STANDS_IN_FOR = "stands-in-for"
@@ -240,19 +240,17 @@ class ChatStandIn:
         node, master, settings = self.node, self._master.registration, self._settings
         assert node is not None and master is not None, "it stands in for somebody"
         chat = settings.node.chat
-        place = chat.servers[0] if chat.servers else ""
-        secure = {TLS_SPOKEN: "yes"} if speaks_tls(place) else {}
         registration = Registration(
             service=settings.standby_for or settings.watch,
             name=chat.name,
             kind=KIND,
-            address=without_tls(place),
             role="leader",
             epoch=master.epoch + 1,
             capacity=chat.capacity,
-            attributes={STANDS_IN_FOR: master.name, **secure},
+            attributes={STANDS_IN_FOR: master.name},
             lease_s=settings.lease_s,
         )
+        registration = placed(registration, chat.servers[0] if chat.servers else "")
         token = (settings.token or self._world.secret(settings.node.data)).encode()
         registering: Deferred[Any] = self._client.register(registration, token, lambda _: node.server.status_line())
         registering.addCallback(self._registered, registration.address)

@@ -1,9 +1,10 @@
 """A node in the registry: registered with its role while it runs, and asked how it is through the registry."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.logger import Logger
@@ -22,7 +23,9 @@ KIND = "chat"
 PAGE = "page"
 """The attribute of a registration that has the address of a node's page."""
 STATUS = b"status"
-"""The call that a node takes: it is answered with a `status` line of the client link."""
+"""The call that a node takes: a node of the chat answers with a `status` line of the client link."""
+PEER = "peer"
+"""The attribute of a registration that has the `HOST:PORT` of a node's links for other nodes."""
 
 WITHDRAW_S_MAX = 1.0
 """How long a node that stops waits for the registry; its name ends with its lease, if not sooner."""
@@ -57,9 +60,27 @@ class RegisteringService(Service):
         client: of the registry, for whoever else needs one on this node.
     """
 
-    def __init__(self, world: World, settings: RegisteringSettings, data: str, server: ChatServer, turn: Turn) -> None:
-        """Register a node whose chat is `server`, and whose data directory is `data`."""
-        name = server.settings.name
+    def __init__(
+        self,
+        world: World,
+        settings: RegisteringSettings,
+        data: str,
+        name: str,
+        turn: Turn,
+        registration: Callable[[], Registration | None],
+        status: Callable[[], bytes],
+    ) -> None:
+        """Register a node.
+
+        Args:
+            world: the outside.
+            settings: what can be set.
+            data: its data directory, which is there, and locked, when this starts.
+            name: of the node.
+            turn: batches what is sent.
+            registration: returns what it is at the moment; None for what nobody is to find now.
+            status: answers whoever asks, through the registry, how it is.
+        """
         self.client = RegistryClient(
             world.guarded_client(settings.registry, REGISTRY),
             world.clock,
@@ -70,24 +91,22 @@ class RegisteringService(Service):
             tally=world.tally,
         )
         self._world = world
-        self._settings = settings
         self._data = data
         self._token = settings.token.encode()
-        self._server = server
+        self._registration = registration
+        self._status = status
         self._registered: Registration | None = None
-        server.watch(self._changed)
 
     def startService(self) -> None:
         """Register, and stay registered. A node that cannot is not stopped by it."""
         super().startService()
         try:
-            # The data directory is there and locked: the log was opened before.
             self._token = self._token or self._world.secret(self._data).encode()
         except OSError as error:
             log.warn("this node is not registered: {error}; look at its data directory", error=str(error))
             return
         self.client.startService()
-        self._changed()
+        self.changed()
 
     @inlineCallbacks
     def stopService(self) -> Generator["Deferred[Any]", Any, None]:
@@ -95,46 +114,31 @@ class RegisteringService(Service):
         super().stopService()
         registered, self._registered = self._registered, None
         if registered is not None and self.client.up:
-            withdrawing = self.client.withdraw(registered.service, registered.name)
-            withdrawing.addTimeout(WITHDRAW_S_MAX, self._world.clock)
-            try:
-                yield withdrawing
-            except Exception as error:
-                log.info("this node was not withdrawn from the registry: {error}", error=str(error))
+            yield self._withdraw(registered)
         if self.client.running:
             yield self.client.stopService()
 
-    def registration(self) -> Registration:
-        """Return what this node is at the moment."""
-        chat, chat_log = self._server.settings, self._server.log
-        attributes = {"redundancy": chat_log.redundancy}
-        if self._settings.peer:
-            attributes["peer"] = self._settings.peer
-        if chat.pages:
-            attributes[PAGE] = chat.pages[0]
-        address = chat.servers[0] if chat.servers else ""
-        if speaks_tls(address):
-            attributes[TLS_SPOKEN] = "yes"
-        return Registration(
-            service=self._settings.service,
-            name=chat.name,
-            kind=KIND,
-            address=without_tls(address),
-            role=chat_log.role,
-            epoch=chat_log.epoch,
-            capacity=chat.capacity,
-            attributes=attributes,
-            lease_s=self._settings.lease_s,
-        )
-
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """Register what the node is now, if that is something else than before."""
         if not (self.running and self.client.running):
             return
-        registration = self.registration()
-        if registration != self._registered:
-            self._registered = registration
-            registering = self.client.register(registration, self._token, self._asked)
-            registering.addErrback(self._not_registered)
+        before, now = self._registered, self._registration()
+        if now == before:
+            return
+        self._registered = now
+        if before is not None and (now is None or now.name != before.name):
+            self._withdraw(before)
+        if now is not None:
+            self.client.register(now, self._token, self._asked).addErrback(self._not_registered)
+
+    def _withdraw(self, registered: Registration) -> "Deferred[None]":
+        withdrawing = self.client.withdraw(registered.service, registered.name)
+        withdrawing.addTimeout(WITHDRAW_S_MAX, self._world.clock)
+        return withdrawing.addErrback(
+            lambda failure: log.info(
+                "this node was not withdrawn from the registry: {error}", error=failure.getErrorMessage()
+            )
+        )
 
     def _not_registered(self, failure: Failure) -> None:
         failure.trap(RegistryError)
@@ -146,4 +150,50 @@ class RegisteringService(Service):
     def _asked(self, payload: bytes) -> bytes:
         if payload != STATUS:
             raise CallRejected(f"a node is asked for its status, not {payload[:64]!r}")
-        return self._server.status_line()
+        return self._status()
+
+
+def registration_of(server: ChatServer, settings: RegisteringSettings) -> Registration:
+    """Return what a node of the chat is at the moment."""
+    chat, chat_log = server.settings, server.log
+    attributes = {"redundancy": chat_log.redundancy}
+    if settings.peer:
+        attributes[PEER] = settings.peer
+    if chat.pages:
+        attributes[PAGE] = chat.pages[0]
+    registration = Registration(
+        service=settings.service,
+        name=chat.name,
+        kind=KIND,
+        role=chat_log.role,
+        epoch=chat_log.epoch,
+        capacity=chat.capacity,
+        attributes=attributes,
+        lease_s=settings.lease_s,
+    )
+    return placed(registration, chat.servers[0] if chat.servers else "")
+
+
+def placed(registration: Registration, place: str) -> Registration:
+    """Return a registration whose clients reach it at `HOST:PORT`, or at `tls:HOST:PORT`; nowhere if that is empty."""
+    secure = {TLS_SPOKEN: "yes"} if speaks_tls(place) else {}
+    return msgspec.structs.replace(
+        registration, address=without_tls(place), attributes={**registration.attributes, **secure}
+    )
+
+
+def register_chat(
+    world: World, settings: RegisteringSettings, data: str, server: ChatServer, turn: Turn
+) -> RegisteringService:
+    """Build what registers a node whose chat is `server`, and whose data directory is `data`."""
+    registering = RegisteringService(
+        world,
+        settings,
+        data,
+        server.settings.name,
+        turn,
+        lambda: registration_of(server, settings),
+        server.status_line,
+    )
+    server.watch(registering.changed)
+    return registering

@@ -7,11 +7,8 @@ from twisted.application.service import Service
 from chatproto.chat.server import ChatServer
 from chatproto.pair.log import PairLog
 from chatproto.registry import Registration, RegistryClient
-from chatproto.services.registering import PAGE
+from chatproto.services.registering import PAGE, PEER
 from chatproto.wire import address_allowed
-
-PEER = "peer"
-"""The attribute of a registration that has the `HOST:PORT` of a node's peer link."""
 
 
 def peer_of(registration: Registration) -> str | None:

@@ -19,7 +19,13 @@ from chatproto.registry.requests import (
     Withdraw,
     decode_from_anybody,
 )
-from chatproto.services.registering import WITHDRAW_S_MAX, RegisteringService, RegisteringSettings
+from chatproto.services.registering import (
+    WITHDRAW_S_MAX,
+    RegisteringService,
+    RegisteringSettings,
+    register_chat,
+    registration_of,
+)
 from chatproto.world import World
 from tests.unit.registry.rig import End, Events
 from tests.unit.registry.test_client import FakeEndpoint
@@ -64,7 +70,7 @@ class RegisteringTestCase(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, self.events)
 
     def make(self, secret: Any = secret, **settings: Any) -> RegisteringService:
-        world = World(
+        self.world = world = World(
             clock=self.clock,  # type: ignore[arg-type]
             now=self.clock.seconds,
             dice=random.Random(1),
@@ -76,7 +82,11 @@ class RegisteringTestCase(SynchronousTestCase):
         )
         chosen = RegisteringSettings("tcp:north:4646", **{"peer": "east:4545", **settings})
         server: Any = self.server
-        return RegisteringService(world, chosen, "data", server, Turn(self.clock))
+        return register_chat(world, chosen, "data", server, Turn(self.clock))
+
+    def registration(self, **settings: Any) -> Registration:
+        server: Any = self.server
+        return registration_of(server, RegisteringSettings("tcp:north:4646", **settings))
 
     def enter(self) -> End:
         end = End(self.endpoint.factories[-1].buildProtocol(None), self.clock, decode_from_anybody)
@@ -110,18 +120,18 @@ class RegistrationTests(RegisteringTestCase):
 
     def test_one_that_nobody_reaches_has_no_address(self) -> None:
         self.server.settings = ChatSettings(name="east")
-        registration = self.make(peer="").registration()
+        registration = self.registration(peer="")
         self.assertEqual((registration.address, registration.attributes), ("", {"redundancy": "paired"}))
 
     def test_one_that_speaks_tls_with_clients(self) -> None:
         self.server.settings = ChatSettings(name="east", servers=["tls:east:4444"])
-        registration = self.make(peer="").registration()
+        registration = self.registration(peer="")
         self.assertEqual((registration.address, registration.attributes["tls"]), ("east:4444", "yes"))
         self.assertEqual(registration.place, "tls:east:4444")
 
     def test_its_page_can_be_found_too(self) -> None:
         self.server.settings = ChatSettings(name="east", pages=["https://east", "https://other"])
-        self.assertEqual(self.make(peer="").registration().attributes["page"], "https://east")
+        self.assertEqual(self.registration(peer="").attributes["page"], "https://east")
 
     def test_a_token_that_was_given_is_used(self) -> None:
         self.service = self.make(token="ours", secret=None)
@@ -211,3 +221,40 @@ class StopTests(RegisteringTestCase):
     def test_nor_one_that_is_not_reached(self) -> None:
         self.service.startService()
         self.successResultOf(self.service.stopService())
+
+
+class OtherwiseTests(RegisteringTestCase):
+    """A node that is to be found at times only, or under another name."""
+
+    def make(self, secret: Any = secret, **settings: Any) -> RegisteringService:
+        super().make(secret, **settings)
+        self.now: Registration | None = None
+        chosen = RegisteringSettings("tcp:north:4646", token="ours")
+        return RegisteringService(
+            self.world, chosen, "data", "west", Turn(self.clock), lambda: self.now, lambda: b"well"
+        )
+
+    def test_it_is_found_as_long_as_it_is_something(self) -> None:
+        self.service.startService()
+        end = self.enter()
+        self.assertEqual(self.sent(end), [])
+        self.now = Registration("chat", "west")
+        self.service.changed()
+        (request,) = self.sent(end)
+        self.assertEqual(request.registration, self.now)
+        self.say(end, Done(request.number))
+        self.now = None
+        self.service.changed()
+        (request,) = self.sent(end)
+        self.assertEqual(request, Withdraw(request.number, "chat", "west", b"ours"))
+        self.say(end, Done(request.number))
+        self.service.stopService()
+        self.assertEqual(self.sent(end), [])
+
+    def test_under_another_name_it_is_not_found_under_the_old_one(self) -> None:
+        self.now = Registration("chat", "west")
+        end = self.registered()
+        self.now = Registration("chat", "east")
+        self.service.changed()
+        first, second = self.sent(end)
+        self.assertEqual((first.name, second.registration.name), ("west", "east"))
