@@ -11,6 +11,7 @@ and for items of some sizes how long it takes until all were sent, how many came
 import argparse
 import multiprocessing
 import os
+import random
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -130,8 +131,6 @@ def run_readers(pipe: Connection, names: Sequence[str], port: int) -> None:
     from collections import Counter
     from dataclasses import replace
 
-    from twisted.internet.defer import succeed
-
     from chatproto.news.datagrams.reader import DatagramReader, ReaderPort
     from chatproto.news.datagrams.reassembly import Arrived
     from chatproto.tap import real_world
@@ -146,7 +145,13 @@ def run_readers(pipe: Connection, names: Sequence[str], port: int) -> None:
 
     readers = [
         DatagramReader(
-            world, place_of(name), lambda node: succeed((HOST, port)), delivered, port=ports[at // PORT_READERS]
+            place_of(name),
+            lambda node: succeed((HOST, port)),
+            delivered,
+            reactor,
+            time.time,
+            ports[at // PORT_READERS],
+            dice=dice,
         )
         for at, name in enumerate(names)
     ]
@@ -156,8 +161,6 @@ def run_readers(pipe: Connection, names: Sequence[str], port: int) -> None:
         # As people do, not all in one moment: a kernel keeps what a few hundred datagrams take.
         for _, reader in zip(range(50), pending, strict=False):
             reader.startService()
-
-    from twisted.internet.task import LoopingCall
 
     LoopingCall(begin).start(0.05)
     serve(pipe, lambda asked: (dict(came), sum(shared.nonsense for shared in ports), cpu_s(), memory_mib()))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from chatproto.news.datagrams.outlet import FreeOutlet
 from chatproto.news.datagrams.parcels import Parcel
 from chatproto.news.datagrams.reader import DatagramReader, ReaderPort, reached
-from chatproto.news.datagrams.reassembly import Arrived
+from chatproto.news.items import Item
 from chatproto.news.terms import PULL, PUSH, Place, Placement
 from chatproto.testing import DatagramFaults, SimClock, SimHost, SimNetwork
 from tests.unit.news.datagrams.rig import TICKET, body_of, item_of, parcel_of, place_of, placement_of
@@ -75,32 +75,36 @@ class Node:
 
 
 class Reader:
-    """A free reader that looks at what it is handed: whole, undamaged, not expired, and once."""
+    """A free reader that looks at what it is handed: whole, undamaged, not expired, and once.
+
+    `got` has how long each item had been under way.
+    """
 
     def __init__(
         self, host: SimHost, name: str, mode: object = PUSH, *, ticket: str = TICKET, port: ReaderPort | None = None
     ) -> None:
         self.world = host.world()
-        self.got: dict[int, Arrived] = {}
+        self.got: dict[int, float] = {}
         self.refusals: list[str] = []
         place: Place = place_of(name, mode, "node", ticket)
         self.reader = DatagramReader(
-            self.world,
             place,
-            lambda node: reached(self.world, f"{node}:{NODE_PORT}"),
+            lambda node: reached(f"{node}:{NODE_PORT}", self.world.clock),
             self.take,
-            port=port,
+            self.world.clock,
+            self.world.now,
+            port or self.world.udp,
             refused=self.refusals.append,
+            dice=self.world.dice,
         )
         self.reader.startService()
 
-    def take(self, arrived: Arrived) -> None:
-        item = arrived.item
+    def take(self, item: Item, body: bytes) -> None:
         assert item.number not in self.got, f"item {item.number} twice"
         assert item.expires > self.world.now(), f"item {item.number} after it had expired"
         assert item == item_of(item.number, item.size, item.expires), f"item {item.number} is another"
-        assert arrived.body == body_of(item.number, item.size), f"item {item.number} is damaged"
-        self.got[item.number] = arrived
+        assert body == body_of(item.number, item.size), f"item {item.number} is damaged"
+        self.got[item.number] = self.reader.delay_s
 
 
 class World:
@@ -141,7 +145,7 @@ def lossy(
             number += 1
             world.node.publish(number, size)
     world.run(seconds)
-    came = Counter(arrived.item.size for arrived in world.readers[0].got.values())
+    came = Counter(parcel.item.size for parcel in world.node.parcels if parcel.item.number in world.readers[0].got)
     return {size: (count, came[size]) for size, count in sizes.items()}
 
 
