@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 from twisted.application.service import MultiService
 
+from chatproto.services.news.contracts import ContractsSettings, build_contracts
+from chatproto.services.news.delivery import DeliverySettings, build_delivery
 from chatproto.services.news.node import NewsNode
 from chatproto.services.news.root import RootSettings, build_root, root_problems
 from chatproto.services.news.router import RouterSettings, build_router
@@ -14,12 +16,16 @@ from chatproto.world import World
 
 __all__ = [
     "BUILT",
+    "ContractsSettings",
+    "DeliverySettings",
     "NewsNode",
     "NewsRole",
     "NewsSettings",
     "NewsStatus",
     "RootSettings",
     "RouterSettings",
+    "build_contracts",
+    "build_delivery",
     "build_root",
     "build_router",
 ]
@@ -43,5 +49,7 @@ class NewsRole(NamedTuple):
 BUILT: dict[str, NewsRole] = {
     "root": NewsRole(RootSettings, build_root, root_problems),
     "router": NewsRole(RouterSettings, build_router),
+    "delivery": NewsRole(DeliverySettings, build_delivery),
+    "contracts": NewsRole(ContractsSettings, build_contracts),
 }
 """By what `--role` calls them."""
