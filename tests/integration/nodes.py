@@ -245,7 +245,10 @@ class Client:
 
 
 class Node:
-    """A `twistd -n chatserver` child. It may be started again after it ended, on the same data directory."""
+    """A `twistd -n chatserver` child, or one of another command.
+
+    It may be started again after it ended, on the same data directory.
+    """
 
     def __init__(
         self,
@@ -256,6 +259,7 @@ class Node:
         wrapper: Iterable[str] = (),
         prepare: Callable[[], None] | None = None,
         constants: Mapping[str, Any] | None = None,
+        command: Iterable[str] = ("chatserver", f"--greet-after={GREET_AFTER_S}"),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -269,6 +273,7 @@ class Node:
         self._wrapper = list(wrapper)
         self._prepare = prepare
         self._constants = constants
+        self._command = list(command)
         self._log_start = 0
 
     # Life
@@ -284,9 +289,8 @@ class Node:
                     *twistd(self._constants),
                     "-n",
                     "--pidfile=",
-                    "chatserver",
+                    *self._command,
                     f"--data={self.data}",
-                    f"--greet-after={GREET_AFTER_S}",
                     *([] if self.listen is None else [f"--listen={self.listen}"]),
                     *self.options,
                 ],
