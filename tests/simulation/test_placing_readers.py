@@ -116,6 +116,8 @@ class Region:
             elif host.paused:
                 host.resume()
         self.until(lambda: not any(reader.waits for reader in self.readers), 120)
+        # A master that had been stopped believes for a moment that nothing has happened.
+        self.clock.run(5)
         self.until(self.is_calm, 120)
 
     def check(self) -> None:

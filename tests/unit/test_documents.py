@@ -16,6 +16,7 @@ import tests.unit
 from chatproto.cli.main import command_line
 from chatproto.live import LIVE
 from chatproto.monitor import watch
+from chatproto.news.placing.participant import describe as describe_participant
 from chatproto.newsoptions import NewsOptions
 from chatproto.options import Options
 from chatproto.pair.states import picture
@@ -25,6 +26,12 @@ from chatproto.release import RELEASE
 from chatproto.services.draining import picture as picture_of_draining
 
 ROOT = Path(tests.unit.__file__).parents[2]
+
+
+class PlacingTests(SynchronousTestCase):
+    def test_what_becomes_of_a_transaction_at_a_node_is_printed_from_the_table(self) -> None:
+        text = (ROOT / "docs" / "placing.md").read_text(encoding="utf-8")
+        self.assertIn(f"```text\n{describe_participant().rstrip()}\n```", text)
 
 
 class OperatingTests(SynchronousTestCase):
