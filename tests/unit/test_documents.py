@@ -24,6 +24,7 @@ from chatproto.registry.names import REASONS
 from chatproto.registry.rules import describe
 from chatproto.release import RELEASE
 from chatproto.services.draining import picture as picture_of_draining
+from tests.unit.newsroles import stand_in_for_roles
 
 ROOT = Path(tests.unit.__file__).parents[2]
 
@@ -141,14 +142,17 @@ class CommandTests(SynchronousTestCase):
                 found.append((f"{page.name}: {line}", shlex.split(typed)))
         return found
 
-    def test_options_of_the_daemon(self) -> None:
+    def test_options_of_the_daemons(self) -> None:
+        stand_in_for_roles(self)
         commands = self.commands("twistd")
-        self.assertGreater(len(commands), 15)
-        for place, typed in commands:
-            try:
-                Options().parseOptions(typed[typed.index("chatserver") + 1 :])
-            except UsageError as error:
-                self.fail(f"{place}: {error}")
+        for daemon, options, count in (("chatserver", Options, 15), ("newsserver", NewsOptions, 5)):
+            of_this = [(place, typed) for place, typed in commands if daemon in typed]
+            self.assertGreater(len(of_this), count)
+            for place, typed in of_this:
+                try:
+                    options().parseOptions(typed[typed.index(daemon) + 1 :])
+                except UsageError as error:
+                    self.fail(f"{place}: {error}")
 
     def test_commands(self) -> None:
         commands = self.commands("chatproto")
