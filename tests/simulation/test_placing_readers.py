@@ -3,16 +3,21 @@
 import random
 from typing import Any
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import ContractRefused
 from chatproto.monitor import State
 from chatproto.news.contracting.client import ContractClient
-from chatproto.news.terms import Place, Terms
-from tests.simulation.contracting import PAID, SPORT, Contracts
-from tests.simulation.placing import Readers, Wrong
-from tests.simulation.placing_links import DeliveryNode
+from chatproto.news.delivery.table import PLACEMENT
+from chatproto.news.terms import Place, Placement, Terms
+from chatproto.services.news import DeliverySettings, build_delivery
+from chatproto.services.news.delivery import DeliveryService
+from chatproto.testing.nodes import SimProcess
+from chatproto.world import World
+from tests.simulation.contracting import PAID, REGISTRY, SPORT, Contracts
+from tests.simulation.placing import Wrong
 
 SEEDS = range(12)
 NODES = {"east": "west", "west": "south", "south": "east"}
@@ -76,10 +81,32 @@ class Region:
     def __init__(self, seed: int) -> None:
         self.contracts = Contracts(seed, asked=True)
         self.dice = random.Random(f"{seed} region")
-        self.nodes = {name: DeliveryNode(self, name, "", substitute) for name, substitute in NODES.items()}
+        self.nodes = {name: self._boot(name) for name in NODES}
         self.clock = self.contracts.clock
         self.until(self.is_calm)
         self.readers = [Reader(self, name) for name in ("ada", "bob", "cyd", "dan", "eve")]
+
+    def _boot(self, name: str) -> SimProcess:
+        settings = DeliverySettings(
+            data="data",
+            name=name,
+            listen=("tcp:4848",),
+            peer_listen="tcp:4747",
+            advertise=f"{name}:4848",
+            peer_advertise=f"{name}:4747",
+            registry=REGISTRY,
+            substitute=NODES[name],
+        )
+
+        def build(world: World) -> DeliveryService:
+            return build_delivery(world, settings)
+
+        return SimProcess(self.network.host(name), build)
+
+    def placed(self, name: str) -> dict[str, Placement]:
+        """Return the readers of a delivery node."""
+        placements: dict[str, Placement] = self.nodes[name].tree.desk.table.placements
+        return placements
 
     @property
     def network(self) -> Any:
@@ -128,11 +155,12 @@ class Region:
             if contract is not None:
                 expected[contract.node][reader] = contract.terms, contract.version, ""
         for name, node in self.nodes.items():
-            for held in (node.table.held, Readers(node.rows).held):
-                found = {reader: (one.terms, one.version, one.home) for reader, one in held.items()}
+            durable = [msgspec.msgpack.decode(row, type=Placement) for _, row in node.tree.desk.store.scan(PLACEMENT)]
+            for held in (self.placed(name).values(), durable):
+                found = {one.reader: (one.terms, one.version, one.home) for one in held}
                 if found != expected[name]:
                     raise Wrong(f"{name} has {found}, and the book says {expected[name]}")
-            if node.participating.participant.in_doubt:
+            if node.tree.placing.participant.in_doubt:
                 raise Wrong(f"{name} waits for an outcome for ever")
         slave = self.contracts.book("slave")
         if slave.capture() != self.contracts.book().capture():
@@ -154,7 +182,7 @@ class RegionTests(SynchronousTestCase):
             region.until(lambda ada=ada: ada.agreed)
             assert ada.agreed is not None
             home, away = ada.agreed.node, ada.agreed.substitute
-            region.nodes[home].process.host.crash("silence")
+            region.nodes[home].host.crash("silence")
             if victim and victim != away:
                 region.network.host(victim).crash()
             asked = 0.0
@@ -166,10 +194,10 @@ class RegionTests(SynchronousTestCase):
                 asked += 0.1
                 self.assertLess(asked, 15, ada.codes)
             self.assertEqual(ada.standing, away)
-            self.assertEqual(region.nodes[away].table.held["ada"].home, home)
+            self.assertEqual(region.placed(away)["ada"].home, home)
             region.heal()
             region.check()
-            self.assertEqual(region.nodes[away].table.held, {})
+            self.assertEqual(region.placed(away), {})
 
     def test_storms(self) -> None:
         """All or nothing, in the end everywhere, and nothing that a reader was told of is lost."""
