@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from twisted.python.usage import UsageError
 
+from chatproto.advertised import advertised_from, as_listened, place_of, reached_by
 from chatproto.configured import HERE, ConfiguredOptions
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.news.contracting.policy import Policy
@@ -12,10 +13,6 @@ from chatproto.news.contracting.server import NEGOTIATIONS_MAX
 from chatproto.news.items import TOPICS
 from chatproto.pair.log import PairSettings
 from chatproto.readers import (
-    advertised_from,
-    as_listened,
-    place_of,
-    reached_by,
     read_address,
     read_count,
     read_interface,

@@ -9,6 +9,7 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 from twisted.python.usage import UsageError
 
+from chatproto.advertised import advertised_from, as_listened, place_of, reached_by
 from chatproto.chat.messages import HistoryWanted
 from chatproto.chat.settings import ChatSettings
 from chatproto.configured import HERE, ConfiguredOptions
@@ -17,10 +18,6 @@ from chatproto.gateway.admission import origin_of
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.pair.log import PairSettings
 from chatproto.readers import (
-    advertised_from,
-    as_listened,
-    place_of,
-    reached_by,
     read_address,
     read_count,
     read_interface,

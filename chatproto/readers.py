@@ -3,15 +3,14 @@
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from twisted.python.usage import UsageError
 
 from chatproto.registry.names import TOKEN_BYTES_MAX
-from chatproto.trust.endpoints import NETWORKS, listens_with_tls, parts_of
-from chatproto.wire import address_allowed, address_of
-from chatproto.wire.addresses import TLS, without_tls
+from chatproto.wire import address_allowed
+from chatproto.wire.addresses import without_tls
 
 ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
 """In these, Twisted's parsers of endpoints say what they do not understand."""
@@ -136,41 +135,3 @@ def named(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
             raise UsageError(f"{option}={value}: {error}") from None
 
     return read_or_say
-
-
-def advertised_from(listen: str) -> str | None:
-    """Return the `HOST:PORT` that clients elsewhere reach a server endpoint by; None where it does not say.
-
-    The host is the interface that it names, or else the name of this machine.
-    """
-    kind, bare, named = parts_of(listen)
-    if kind not in NETWORKS:
-        return None
-    port = named.get("port", bare[0] if bare else "")
-    if not port.isdecimal() or int(port) == 0:
-        return None
-    return address_of(reached_by(named.get("interface", "")), int(port))
-
-
-def place_of(listen: str) -> str | None:
-    """Return the same as `tls:HOST:PORT` where the endpoint speaks TLS."""
-    address = advertised_from(listen)
-    return f"{TLS}{address}" if address is not None and listens_with_tls(listen) else address
-
-
-def as_listened(place: str, listen: Iterable[str]) -> str:
-    """Return a place as `tls:HOST:PORT`, too, if what is listened on at that port speaks TLS.
-
-    Where nothing is listened on there, as behind a forwarded port, it is as it is with all that is.
-    """
-    known = [(each, advertised_from(each)) for each in listen]
-    port = place.rpartition(":")[2]
-    same = [each for each, address in known if address is not None and address.rpartition(":")[2] == port]
-    of_network = [each for each, address in known if address is not None]
-    secure = all(map(listens_with_tls, same or of_network)) and bool(of_network)
-    return f"{TLS}{without_tls(place)}" if secure else place
-
-
-def reached_by(interface: str) -> str:
-    """Return what others reach an interface by: the name of this machine, where it is every interface."""
-    return socket.gethostname() if interface in ("", "0.0.0.0", "::") else interface

@@ -10,21 +10,28 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from chatproto.cli.main import command_line
+from chatproto.newsoptions import NewsOptions
 from chatproto.options import Options
 
 WIDE = {"COLUMNS": "100"}
 """For `argparse`, which asks the terminal."""
 
 
+DAEMONS = {"chatserver": Options, "newsserver": NewsOptions}
+
+
 class DaemonOptions(SphinxDirective):
-    """The options of `twistd chatserver`, with their defaults."""
+    """The options of `twistd chatserver`, or of the daemon that is named, with their defaults."""
+
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        parameters, flags = Options.rows()
+        options = DAEMONS[self.arguments[0] if self.arguments else "chatserver"]
+        parameters, flags = options.rows()
         rows = [(row[0], row[2], row[3]) for row in parameters]
         rows += [(row[0], None, row[2]) for row in flags]
         # What is read in a way of its own, such as what may be repeated.
-        own = {name.removeprefix("opt_"): read for name, read in vars(Options).items() if name.startswith("opt_")}
+        own = {name.removeprefix("opt_"): read for name, read in vars(options).items() if name.startswith("opt_")}
         rows += [(name.replace("_", "-"), None, inspect.getdoc(read)) for name, read in own.items()]
         found = nodes.definition_list()
         for name, default, meaning in sorted(rows):

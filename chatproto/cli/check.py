@@ -4,6 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,33 +13,43 @@ from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.python.usage import UsageError
 
 from chatproto.cli.servers import Misuse
+from chatproto.configured import ConfiguredOptions
 from chatproto.disk.directory import in_use
 from chatproto.errors import StoreError, TrustError
+from chatproto.keyvalue.sqlite import TABLE
 from chatproto.log.sqlite import LOG
+from chatproto.newsoptions import CONTRACTS, NewsOptions
 from chatproto.options import Options
 from chatproto.readers import ENDPOINT_ERRORS
+from chatproto.services.news import BUILT
 from chatproto.trust.certificates import CERTIFICATE, Certificates, date, names_of
 from chatproto.trust.endpoints import plain
 from chatproto.trust.sharing import read_secret
 
 CHECKED = """\
-usage: chatproto check [options of twistd chatserver, such as --config FILE]
+usage: chatproto check [chatserver|newsserver] [its options, such as --config FILE]
 
-Says whether `twistd chatserver` could start with these options: that the options and the file are understood and go
-together, that the certificates of --tls, or the secret, can be used, that each endpoint can be made (with a certificate
-of its own, if it names one), that what it needs is installed, and that the data directory is one of this release, or
-can be made. Opens no port, starts nothing, changes nothing; a
-running daemon is not disturbed. Run it as the user that the daemon runs as.
+Says whether `twistd chatserver`, or `twistd newsserver`, could start with these options: that the options and the file
+are understood and go together, that the certificates of --tls, or the secret, can be used, that each endpoint can be
+made (with a certificate of its own, if it names one), that what it needs is installed, and that the data directory is
+one of this release, or can be made. Opens no port, starts nothing, changes nothing; a running daemon is not disturbed.
+Run it as the user that the daemon runs as.
 
 Exit status: 0 it could start, 1 it could not, with the reasons on standard error, 2 the options are wrong.
-`twistd chatserver --help` explains the options."""
+`twistd chatserver --help` and `twistd newsserver --help` explain the options."""
+
+CHAT, NEWS = "chatserver", "newsserver"
+LOGGED = frozenset({CONTRACTS})
+"""Roles of the news system whose disk has a log, as that of the chat; all others keep a table."""
+WHOSE = {LOG.name: "a chat node, a registry, or contracts", TABLE.name: "another node of the news system"}
+"""Who has which file."""
 
 
 def check(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Check what a daemon would be started with.
 
     Args:
-        arguments: options, as for `twistd chatserver`.
+        arguments: which daemon, `CHAT` unless said, and its options, as for `twistd`.
 
     Returns:
         what it would be, in lines for an operator; and what is in its way, each in one line.
@@ -49,9 +60,10 @@ def check(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
-    options = Options()
+    news = arguments[:1] == [NEWS]
+    options = NewsOptions() if news else Options()
     try:
-        options.parseOptions(arguments)
+        options.parseOptions(arguments[1:] if arguments[:1] in ([CHAT], [NEWS]) else arguments)
     except UsageError as error:
         raise Misuse(str(error)) from None
     found = [f"role: {options['role']}, called {options['name']}"]
@@ -70,6 +82,8 @@ def check(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
             problems.append(f"cannot use {option}={description}: {error}")
     if options["metrics"] and find_spec("prometheus_client") is None:
         problems.append("--metrics needs prometheus_client: pip install chatproto[metrics]")
+    if isinstance(options, NewsOptions):
+        problems += BUILT[options["role"]].problems(options.settings())
     try:
         found.append(f"data: {options['data']}, {_data(options)}")
     except (StoreError, OSError, sqlite3.Error) as error:
@@ -77,7 +91,7 @@ def check(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return found, problems
 
 
-def _proof(options: Options) -> list[str]:
+def _proof(options: ConfiguredOptions) -> list[str]:
     """Return what proves to other nodes who this one is.
 
     Raises:
@@ -95,7 +109,7 @@ def _proof(options: Options) -> list[str]:
     return [proves, *certificates.endings()]
 
 
-def _data(options: Options) -> str:
+def _data(options: Options | NewsOptions) -> str:
     """Return how a data directory is.
 
     Raises:
@@ -103,24 +117,29 @@ def _data(options: Options) -> str:
         OSError: it cannot be read.
     """
     directory = options["data"]
-    if not os.path.exists(LOG.path_in(directory)):
-        _check_writable(directory)
-        return "which is made at the first start" if not os.path.exists(directory) else "which is empty yet"
     _check_writable(directory)
-    database = LOG.connect(directory)
-    try:
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-        paired = database.execute("SELECT 1 FROM pair WHERE key = 'configuration'").fetchone() if version > 1 else None
-        filled = database.execute("SELECT 1 FROM log LIMIT 1").fetchone()
-    finally:
-        database.close()
+    wanted = TABLE if isinstance(options, NewsOptions) and options["role"] not in LOGGED else LOG
+    other = LOG if wanted is TABLE else TABLE
+    if os.path.exists(other.path_in(directory)):
+        raise StoreError(f"it is that of {WHOSE[other.name]}: this node needs one of its own")
+    if not os.path.exists(wanted.path_in(directory)):
+        return "which is made at the first start" if not os.path.exists(directory) else "which is empty yet"
+    with closing(wanted.connect(directory)) as database:
+        version: int = database.execute("PRAGMA user_version").fetchone()[0]
+        if isinstance(options, Options):
+            _check_log(options, database, version)
+    state = "in use by a running daemon" if in_use(directory) else "nobody runs on it"
+    upgrade = "" if version == wanted.version else f", brought up to {wanted.version} at the next start"
+    return f"schema version {version}{upgrade}, {state}"
+
+
+def _check_log(options: Options, database: sqlite3.Connection, version: int) -> None:
+    paired = database.execute("SELECT 1 FROM pair WHERE key = 'configuration'").fetchone() if version > 1 else None
+    filled = database.execute("SELECT 1 FROM log LIMIT 1").fetchone()
     if options["role"] == "registry" and filled:
         raise StoreError("it is the data directory of a chat node: the registry needs one of its own")
     if options["role"] != "registry" and options.settings().peer is None and paired:
         raise StoreError("it is that of a node of a pair, or of a registry: name the other node with --peer")
-    state = "in use by a running daemon" if in_use(directory) else "nobody runs on it"
-    upgrade = "" if version == LOG.version else f", brought up to {LOG.version} at the next start"
-    return f"schema version {version}{upgrade}, {state}"
 
 
 def _check_writable(directory: str) -> None:

@@ -534,7 +534,7 @@ def _add_check(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     check = subparsers.add_parser(
         "check",
         help="whether a daemon could start with some options; starts nothing",
-        usage="chatproto check [options of twistd chatserver, such as --config FILE]",
+        usage="chatproto check [chatserver|newsserver] [its options, such as --config FILE]",
         prefix_chars="\0",
         add_help=False,
     )

@@ -13,6 +13,7 @@ from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.chat.server import ChatServer
 from chatproto.monitor import MonitorService
 from chatproto.monitor.watch import State
+from chatproto.news.link import NewsLinkFactory
 from chatproto.pair.log import PairLog
 from chatproto.registry import RegistryClient
 from chatproto.registry.names import Names
@@ -171,6 +172,29 @@ def of_registry(factory: RegistryLinkFactory, names: Names, data: str) -> Measur
     def measure() -> Iterator[Measure]:
         yield _gauge("chatproto_registry_names", "Names that are registered.", len(names.list()))
         yield _gauge("chatproto_registry_connections", "Connections of nodes and visitors.", len(factory.links))
+        yield from _disk(data)
+
+    return measure
+
+
+def of_news(
+    factories: Callable[[], Iterable[NewsLinkFactory]], registry: Callable[[], RegistryClient | None], data: str
+) -> Measures:
+    """Measure what every node of the news system has: its links, its name in the registry, its data directory."""
+
+    def measure() -> Iterator[Measure]:
+        links: list[tuple[Labels, float]] = []
+        backlogs: list[tuple[Labels, float]] = []
+        for factory in factories():
+            door = {"door": factory.gate.door}
+            links.append((door, len(factory.links)))
+            backlogs.append((door, sum(link.backlog_bytes for link in factory.links)))
+        yield Measure(GAUGE, "chatproto_news_links", "Connections of others to this node.", links)
+        meaning = "Held for those that do not read as fast as they are sent."
+        yield Measure(GAUGE, "chatproto_news_backlog_bytes", meaning, backlogs)
+        client = registry()
+        if client is not None:
+            yield _gauge("chatproto_registry_reached", "1 if the registry is reached.", client.up)
         yield from _disk(data)
 
     return measure

@@ -245,10 +245,13 @@ class Client:
 
 
 class Node:
-    """A `twistd -n chatserver` child, or one of another command.
+    """A `twistd -n chatserver` child. It may be started again after it ended, on the same data directory.
 
-    It may be started again after it ended, on the same data directory.
+    Attributes:
+        daemon: what `twistd` runs, and what that is always told.
     """
+
+    daemon: tuple[str, ...] = ("chatserver", f"--greet-after={GREET_AFTER_S}")
 
     def __init__(
         self,
@@ -259,7 +262,6 @@ class Node:
         wrapper: Iterable[str] = (),
         prepare: Callable[[], None] | None = None,
         constants: Mapping[str, Any] | None = None,
-        command: Iterable[str] = ("chatserver", f"--greet-after={GREET_AFTER_S}"),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -273,7 +275,6 @@ class Node:
         self._wrapper = list(wrapper)
         self._prepare = prepare
         self._constants = constants
-        self._command = list(command)
         self._log_start = 0
 
     # Life
@@ -289,7 +290,7 @@ class Node:
                     *twistd(self._constants),
                     "-n",
                     "--pidfile=",
-                    *self._command,
+                    *self.daemon,
                     f"--data={self.data}",
                     *([] if self.listen is None else [f"--listen={self.listen}"]),
                     *self.options,

@@ -23,6 +23,7 @@ from chatproto.news.placing import Action, ITable, Participating, Place
 from chatproto.news.placing.messages import Coordinate, FromCoordinator
 from chatproto.news.terms import Placement, Terms
 from chatproto.tally import Tally
+from tests.integration.news import NewsNode
 from tests.integration.nodes import WAIT_S_MAX, Node
 from tests.integration.pairs import HOST, lasting_ports, moment
 
@@ -87,11 +88,16 @@ class Scene:
 
         def contracts(name: str, other: str, *options: str) -> Node:
             return make_node(
-                *(f"--name={name}", f"--registry=tcp:{HOST}:{self.at}", f"--peer=tcp:{HOST}:{pair[other]}"),
+                *(
+                    "--role=contracts",
+                    f"--name={name}",
+                    f"--registry=tcp:{HOST}:{self.at}",
+                    f"--peer=tcp:{HOST}:{pair[other]}",
+                ),
                 f"--pair-listen=tcp:{pair[name]}:interface={HOST}",
                 *(f"--peer-listen=tcp:{guarded[name]}:interface={HOST}", *SPANS, *options),
                 name=name,
-                command=("newsserver", "--role=contracts"),
+                kind=NewsNode,
                 listen=f"tcp:{self.ports[name]}:interface={HOST}",
             )
 

@@ -24,7 +24,7 @@ from chatproto.news.terms import Placement, Terms
 STEPS_MAX = 20_000
 READERS = b"reader/"
 
-TERMS = Terms(("sport",))
+TERMS = Terms(("sport",), paid=True)
 
 
 class Wrong(AssertionError):

@@ -18,6 +18,7 @@ from chatproto.live import LIVE
 from chatproto.monitor import watch
 from chatproto.news import terms
 from chatproto.news.contracting import CODES, negotiation
+from chatproto.news.placing.participant import describe as describe_participant
 from chatproto.newsoptions import NewsOptions
 from chatproto.options import Options
 from chatproto.pair.states import picture
@@ -25,8 +26,15 @@ from chatproto.registry.names import REASONS
 from chatproto.registry.rules import describe
 from chatproto.release import RELEASE
 from chatproto.services.draining import picture as picture_of_draining
+from tests.unit.newsroles import stand_in_for_roles
 
 ROOT = Path(tests.unit.__file__).parents[2]
+
+
+class PlacingTests(SynchronousTestCase):
+    def test_what_becomes_of_a_transaction_at_a_node_is_printed_from_the_table(self) -> None:
+        text = (ROOT / "docs" / "placing.md").read_text(encoding="utf-8")
+        self.assertIn(f"```text\n{describe_participant().rstrip()}\n```", text)
 
 
 class OperatingTests(SynchronousTestCase):
@@ -144,14 +152,17 @@ class CommandTests(SynchronousTestCase):
                 found.append((f"{page.name}: {line}", shlex.split(typed)))
         return found
 
-    def test_options_of_the_daemon(self) -> None:
+    def test_options_of_the_daemons(self) -> None:
+        stand_in_for_roles(self)
         commands = self.commands("twistd")
-        self.assertGreater(len(commands), 15)
-        for place, typed in commands:
-            try:
-                Options().parseOptions(typed[typed.index("chatserver") + 1 :])
-            except UsageError as error:
-                self.fail(f"{place}: {error}")
+        for daemon, options, count in (("chatserver", Options, 15), ("newsserver", NewsOptions, 5)):
+            of_this = [(place, typed) for place, typed in commands if daemon in typed]
+            self.assertGreater(len(of_this), count)
+            for place, typed in of_this:
+                try:
+                    options().parseOptions(typed[typed.index(daemon) + 1 :])
+                except UsageError as error:
+                    self.fail(f"{place}: {error}")
 
     def test_commands(self) -> None:
         commands = self.commands("chatproto")

@@ -1,16 +1,16 @@
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from chatproto.advertised import advertised_from
 from chatproto.news.items import TOPICS
 from chatproto.newsoptions import FOR, NEEDS, ROLES, NewsOptions
 from chatproto.pair.log import PairSettings
-from chatproto.readers import advertised_from
 from chatproto.services.news import BUILT, NewsRole, NewsSettings
 from chatproto.services.pairing import PeerSettings
+from tests.unit.newsroles import AllSettings, stand_in_for_roles
 
 NEEDED = {
     "root": ("--sources=sources.toml",),
@@ -21,34 +21,10 @@ NEEDED = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class AllSettings(NewsSettings):
-    """With a field for all that options can say."""
-
-    heartbeat_s: float
-    suspect_s: float
-    parent: str
-    sources: str
-    substitute: str
-    datagrams: tuple[str, int]
-    datagrams_advertise: str
-    send_bytes_per_s: int
-    readers_max: int
-    peer: PeerSettings | None
-    stands_in_for: str
-    ask_every_s: float
-    dead_after_s: float
-    web: str
-    delivery: str
-    of_its_own: int = 7
-
-
 class NewsOptionsTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.patch(os, "environ", {"XDG_STATE_HOME": "/state"})
-        for role in ROLES:
-            self.addCleanup(BUILT.update, {role: BUILT[role]}) if role in BUILT else self.addCleanup(BUILT.pop, role)
-            BUILT[role] = NewsRole(AllSettings, lambda world, settings: None)  # type: ignore[arg-type,return-value]
+        stand_in_for_roles(self)
 
     def options(self, role: str, *arguments: str) -> NewsOptions:
         options = NewsOptions()
@@ -176,7 +152,6 @@ class RefusalTests(NewsOptionsTestCase):
     def test_a_role_that_is_none_or_not_there_yet(self) -> None:
         self.assertIn("root, router", str(self.assertRaises(UsageError, NewsOptions().parseOptions, ["--role=king"])))
         del BUILT["root"]
-        self.addCleanup(BUILT.setdefault, "root", BUILT["router"])
         error = str(self.assertRaises(UsageError, NewsOptions().parseOptions, ["--role=root"]))
         self.assertIn("role=root: this release cannot be one yet; it has ", error)
 

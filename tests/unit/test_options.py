@@ -6,11 +6,12 @@ from typing import Any
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from chatproto.advertised import advertised_from
 from chatproto.chat.settings import ChatSettings
 from chatproto.gateway import PageSettings
 from chatproto.options import Options, parse_retention
 from chatproto.pair.log import PairSettings
-from chatproto.readers import advertised_from, default_data_directory
+from chatproto.readers import default_data_directory
 from chatproto.services.dns import DNSSettings
 from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, Retention

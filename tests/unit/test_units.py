@@ -7,14 +7,22 @@ import shutil
 import subprocess
 from configparser import RawConfigParser
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests.unit
+from chatproto.newsoptions import NewsOptions
 from chatproto.options import Options
+from chatproto.services.news.doors import STOP_S_MAX
+from chatproto.services.registering import WITHDRAW_S_MAX
+from tests.unit.newsroles import stand_in_for_roles
 
 FOLDER = Path(tests.unit.__file__).parents[2] / "docs" / "systemd"
 ROLES = ("primary", "secondary", "standby", "registry", "monitor")
+NEWS = "news@"
+NEWS_NODES = ("root", "north", "south", "east", "west", "contracts", "deputy", "proxy")
+UNITS = (*ROLES, NEWS)
 STATE, CONFIGURATION = "/var/lib", str(FOLDER)
 HARDENED = {
     "NoNewPrivileges": "yes",
@@ -48,8 +56,10 @@ def options(role: str) -> Options:
 class UnitTests(SynchronousTestCase):
     def test_there_is_one_for_each_role(self) -> None:
         names = sorted(path.name for path in FOLDER.iterdir())
-        wanted = [name for role in ROLES for name in (f"chatproto-{role}.service", f"{role}.toml")]
+        wanted = [*(f"chatproto-{unit}.service" for unit in UNITS), *(f"{role}.toml" for role in ROLES), "news"]
         self.assertEqual(names, sorted(wanted))
+        news = sorted(path.name for path in (FOLDER / "news").iterdir())
+        self.assertEqual(news, sorted(f"{name}.toml" for name in (*NEWS_NODES, "sources")))
 
     def test_its_command_is_one_that_the_daemon_understands(self) -> None:
         for role in ROLES:
@@ -73,29 +83,31 @@ class UnitTests(SynchronousTestCase):
             self.assertEqual(peer.dial.rpartition(":")[2], peer.listen.rpartition(":")[2])
 
     def test_its_options_are_checked_first_and_read_again_when_told(self) -> None:
-        for role in ROLES:
+        for role in UNITS:
             service = unit(role)["Service"]
             _, started = _split(service["ExecStart"])
+            started = ["newsserver", *started] if role == NEWS else started
             program, command, *checked = shlex.split(service["ExecStartPre"])
             self.assertTrue(program.endswith("/chatproto"), program)
             self.assertEqual((command, checked), ("check", started))
             self.assertEqual(service["ExecReload"], "kill -HUP $MAINPID")
 
     def test_a_drain_is_over_before_systemd_kills(self) -> None:
+        self.assertGreater(int(unit(NEWS)["Service"]["TimeoutStopSec"]), WITHDRAW_S_MAX + STOP_S_MAX)
         for role in ROLES:
             service = unit(role)["Service"]
             self.assertEqual((service["KillSignal"], service["KillMode"]), ("SIGTERM", "mixed"))
             self.assertGreater(int(service["TimeoutStopSec"]), options(role)["drain-max"] * (role != "registry"))
 
     def test_systemd_is_told_and_tells(self) -> None:
-        for role in ROLES:
+        for role in UNITS:
             service = unit(role)["Service"]
             self.assertEqual((service["Type"], service["NotifyAccess"]), ("notify", "main"))
             self.assertEqual(service["Restart"], "on-failure", "a drained node stays down")
             self.assertGreaterEqual(int(service["WatchdogSec"]), 10)
 
     def test_it_may_do_little(self) -> None:
-        for role in ROLES:
+        for role in UNITS:
             service = unit(role)["Service"]
             self.assertEqual({key: service[key] for key in HARDENED}, HARDENED)
             self.assertEqual(service["DynamicUser"], "yes")
@@ -105,7 +117,7 @@ class UnitTests(SynchronousTestCase):
         verify = shutil.which("systemd-analyze")
         if verify is None:
             return  # All that is of this project is checked above.
-        for role in ROLES:
+        for role in UNITS:
             text = (FOLDER / f"chatproto-{role}.service").read_text(encoding="utf-8")
             folder = Path(self.mktemp())
             folder.mkdir()
@@ -116,8 +128,44 @@ class UnitTests(SynchronousTestCase):
             self.assertEqual(about, [])
 
 
+class NewsTests(SynchronousTestCase):
+    """One unit for every node of the news system, and the options of a whole deployment."""
+
+    def setUp(self) -> None:
+        stand_in_for_roles(self)
+
+    def options(self, name: str) -> NewsOptions:
+        command = unit(NEWS)["Service"]["ExecStart"].replace("%S", STATE).replace("%E/chatproto", CONFIGURATION)
+        parsed = NewsOptions()
+        parsed.parseOptions(_split(command.replace("%i", name))[1])
+        return parsed
+
+    def test_its_command_is_one_that_the_daemon_understands(self) -> None:
+        for name in NEWS_NODES:
+            options = self.options(name)
+            self.assertEqual(options["name"], name)
+            self.assertEqual(options["data"], f"{STATE}/{unit(NEWS)['Service']['StateDirectory'].replace('%i', name)}")
+        (program, *flags), _ = _split(unit(NEWS)["Service"]["ExecStart"])
+        self.assertTrue(program.startswith("/") and program.endswith("/twistd"), program)
+        self.assertEqual(flags, ["-n", "--pidfile="])
+
+    def test_they_are_one_deployment(self) -> None:
+        nodes: dict[str, Any] = {name: self.options(name).settings() for name in NEWS_NODES}
+        places = {f"tcp:{node.peer_advertise}": node for node in nodes.values()}
+        for node in nodes.values():
+            self.assertEqual(node.registry, nodes["root"].registry)
+            if node.parent:
+                self.assertIn(node.parent, places, node.name)
+            if node.substitute:
+                self.assertEqual(nodes[node.substitute].substitute, node.name)
+        master, deputy = nodes["contracts"].peer, nodes["deputy"].peer
+        self.assertEqual((master.dial, deputy.dial), (f"tcp:{deputy.pair.advertise}", f"tcp:{master.pair.advertise}"))
+        self.assertEqual(nodes["deputy"].stands_in_for, "contracts")
+        self.assertIn(nodes["proxy"].delivery, nodes)
+
+
 def _split(command: str) -> tuple[list[str], list[str]]:
     """Return the command of twistd itself, and what it hands on."""
     arguments = shlex.split(command)
-    at = arguments.index("chatserver")
+    at = next(at for at, argument in enumerate(arguments) if argument in ("chatserver", "newsserver"))
     return arguments[:at], arguments[at + 1 :]

@@ -58,7 +58,7 @@ class Placing(Service):
         turn: Turn,
         ledger: Ledger,
         submit: Callable[[Act], None],
-        settled: Callable[[Settled], None],
+        settled: Callable[[Settled], object] = lambda settled: None,
         *,
         who: str,
         service: str = "news",

@@ -198,8 +198,8 @@ class Coordinator:
             return []
         # The other one goes on with what is in the log.
         self.leads, self._taking_over, self._wake_at = False, False, None
-        self.up.clear()
-        self._rounds.clear()
+        for forgotten in (self.up, self._rounds, self._beginning, self._busy):
+            forgotten.clear()
         return [Superseded()]
 
     def _lead(self, now: float) -> list[CoordinatorEffect]:

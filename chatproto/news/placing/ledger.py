@@ -6,7 +6,7 @@ knows the same, and any of them can coordinate. Two may believe that they do: th
 
 import msgspec
 
-from chatproto.news.placing.actions import Place, Steps
+from chatproto.news.placing.actions import Steps
 
 
 class Took(msgspec.Struct, frozen=True, array_like=True, tag="took"):
@@ -74,22 +74,6 @@ class Transaction(msgspec.Struct, frozen=True, array_like=True):
     committed: bool = False
 
 
-class Guest(msgspec.Struct, frozen=True, array_like=True):
-    """A temporary reader: at a node that stands in for its own.
-
-    Attributes:
-        reader: its name.
-        node: where it is.
-        home: its own node.
-        version: of what was placed.
-    """
-
-    reader: str
-    node: str
-    home: str
-    version: int
-
-
 class Kept(msgspec.Struct, frozen=True, array_like=True):
     """A ledger as it is kept in a snapshot."""
 
@@ -97,7 +81,6 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     life: str = ""
     last: int = 0
     open: tuple[Transaction, ...] = ()
-    guests: tuple[Guest, ...] = ()
 
 
 class Ledger:
@@ -107,7 +90,6 @@ class Ledger:
         term: how many coordinators there were.
         life: the coordinator's.
         open: the transactions that are not forgotten, by number.
-        guests: the temporary readers, by reader and node.
     """
 
     def __init__(self, kept: Kept | None = None) -> None:
@@ -116,13 +98,12 @@ class Ledger:
         self.term = kept.term
         self.life = kept.life
         self.open = {transaction.number: transaction for transaction in kept.open}
-        self.guests = {(guest.reader, guest.node): guest for guest in kept.guests}
         self._last = kept.last
         self._numbers = {transaction.name: number for number, transaction in self.open.items()}
 
     def capture(self) -> Kept:
         """Return what is known, for a snapshot."""
-        return Kept(self.term, self.life, self._last, tuple(self.open.values()), tuple(self.guests.values()))
+        return Kept(self.term, self.life, self._last, tuple(self.open.values()))
 
     def named(self, name: str) -> Transaction | None:
         """Return the transaction of this name that is not forgotten, if there is one."""
@@ -147,7 +128,6 @@ class Ledger:
             return None
         if isinstance(act, Decided) and act.committed:
             transaction = self.open[act.number] = msgspec.structs.replace(transaction, committed=True)
-            self._place(transaction)
         else:
             del self.open[act.number], self._numbers[transaction.name]
         return transaction
@@ -158,12 +138,3 @@ class Ledger:
         number = self._last = self._numbers[act.name] = self._last + 1
         transaction = self.open[number] = Transaction(number, act.name, act.steps)
         return transaction
-
-    def _place(self, transaction: Transaction) -> None:
-        for node, actions in transaction.steps.items():
-            for action in actions:
-                self.guests.pop((action.reader, node), None)
-                if isinstance(action, Place) and action.placement.home:
-                    placed = action.placement
-                    guest = Guest(placed.reader, node, placed.home, placed.version)
-                    self.guests[placed.reader, node] = guest

@@ -7,9 +7,9 @@ from chatproto.errors import WireError
 from chatproto.keyvalue import IKeyValueStore
 from chatproto.news.link import NewsLink
 from chatproto.news.messages import VERSION
-from chatproto.news.placing.actions import REFUSALS
+from chatproto.news.placing.actions import REFUSALS, actions_allowed
 from chatproto.news.placing.interface import ITable
-from chatproto.news.placing.messages import Coordinate, FromCoordinator
+from chatproto.news.placing.messages import Coordinate, FromCoordinator, Prepare
 from chatproto.news.placing.participant import PREFIX, Participant, ParticipantEffect, Say, Stage, TurnAway, Write
 
 
@@ -22,20 +22,30 @@ class Participating:
         participant: decides what is done.
     """
 
-    def __init__(self, name: str, table: ITable, store: IKeyValueStore) -> None:
-        """Begin where the store is, which is open.
+    def __init__(self, name: str, table: ITable) -> None:
+        """Take no part before `open`.
 
         Args:
             name: the node's, as it is registered.
-            table: its readers; it is where the store is, too.
+            table: its readers.
+        """
+        self.participant = Participant(name, table, [])
+        self._name = name
+        self._table = table
+        self._store: IKeyValueStore | None = None
+        self._links: dict[int, NewsLink] = {}
+
+    def open(self, store: IKeyValueStore) -> None:
+        """Begin where the disk is; the table has begun there.
+
+        Args:
             store: has the table's keys, and this one's, which begin with `PREFIX`.
 
         Raises:
             StoreCorrupt: what it has is not of a participant.
         """
-        self.participant = Participant(name, table, store.scan(PREFIX))
+        self.participant = Participant(self._name, self._table, store.scan(PREFIX))
         self._store = store
-        self._links: dict[int, NewsLink] = {}
 
     def link_admitted(self, link: NewsLink) -> None:
         """See `NewsHeard.link_admitted`."""
@@ -45,8 +55,12 @@ class Participating:
         greeted = link.number in self._links
         if isinstance(message, Coordinate) == greeted or not isinstance(message, FromCoordinator):
             raise WireError("not what a coordinator says there")
+        if isinstance(message, Prepare) and not actions_allowed(message.actions):
+            raise WireError("not what a transaction does at one node")
         if not isinstance(message, Coordinate):
             self._perform(self.participant.received(link.number, message))
+        elif self._store is None:
+            link.refuse("starting", "this node has not opened its disk yet")
         elif message.version != VERSION:
             link.refuse("version", "the coordinator speaks another version: run the same release everywhere")
         else:
@@ -68,6 +82,7 @@ class Participating:
                 case TurnAway(at):
                     self._links[at].refuse("superseded", REFUSALS["superseded"])
                 case Write(number, stage, changes):
+                    assert self._store is not None, "nobody is greeted before"
                     self._store.write(changes, partial(self._written, number, stage))
 
     def _written(self, number: int, stage: Stage) -> None:

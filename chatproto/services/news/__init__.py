@@ -1,15 +1,34 @@
 """One module per role of the news system: builds the service tree from parts. Never imports the reactor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from twisted.application.service import MultiService
 
 from chatproto.services.news.contracts import ContractsSettings, build_contracts
+from chatproto.services.news.delivery import DeliverySettings, build_delivery
+from chatproto.services.news.node import NewsNode
+from chatproto.services.news.root import RootSettings, build_root
+from chatproto.services.news.router import RouterSettings, build_router
 from chatproto.services.news.settings import NewsSettings
+from chatproto.services.news.status import NewsStatus
 from chatproto.world import World
 
-__all__ = ["BUILT", "ContractsSettings", "NewsRole", "NewsSettings", "build_contracts"]
+__all__ = [
+    "BUILT",
+    "ContractsSettings",
+    "DeliverySettings",
+    "NewsNode",
+    "NewsRole",
+    "NewsSettings",
+    "NewsStatus",
+    "RootSettings",
+    "RouterSettings",
+    "build_contracts",
+    "build_delivery",
+    "build_root",
+    "build_router",
+]
 
 
 class NewsRole(NamedTuple):
@@ -17,14 +36,20 @@ class NewsRole(NamedTuple):
 
     Attributes:
         settings: what can be set of it: extends `NewsSettings`.
-        build: builds its service tree, whose `health()` returns `chatproto.services.systemd.Health`.
+        build: builds its service tree.
+        problems: says, a line for each, what would be in the way of a start with such settings; opens no port, and
+            changes nothing.
     """
 
     settings: type[NewsSettings]
     build: Callable[[World, Any], MultiService]
+    problems: Callable[[Any], Sequence[str]] = lambda settings: ()
 
 
 BUILT: dict[str, NewsRole] = {
+    "root": NewsRole(RootSettings, build_root),
+    "router": NewsRole(RouterSettings, build_router),
+    "delivery": NewsRole(DeliverySettings, build_delivery),
     "contracts": NewsRole(ContractsSettings, build_contracts),
 }
 """By what `--role` calls them."""

@@ -9,8 +9,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.cli.check import check
 from chatproto.cli.servers import Misuse
+from chatproto.keyvalue.sqlite import TABLE, SQLiteTable
 from chatproto.log.sqlite import LOG, SQLiteStore
+from chatproto.services.news import BUILT
 from chatproto.trust.authority import Authority
+from tests.unit.newsroles import stand_in_for_roles
+
+
+class Threadless(MemoryReactorClock):
+    """A reactor for stores whose answers nobody wants."""
+
+    def callFromThread(self, *_: object) -> None:
+        """Lose what a thread has done."""
 
 
 class CheckTests(SynchronousTestCase):
@@ -22,7 +32,7 @@ class CheckTests(SynchronousTestCase):
 
     def make_data(self, *statements: str) -> None:
         os.mkdir(self.data)
-        store = SQLiteStore(self.data, self.fail, MemoryReactorClock())  # type: ignore[arg-type]
+        store = SQLiteStore(self.data, self.fail, Threadless())  # type: ignore[arg-type]
         store._writer.close()
         store._writer.join()
         store._reader.stop()
@@ -115,7 +125,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_one_that_a_daemon_runs_on(self) -> None:
         os.mkdir(self.data)
-        store = SQLiteStore(self.data, self.fail, MemoryReactorClock())  # type: ignore[arg-type]
+        store = SQLiteStore(self.data, self.fail, Threadless())  # type: ignore[arg-type]
         try:
             self.assertIn("in use by a running daemon", self.check()[0][-1])
         finally:
@@ -189,3 +199,52 @@ class ProofTests(SynchronousTestCase):
         os.chmod(self.folder, 0o644)
         _, (problem,) = self.check(f"--secret-file={self.folder}")
         self.assertIn("chmod 600", problem)
+
+
+class NewsTests(SynchronousTestCase):
+    """A node of the news system."""
+
+    def setUp(self) -> None:
+        self.data = os.path.abspath(self.mktemp())
+        stand_in_for_roles(self)
+        BUILT["root"] = BUILT["root"]._replace(problems=lambda settings: [f"no {settings.sources}"])
+
+    def check(self, *arguments: str) -> tuple[list[str], list[str]]:
+        return check(["newsserver", f"--data={self.data}", "--insecure-links", *arguments])
+
+    def test_what_would_be(self) -> None:
+        found, problems = self.check("--role=root", "--sources=sources.toml", "--name=one")
+        self.assertEqual(problems, ["no sources.toml"])
+        self.assertEqual(
+            found,
+            [
+                "role: root, called one",
+                "serves: --listen=tcp:4848",
+                "serves: --peer-listen=tcp:4747",
+                f"data: {self.data}, which is made at the first start",
+            ],
+        )
+
+    def test_options_that_are_not_understood(self) -> None:
+        self.assertIn("--role=ROLE", str(self.assertRaises(Misuse, self.check)))
+        self.assertRaises(Misuse, self.check, "--role=primary")
+
+    def test_data_directories_are_not_mixed_up(self) -> None:
+        table = SQLiteTable(self.data, self.fail, Threadless())  # type: ignore[arg-type]
+        try:
+            found, _ = self.check("--role=root", "--sources=s")
+            self.assertEqual(
+                found[-1], f"data: {self.data}, schema version {TABLE.version}, in use by a running daemon"
+            )
+            self.assertIn("another node of the news", self.check("--role=contracts", "--registry=tcp:a:1")[1][-1])
+            self.assertIn("another node of the news", check([f"--data={self.data}"])[1][-1])
+        finally:
+            table._writer.close()
+            table._writer.join()
+            table._reader.stop()
+            table._opened.close()
+        os.rename(TABLE.path_in(self.data), LOG.path_in(self.data))
+        self.assertIn("that of a chat node", self.check("--role=root", "--sources=s")[1][-1])
+
+    def test_a_chat_server_may_be_named_too(self) -> None:
+        self.assertEqual(check(["chatserver", f"--data={self.data}"])[0][0], "role: primary, called primary")

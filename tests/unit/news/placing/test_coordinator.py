@@ -166,6 +166,17 @@ class CoordinatorTests(SynchronousTestCase):
         self.assertEqual(took.act, Took(2, "a"))
         self.assertEqual(self.record(took.act), [Lead(2)])
 
+    def test_taken_over_again(self) -> None:
+        """Nothing is left of what was begun before another one coordinated."""
+        self.lead("east")
+        self.coordinator.begin("new", {"east": (BOB,)})
+        self.begun("ada", {"east": (ADA,)})
+        self.record(Took(2, "b"))
+        self.record(Decided(1, False))
+        self.record(self.coordinator.start()[0].act)
+        self.begun("ada again", {"east": (ADA,)})
+        self.begun("new", {"east": (BOB,)})
+
     def test_what_another_has_begun_late(self) -> None:
         """An act of whoever coordinated before, after the takeover in the log, is as good as one's own."""
         self.lead("east")

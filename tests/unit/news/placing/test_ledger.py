@@ -1,8 +1,8 @@
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.news.placing.actions import Remove, Steps
-from chatproto.news.placing.ledger import Act, Begun, Completed, Decided, Guest, Kept, Ledger, Took, Transaction
+from chatproto.news.placing.actions import Steps
+from chatproto.news.placing.ledger import Act, Begun, Completed, Decided, Kept, Ledger, Took, Transaction
 from tests.simulation.placing import placed
 
 STEPS: Steps = {"east": (placed("ada"),)}
@@ -52,17 +52,6 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual((ledger.term, ledger.life), (1, "a"))
         ledger.take(Took(3, "b"))
         self.assertEqual((ledger.term, ledger.life), (3, "b"))
-
-    def test_guests(self) -> None:
-        """A temporary reader is one from the commit on, until it is removed or placed there for good."""
-        for ending in ({"west": (Remove("ada", 1),)}, {"west": (placed("ada", 2),)}):
-            ledger = Ledger()
-            ledger.take(Begun("away", GUEST))
-            self.assertEqual(ledger.guests, {})
-            ledger.take(Decided(1, True))
-            self.assertEqual(ledger.guests, {("ada", "west"): Guest("ada", "west", "east", 1)})
-            taken(ledger, Begun("home", ending), Decided(2, True))
-            self.assertEqual(ledger.guests, {})
 
     def test_there_and_back(self) -> None:
         ledger = Ledger()
