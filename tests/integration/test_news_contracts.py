@@ -23,7 +23,7 @@ from chatproto.news.placing import Action, ITable, Participating, Place
 from chatproto.news.placing.messages import Coordinate, FromCoordinator
 from chatproto.news.terms import Placement, Terms
 from chatproto.tally import Tally
-from tests.integration.news import NewsNode
+from tests.integration.news import NewsProcess
 from tests.integration.nodes import WAIT_S_MAX, Node
 from tests.integration.pairs import HOST, lasting_ports, moment
 
@@ -97,7 +97,7 @@ class Scene:
                 f"--pair-listen=tcp:{pair[name]}:interface={HOST}",
                 *(f"--peer-listen=tcp:{guarded[name]}:interface={HOST}", *SPANS, *options),
                 name=name,
-                kind=NewsNode,
+                kind=NewsProcess,
                 listen=f"tcp:{self.ports[name]}:interface={HOST}",
             )
 
