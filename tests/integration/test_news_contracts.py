@@ -108,7 +108,9 @@ class Scene:
         self.clerk = RegistryClient(TCP4ClientEndpoint(reactor, HOST, self.at), reactor)
         self.readers = Readers()
         turn = Turn(reactor)
-        hellos: dict[Any, Any] = {Coordinate: Participating("north", self.readers, self.readers)}
+        participating = Participating("north", self.readers)
+        participating.open(self.readers)
+        hellos: dict[Any, Any] = {Coordinate: participating}
         self.factory = NewsLinkFactory("north", decoder(FromCoordinator), hellos, turn, reactor, Tally())
         self.port: Any = None
 
