@@ -162,6 +162,28 @@ class FailoverTests(SynchronousTestCase):
             scene.until(lambda scene=scene: scene.registered() == {"master"} and scene.tree("slave").door is None)
             self.agreed_once(scene, bargain, "master")
 
+    def test_what_a_master_that_was_cut_off_still_has_comes_too_late(self) -> None:
+        """It was asked for, is found in its log when it is back, and is agreed on again: but not as it is now."""
+        late = 0
+        for event in range(0, 60, 4):
+            scene, bargain = self.bargain()
+            first = scene.clock.events
+            scene.until(lambda scene=scene, until=first + 80 + event: scene.clock.events >= until)
+            for other in ("slave", "registry"):
+                scene.network.cut("master", other)
+            scene.until(lambda bargain=bargain: bool(bargain.places) and bargain.client.server != "")
+            last = scene.wait(bargain.client.propose(SPORT))
+            late += bargain.client.server == "slave"
+            scene.network.heal_all()
+            scene.until(lambda scene=scene: scene.tree("slave").door is None and scene.registered() == {"master"})
+            scene.until(lambda scene=scene: scene.tree("master").pair.redundancy == "paired")
+            scene.clock.run(1)
+            for name in scene.processes:
+                account = scene.book(name).accounts["ada"]
+                assert account.contract is not None
+                self.assertEqual((account.contract.terms, account.version), (SPORT, last.version))
+        self.assertGreater(late, 5, "the slave has stood in")
+
     def test_a_master_that_is_told_to_stop_answers_first(self) -> None:
         scene, bargain = self.bargain()
         scene.wait(bargain.client.enter())
