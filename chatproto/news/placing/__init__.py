@@ -1,0 +1,13 @@
+"""Placing readers at delivery nodes, or moving them from one to another: all or nothing, by a two-phase commit.
+
+Public: `Place`, `Remove` (what is done at a node), `ITable` (the readers of a node, which are changed), `Ledger` (what
+the log says of transactions; pure), `Coordinator`, `Participant` (both sides; pure).
+"""
+
+from chatproto.news.placing.actions import REFUSALS, Action, Place, Remove, Steps
+from chatproto.news.placing.coordinator import Coordinator
+from chatproto.news.placing.interface import ITable
+from chatproto.news.placing.ledger import Act, Ledger
+from chatproto.news.placing.participant import Participant
+
+__all__ = ["REFUSALS", "Act", "Action", "Coordinator", "ITable", "Ledger", "Participant", "Place", "Remove", "Steps"]
