@@ -30,6 +30,9 @@ REASONS = {
     "bad-media-type": "a media type is like text/plain, in ASCII",
     "bad-size": "the size of a body is not negative",
     "wrong-source": "a source publishes under its own name only",
+    "id-reused": "the source has published something else under this id",
+    "bad-digest": "what came of the body is not what was announced",
+    "no-room": "too much is held here that has not expired yet",
 }
 """Why an item is not taken, by the code of the refusal."""
 
@@ -71,6 +74,27 @@ class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
     priority: int = 0
     injected: float = 0.0
     route: tuple[str, ...] | None = None
+
+
+class Held(msgspec.Struct, frozen=True):
+    """An item that a node has whole, on its disk.
+
+    Attributes:
+        item: without its body.
+        stamp: set by this node: 1, 2, 3, … in the order in which items became whole here; never used again.
+        delay_s: how long the item had been under way when it became whole here.
+        since: when that was, in seconds of this life's clock; of what was there before this life, its beginning, and
+            `delay_s` includes what was before.
+    """
+
+    item: Item
+    stamp: int
+    delay_s: float
+    since: float
+
+    def delay_at(self, now: float) -> float:
+        """Return how long the item has been under way, in seconds."""
+        return self.delay_s + now - self.since
 
 
 def name_allowed(name: str) -> bool:

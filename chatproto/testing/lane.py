@@ -72,7 +72,7 @@ class Lane:
         """Have a segment arrive, after all that were sent before it."""
         if self._stalled and self._abandoned and not segment.sure:
             return
-        arrival = self._network.clock.seconds() + self._network.draw_delay(self.source, self.target)
+        arrival = self._network.draw_arrival(self.source, self.target, len(segment.data))
         self._flight.append((arrival, segment))
         if len(self._flight) == 1 and not self._stalled:
             self._await_next()

@@ -81,6 +81,8 @@ class SimNetwork:
         self.stalled: dict[Lane, None] = {}
         self._delay_s = delay_s
         self._delays_s: dict[tuple[str, str], Span] = {}
+        self._rates: dict[tuple[str, str], float] = {}
+        self._busy_until: dict[tuple[str, str], float] = {}
         self._retransmit_s = retransmit_s
         self._turn_s = turn_s
         self._send_buffer_bytes = send_buffer_bytes
@@ -170,6 +172,19 @@ class SimNetwork:
                 self._delays_s[pair] = delay_s
         self.record("slow", a, b)
 
+    def limit(self, a: str, b: str, bytes_per_s: float | None) -> None:
+        """Let so many bytes a second leave on the path between two hosts, each way; None: any number.
+
+        What leaves later than it was sent is under way: a window of each connection at most. A path that was cut makes
+        up for it at once when it heals.
+        """
+        self._check(a, b)
+        for path in ((a, b), (b, a)):
+            self._rates.pop(path, None)
+            if bytes_per_s is not None:
+                self._rates[path] = bytes_per_s
+        self.record("limit", a, b, int(bytes_per_s or 0))
+
     def reset_all(self) -> None:
         """Reset every connection, as a firewall does that has lost its table; what is under way is lost.
 
@@ -204,8 +219,15 @@ class SimNetwork:
         """Keep an event in the trace."""
         self.trace.append(TraceEvent(self.clock.seconds(), what, source, target, size))
 
-    def draw_delay(self, source: SimHost, target: SimHost) -> float:
-        """Draw how long a segment travels."""
+    def draw_arrival(self, source: SimHost, target: SimHost, size: int) -> float:
+        """Draw when a segment with so many bytes of data arrives that is sent now."""
+        left, path = self.clock.seconds(), (source.name, target.name)
+        rate = self._rates.get(path)
+        if rate is not None:
+            left = self._busy_until[path] = max(left, self._busy_until.get(path, 0.0)) + size / rate
+        return left + self._draw_delay(source, target)
+
+    def _draw_delay(self, source: SimHost, target: SimHost) -> float:
         if source is target:
             return LOOPBACK_DELAY_S
         return self.dice.uniform(*self._delays_s.get((source.name, target.name), self._delay_s))

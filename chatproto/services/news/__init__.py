@@ -4,11 +4,23 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from chatproto.services.news.node import NewsNode
+from chatproto.services.news.root import RootSettings, build_root
+from chatproto.services.news.router import RouterSettings, build_router
 from chatproto.services.news.settings import NewsSettings
 from chatproto.services.news.status import NewsStatus
 from chatproto.world import World
 
-__all__ = ["BUILT", "NewsNode", "NewsRole", "NewsSettings", "NewsStatus"]
+__all__ = [
+    "BUILT",
+    "NewsNode",
+    "NewsRole",
+    "NewsSettings",
+    "NewsStatus",
+    "RootSettings",
+    "RouterSettings",
+    "build_root",
+    "build_router",
+]
 
 
 class NewsRole(NamedTuple):
@@ -26,5 +38,8 @@ class NewsRole(NamedTuple):
     problems: Callable[[Any], Sequence[str]] = lambda settings: ()
 
 
-BUILT: dict[str, NewsRole] = {}
+BUILT: dict[str, NewsRole] = {
+    "root": NewsRole(RootSettings, build_root),  # type: ignore[arg-type]
+    "router": NewsRole(RouterSettings, build_router),  # type: ignore[arg-type]
+}
 """By what `--role` calls them."""

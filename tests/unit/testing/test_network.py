@@ -77,6 +77,22 @@ class BytesTests(SynchronousTestCase):
         rig.settle(0.003)
         self.assertEqual(server.received, b"x")
 
+    def test_a_path_with_a_limit_takes_its_time(self) -> None:
+        rig = Rig(delay_s=(0.5, 0.5))
+        (client, server), (other, served) = rig.pair(), rig.pair()
+        rig.network.limit("east", "west", 10_000)
+        began = rig.clock.seconds()
+        client.transport.write(b"x" * 20_000)
+        other.transport.write(b"y" * 20_000)
+        server.transport.write(b"z" * 1_000)
+        rig.clock.run(0.7)
+        self.assertEqual(len(client.received), 1_000, "each way has its own")
+        rig.clock.run_until(lambda: len(server.received) + len(served.received) == 40_000, 60)
+        self.assertLess(abs(rig.clock.seconds() - began - 4.5), 0.1)
+        rig.network.limit("west", "east", None)
+        client.transport.write(b"x" * 20_000)
+        self.assertLess(rig.clock.run_until(lambda: len(server.received) == 40_000, 60), 0.6)
+
     def test_same_seed_same_run(self) -> None:
         """And another seed another one."""
 
