@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from chatproto.services.news.node import NewsNode
+from chatproto.services.news.proxy import ProxySettings, build_proxy
 from chatproto.services.news.root import RootSettings, build_root
 from chatproto.services.news.router import RouterSettings, build_router
 from chatproto.services.news.settings import NewsSettings
@@ -16,8 +17,10 @@ __all__ = [
     "NewsRole",
     "NewsSettings",
     "NewsStatus",
+    "ProxySettings",
     "RootSettings",
     "RouterSettings",
+    "build_proxy",
     "build_root",
     "build_router",
 ]
@@ -41,5 +44,6 @@ class NewsRole(NamedTuple):
 BUILT: dict[str, NewsRole] = {
     "root": NewsRole(RootSettings, build_root),  # type: ignore[arg-type]
     "router": NewsRole(RouterSettings, build_router),  # type: ignore[arg-type]
+    "proxy": NewsRole(ProxySettings, build_proxy),
 }
 """By what `--role` calls them."""
