@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from twisted.application.service import MultiService
+
+from chatproto.services.news.delivery import DeliverySettings, build_delivery
 from chatproto.services.news.node import NewsNode
 from chatproto.services.news.proxy import ProxySettings, build_proxy
 from chatproto.services.news.root import RootSettings, build_root
@@ -13,6 +16,7 @@ from chatproto.world import World
 
 __all__ = [
     "BUILT",
+    "DeliverySettings",
     "NewsNode",
     "NewsRole",
     "NewsSettings",
@@ -20,6 +24,7 @@ __all__ = [
     "ProxySettings",
     "RootSettings",
     "RouterSettings",
+    "build_delivery",
     "build_proxy",
     "build_root",
     "build_router",
@@ -37,13 +42,14 @@ class NewsRole(NamedTuple):
     """
 
     settings: type[NewsSettings]
-    build: Callable[[World, Any], NewsNode]
+    build: Callable[[World, Any], MultiService]
     problems: Callable[[Any], Sequence[str]] = lambda settings: ()
 
 
 BUILT: dict[str, NewsRole] = {
-    "root": NewsRole(RootSettings, build_root),  # type: ignore[arg-type]
-    "router": NewsRole(RouterSettings, build_router),  # type: ignore[arg-type]
+    "root": NewsRole(RootSettings, build_root),
+    "router": NewsRole(RouterSettings, build_router),
+    "delivery": NewsRole(DeliverySettings, build_delivery),
     "proxy": NewsRole(ProxySettings, build_proxy),
 }
 """By what `--role` calls them."""

@@ -1,0 +1,211 @@
+"""Which readers a delivery node has: the table that placing changes, and what is durable of each reader. Pure.
+
+Of each there are its placement and, if it is paid, its position with its last hour, and its records.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+from zope.interface import implementer
+
+from chatproto.keyvalue.interface import Change  # PURE
+from chatproto.news.delivery.hour import Hour
+from chatproto.news.delivery.position import Position
+from chatproto.news.delivery.reader import Reader
+from chatproto.news.delivery.records import Record
+from chatproto.news.items import name_allowed
+from chatproto.news.placing.actions import Action, Place, Remove
+from chatproto.news.placing.interface import ITable
+from chatproto.news.terms import REASONS as TERMS_REASONS
+from chatproto.news.terms import Placement
+from chatproto.news.terms import refusal_of as refusal_of_terms
+
+PLACEMENT, POSITION, RECORD = b"delivery/placement/", b"delivery/position/", b"delivery/record/"
+"""What the keys of the readers begin with; then comes the name, and for a record the hour."""
+
+READERS_MAX = 20_000
+"""Of a delivery node, unless said otherwise (the seed's sizing)."""
+
+REASONS = {
+    **TERMS_REASONS,
+    "bad-name": "a reader is called by letters, digits, dots, hyphens and underscores, 64 at most",
+    "full": "the delivery node has as many readers as it takes",
+    "out-of-date": "the delivery node has a later version of this reader's contract",
+    "elsewhere": "this delivery node is the reader's own: nobody stands in for it here",
+}
+"""Why an action is refused, by code."""
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True):
+    """What is durable of where a reader is.
+
+    Attributes:
+        floors: see `Position.floors`.
+        above: see `Position.above`.
+        hour_from: when the first delivery of the last hour was, Unix seconds.
+        hour_ms: for each one, how much later it was, in milliseconds.
+    """
+
+    floors: list[int]
+    above: list[tuple[int, int]]
+    hour_from: float
+    hour_ms: list[int]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_kept = msgspec.msgpack.Decoder(Kept)
+_placement = msgspec.msgpack.Decoder(Placement)
+_record = msgspec.msgpack.Decoder(Record)
+
+
+@implementer(ITable)
+class Table:
+    """The readers that were placed here.
+
+    Attributes:
+        placements: by the name of the reader.
+    """
+
+    def __init__(
+        self,
+        topics: frozenset[str],
+        readers_max: int = READERS_MAX,
+        placed: Callable[[Placement], None] = lambda placement: None,
+        removed: Callable[[str], None] = lambda reader: None,
+    ) -> None:
+        """Begin with nobody.
+
+        Args:
+            topics: of the deployment.
+            readers_max: how many there may be.
+            placed: told of each reader that is placed, new or with another contract.
+            removed: told of each reader that is here no longer.
+        """
+        self.placements: dict[str, Placement] = {}
+        self._exclusives: Counter[str] = Counter()
+        self._topics = topics
+        self._readers_max = readers_max
+        self.placed = placed
+        self.removed = removed
+
+    def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take up what is durable: the rows that begin with `PLACEMENT`. Nobody is told.
+
+        Raises:
+            msgspec.MsgspecError: it is not readable.
+        """
+        for _, value in rows:
+            placement = _placement.decode(value)
+            self.placements[placement.reader] = placement
+            self._count(placement, 1)
+
+    def exclusives(self) -> frozenset[str]:
+        """Return the topics for which there are contracts with exclusives, those of temporary readers included."""
+        return frozenset(topic for topic, contracts in self._exclusives.items() if contracts)
+
+    def _count(self, placement: Placement, more: int) -> None:
+        if placement.terms.paid and placement.terms.exclusives:
+            for topic in placement.terms.topics:
+                self._exclusives[topic] += more
+
+    def refusal(self, action: Action) -> str:
+        """See `ITable.refusal`."""
+        if not isinstance(action, Place):
+            return ""
+        held = self.placements.get(action.reader)
+        if held is not None and held.version > action.placement.version:
+            return "out-of-date"
+        if not name_allowed(action.reader):
+            return "bad-name"
+        if held is None and len(self.placements) >= self._readers_max:
+            return "full"
+        if held is not None and action.placement.home and not held.home:
+            return "elsewhere"
+        return refusal_of_terms(action.placement.terms, self._topics)
+
+    def changes(self, action: Action) -> Sequence[Change]:
+        """See `ITable.changes`."""
+        name = action.reader.encode()
+        if isinstance(action, Place):
+            return [(PLACEMENT + name, _encode(action.placement))]
+        return [(PLACEMENT + name, None), (POSITION + name, None)] if self._removes(action) else []
+
+    def done(self, action: Action) -> None:
+        """See `ITable.done`."""
+        if isinstance(action, Place):
+            before = self.placements.get(action.reader)
+            if before is not None:
+                self._count(before, -1)
+            self.placements[action.reader] = action.placement
+            self._count(action.placement, 1)
+            self.placed(action.placement)
+        elif self._removes(action):
+            self._count(self.placements.pop(action.reader), -1)
+            self.removed(action.reader)
+
+    def _removes(self, action: Remove) -> bool:
+        held = self.placements.get(action.reader)
+        return held is not None and held.version <= action.version
+
+
+def kept_of(reader: Reader, epoch: float) -> list[Change]:
+    """Return what is to be durable of a paid reader.
+
+    Args:
+        reader: as it is.
+        epoch: Unix seconds at which the clock is 0.
+    """
+    name, position, times = reader.placement.reader.encode(), reader.position, reader.hour.times()
+    first = times[0] if times else 0.0
+    # Later than it was, if anything: who holds back by it has not delivered too much.
+    hour_ms = [int((time - first) * 1000) + 1 for time in times]
+    kept = Kept(position.floors, position.above, epoch + first, hour_ms)
+    return [
+        (POSITION + name, _encode(kept)),
+        (_record_key(name, reader.record.hour), _encode(reader.record)),
+    ]
+
+
+def restored(placement: Placement, kept: bytes | None, record: Record | None, epoch: float, now: float) -> Reader:
+    """Return a paid reader as it was made durable.
+
+    Args:
+        placement: what it has agreed on.
+        kept: what was kept of its position; None for nothing.
+        record: its last record; None for none.
+        epoch: Unix seconds at which the clock is 0.
+        now: the time by that clock.
+
+    Raises:
+        msgspec.MsgspecError: it is not readable.
+    """
+    position, hour = Position(), Hour()
+    if kept is not None:
+        found = _kept.decode(kept)
+        position = Position(found.floors, found.above)
+        # A time of day that was set back meanwhile does not put a delivery into the future.
+        hour = Hour(min(now, found.hour_from - epoch + ms / 1000) for ms in found.hour_ms)
+    return Reader(placement, position, hour, record or Record(int((epoch + now) // 3600)))
+
+
+def forgotten(name: str, hours: Iterable[int]) -> list[Change]:
+    """Return what removes a reader's records of some hours."""
+    return [(_record_key(name.encode(), hour), None) for hour in hours]
+
+
+def records_of(rows: Iterable[tuple[bytes, bytes]]) -> dict[str, list[Record]]:
+    """Return the records in the rows that begin with `RECORD`, by reader, the oldest first.
+
+    Raises:
+        msgspec.MsgspecError: they are not readable.
+    """
+    records: dict[str, list[Record]] = {}
+    for key, value in rows:
+        name = key[len(RECORD) :].rpartition(b"/")[0].decode()
+        records.setdefault(name, []).append(_record.decode(value))
+    return records
+
+
+def _record_key(name: bytes, hour: int) -> bytes:
+    return RECORD + name + b"/%010d" % hour
