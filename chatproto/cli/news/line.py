@@ -29,6 +29,7 @@ def add_news(subparsers: Subparsers) -> None:
     )
     doings = news.add_subparsers(title="what to do", metavar="DO", required=True)
     _add_publish(doings)
+    _add_read(doings)
     _add_contract(doings)
     _add_status(doings)
     _add_source(doings)
@@ -145,6 +146,36 @@ def _publish(given: argparse.Namespace) -> str:
         )
     )
     print(number)
+    return ""
+
+
+# read
+
+
+def _add_read(doings: Subparsers) -> None:
+    doing = _doing(
+        doings,
+        "read",
+        _read,
+        "read what a reader's contract is about",
+        "A pull contract ends with what is there, a push contract with Ctrl-C, unless told otherwise. What was shown "
+        "of a paid contract does not come again.",
+    )
+    doing.add_argument("--reader", type=_name, required=True, metavar="NAME", help="who reads")
+    doing.add_argument("--count", type=_count, default=0, metavar="N", help="read so many items (default: any number)")
+    doing.add_argument("--for", type=_seconds, default=0.0, dest="for_s", metavar="SECONDS", help="read for so long")
+    doing.add_argument("--save", metavar="DIR", help="keep bodies there, each in a file (default: show texts only)")
+    doing.add_argument("--json", action="store_true", help="an item is a line of JSON (default: in words)")
+    _add_password(doing)
+    _add_reach(doing, "--contracts")
+
+
+def _read(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.reading import Reading, read
+
+    wanted = given.count, given.for_s, given.save, given.json
+    reading = Reading(_reach(given), given.reader, _password(given), *wanted)
+    read(reading, lambda line: print(line, flush=True), lambda line: print(line, file=sys.stderr, flush=True))
     return ""
 
 
@@ -304,6 +335,12 @@ def _seconds(value: str) -> float:
     if not 0 < seconds <= 10**6:
         raise argparse.ArgumentTypeError(f"{value!r} is not a number of seconds from 0 to 1000000")
     return seconds
+
+
+def _count(value: str) -> int:
+    if value.isascii() and value.isdecimal() and 0 < int(value[:10]) < 10**9:
+        return int(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not a number of items above 0")
 
 
 def _life(value: str) -> int:
