@@ -225,7 +225,7 @@ def main() -> int:
     end = chain.nodes[-1]
     urgent = [at for number, at in chain.run.at[end].items() if chain.run.items[number][0] == KINDS[0][0]]
     pictures = [at for number, at in chain.run.at[end].items() if chain.run.items[number][1] == BODY_BYTES_MAX]
-    good = max(picture_s, *pictures) <= SEED_S_MAX and max(urgent, default=0.0) < picture_s
+    good = max([picture_s, *pictures]) <= SEED_S_MAX and max(urgent, default=0.0) < picture_s
     events, took_s = chain.tree.network.clock.events, time.monotonic() - began
     print(f"\n{events} events in {took_s:.0f} s. {'Met' if good else 'NOT MET'}.")
     return 0 if good else 1
