@@ -8,6 +8,7 @@
 * `ClientError`: what an embedding program hears from `ChatClient`.
 * `DeliveryError`: what became of a message, or of a request, that was not acknowledged.
 * `RegistryError`: what a program hears from `RegistryClient`.
+* `ContractError`: what a program hears from `ContractClient`.
 """
 
 
@@ -145,3 +146,23 @@ class RegistryStopped(RegistryError):
 
 class CallRejected(RegistryError):
     """Raised by whoever serves calls: it does not take this one; the caller hears `rejected`."""
+
+
+class ContractError(ChatprotoError):
+    """What the contracting service, or the lack of one, made of a request of `ContractClient`."""
+
+
+class ContractRefused(ContractError):
+    """The contracting service says no.
+
+    Attributes:
+        code: one of `CODES` of `chatproto.news.contracting.messages`, or of `REASONS` of `chatproto.news.terms`.
+    """
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(f"{code}: {message}" if message else code)
+        self.code = code
+
+
+class ContractStopped(ContractError):
+    """The client was stopped before there was an answer; whether what was asked for is so is not known."""

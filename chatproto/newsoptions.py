@@ -21,7 +21,7 @@ from chatproto.readers import (
 )
 from chatproto.services.news import BUILT, NewsSettings
 from chatproto.services.news.settings import LEASE_S
-from chatproto.services.node import PeerSettings
+from chatproto.services.pairing import PeerSettings
 from chatproto.wire import address_of
 
 ROOT, ROUTER, DELIVERY, CONTRACTS, PROXY = ROLES = ("root", "router", "delivery", "contracts", "proxy")

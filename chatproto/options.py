@@ -31,7 +31,8 @@ from chatproto.readers import (
 from chatproto.registry.zone import name_allowed
 from chatproto.services.dns import DNSSettings
 from chatproto.services.monitor import MonitorSettings
-from chatproto.services.node import NodeSettings, PeerSettings, Retention
+from chatproto.services.node import NodeSettings, Retention
+from chatproto.services.pairing import PeerSettings
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
 from chatproto.trust.endpoints import dials_beyond

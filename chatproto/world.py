@@ -69,7 +69,7 @@ class World:
         stop: ends the process as an operator's SIGTERM does, the service tree first. Returns before it has.
         supervisor: the service manager that wants to be told how the process is; None where there is none.
         udp: listens for datagrams: on a port, with a protocol, at an address of this machine. Raises
-            `CannotListenError`, always so in simulation, which has none.
+            `CannotListenError`.
         search: opens what finds messages of the log in a data directory, whose store is open already; raises
             `StoreError`. None where there is no such thing.
         reloading: what is read again when an operator says so.

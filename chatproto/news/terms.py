@@ -1,6 +1,7 @@
 """What a reader and the news service agree on: the terms of a contract, and the place where it is fulfilled. Pure."""
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -52,6 +53,10 @@ class Terms(msgspec.Struct, frozen=True, array_like=True):
     def includes(self, item: Item) -> bool:
         """Whether the contract is about an item."""
         return item.topic in self.topics and (not item.exclusive or (self.paid and self.exclusives))
+
+    def about(self, topics: Iterable[str]) -> "Terms":
+        """Return the same terms about other topics, sorted, each once."""
+        return msgspec.structs.replace(self, topics=tuple(sorted(set(topics))))
 
 
 class Placement(msgspec.Struct, frozen=True, array_like=True):

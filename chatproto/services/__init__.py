@@ -4,7 +4,8 @@ from chatproto.pair.log import PairSettings
 from chatproto.services.dns import DNSSettings
 from chatproto.services.drain import Drain, Drained
 from chatproto.services.monitor import MonitorSettings, build_monitor
-from chatproto.services.node import NodeService, NodeSettings, PeerSettings, Retention, build_node
+from chatproto.services.node import NodeService, NodeSettings, Retention, build_node
+from chatproto.services.pairing import PeerSettings
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings, build_registry
 

@@ -21,7 +21,8 @@ from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services.measures import Measures, of_chat, of_monitor, of_process, together
 from chatproto.services.mounting import mount
-from chatproto.services.node import NodeService, NodeSettings, build_node, client_of
+from chatproto.services.node import NodeService, NodeSettings, build_node
+from chatproto.services.pairing import client_of
 from chatproto.services.probes import build_probes
 from chatproto.services.registering import KIND, WITHDRAW_S_MAX, placed
 from chatproto.services.systemd import Health, Supervision

@@ -8,8 +8,7 @@ from twisted.application.internet import TimerService
 from twisted.application.service import MultiService, Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
-from twisted.internet.endpoints import quoteStringArgument
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from chatproto.chat.protocol import ClientLinkFactory
@@ -18,13 +17,10 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.errors import MissingExtra, StoreError
 from chatproto.gateway import PageSettings
 from chatproto.link import Turn
-from chatproto.log.interface import ILog, IStore
-from chatproto.log.single import SingleLog
 from chatproto.pair.link import LIMITS as PEERS
-from chatproto.pair.log import PairLog, PairSettings
+from chatproto.pair.log import PairLog
 from chatproto.pair.messages import PRIMARY
 from chatproto.pair.states import Role
-from chatproto.registry import RegistryWitness
 from chatproto.services.control import ControlService
 from chatproto.services.drain import Drain
 from chatproto.services.draining import Phase
@@ -32,15 +28,13 @@ from chatproto.services.listener import Listener
 from chatproto.services.measures import of_chat, of_process, together
 from chatproto.services.migration import MigrationService
 from chatproto.services.mounting import mount
+from chatproto.services.pairing import PeerSettings, build_log, build_peer_listener
 from chatproto.services.probes import LIMITS as PROBES
 from chatproto.services.probes import build_probes
 from chatproto.services.registering import RegisteringSettings, register_chat
 from chatproto.services.search import SearchService
 from chatproto.services.systemd import Health, Supervision
 from chatproto.services.whereabouts import Whereabouts
-from chatproto.trust.proof import PEER, REGISTRY
-from chatproto.wire import host_and_port
-from chatproto.wire.addresses import speaks_tls, without_tls
 from chatproto.world import World
 
 RETENTION_INTERVAL_S = 60.0
@@ -67,23 +61,6 @@ class Retention:
     age_s: float = 0
     count: int = 0
     bytes_max: int = 0
-
-
-@dataclass(frozen=True)
-class PeerSettings:
-    """What can be set of a node's place in a pair, or among servers of which one can take another's place.
-
-    Attributes:
-        dial: client endpoint string of the other node's peer link; empty for a node that is not one of a pair.
-        listen: server endpoint string of this node's peer link.
-        registry: client endpoint string of the registry, which is the witness; empty for a pair without one.
-        pair: what can be set of the pair.
-    """
-
-    dial: str
-    pair: PairSettings
-    listen: str = "tcp:4545"
-    registry: str = ""
 
 
 @dataclass(frozen=True)
@@ -301,8 +278,8 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         MissingExtra: a library for something that was asked for is not installed.
     """
     turn = Turn(world.clock)
-    pair = _build_pair(world, settings, settings.peer, turn) if settings.peer is not None else None
-    node_log: ILog = pair or SingleLog(lambda: world.store(settings.data, world.fatal), turn)
+    node_log = build_log(world, settings.data, settings.peer, turn)
+    pair = node_log if isinstance(node_log, PairLog) else None
     # A copy: what is changed while it runs is not changed for whoever made the settings.
     chat_settings = replace(settings.chat)
     server = ChatServer(
@@ -342,9 +319,7 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         mount(node, "probes", build_probes(world, settings.metrics, node.health, measures))
     mount(node, "chat", chat)
     if pair is not None and settings.peer is not None:
-        endpoint = world.guarded_server(settings.peer.listen, PEER)
-        peers = Listener(settings.peer.listen, endpoint, pair.factory, world.fatal, pair.factory.gate)
-        mount(node, "peer-listener", peers)
+        mount(node, "peer-listener", build_peer_listener(world, settings.peer, pair))
     control = None
     if settings.control:
         control = ControlService(world, settings.control, server, pair, drain)
@@ -385,39 +360,3 @@ def _build_page(world: World, settings: PageSettings, clients: ClientLinkFactory
         raise MissingExtra("--web needs websockets: pip install websockets") from None
     pages = PageFactory(settings, clients, lambda: clients.server.pages, turn, world.clock, world.tally)
     return Listener(settings.listen, world.server(settings.listen), pages, world.fatal)
-
-
-def _build_pair(world: World, settings: NodeSettings, peer: PeerSettings, turn: Turn) -> PairLog:
-    def open_store() -> IStore:
-        return world.store(settings.data, world.fatal)
-
-    witness = None
-    if peer.registry:
-        witness = RegistryWitness(
-            world.guarded_client(peer.registry, REGISTRY),
-            world.clock,
-            world.dice,
-            turn,
-            service=peer.pair.service,
-            node=peer.pair.name,
-            heartbeat_s=peer.pair.heartbeat_s,
-            suspect_s=peer.pair.suspect_s,
-            trust=world.trust,
-            tally=world.tally,
-        )
-    dial = world.guarded_client(peer.dial, PEER) if peer.dial else None
-
-    def reach(address: str) -> IStreamClientEndpoint:
-        return world.guarded_client(client_of(address), PEER)
-
-    outside = turn, world.clock, world.dice, dial, witness, world.fatal, reach, world.tally
-    return PairLog(peer.pair, open_store, *outside, PEERS.within(world.connections_max() // 2), world.trust)
-
-
-def client_of(place: str) -> str:
-    """Return the client endpoint string of `HOST:PORT`, or of `tls:HOST:PORT`.
-
-    Of anything else it is one that nobody can be reached by.
-    """
-    host, port = host_and_port(without_tls(place)) or ("", 0)
-    return f"{'tls' if speaks_tls(place) else 'tcp'}:{quoteStringArgument(host)}:{port}"

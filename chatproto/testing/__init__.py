@@ -18,6 +18,7 @@ knows that must hold. docs/testing.md has whole examples, and says what is model
 
 from chatproto.testing.checkers import Violation
 from chatproto.testing.clock import Livelock, NeverHappened, SimClock
+from chatproto.testing.datagrams import DatagramFaults
 from chatproto.testing.deployment import SimDeployment, node_settings
 from chatproto.testing.disk import SimDisk, SimStore
 from chatproto.testing.faults import DISK_FAULTS, FAULTS, Fault, FaultPlan, Struck
@@ -29,6 +30,7 @@ from chatproto.testing.table import SimTable
 __all__ = [
     "DISK_FAULTS",
     "FAULTS",
+    "DatagramFaults",
     "Fault",
     "FaultPlan",
     "Livelock",

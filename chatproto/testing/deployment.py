@@ -34,7 +34,7 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.pair.log import PairSettings
 from chatproto.pair.states import Role
 from chatproto.services import NodeSettings
-from chatproto.services.node import PeerSettings
+from chatproto.services.pairing import PeerSettings
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
 from chatproto.testing.checkers import Acknowledgements, Agreement, Chronicle, Forks, Logs, Violation

@@ -1,7 +1,7 @@
 """A simulated machine: its kernel, and one life after another of the process on it."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from twisted.internet.endpoints import clientFromString, serverFromString
@@ -9,6 +9,7 @@ from twisted.internet.error import CannotListenError
 
 from chatproto.log.interface import IStore
 from chatproto.testing import tcp
+from chatproto.testing.datagrams import DatagramSocket
 from chatproto.testing.disk import SimDisk
 from chatproto.testing.reactor import SimReactor
 from chatproto.world import World
@@ -20,6 +21,7 @@ Leaves = Literal["reset", "close", "silence"]
 """What the peers of a crashed process hear: see `SimHost.crash`."""
 
 LOOPBACK = "127.0.0.1"
+WILDCARDS = "", "0.0.0.0"
 EPHEMERAL_PORTS = range(49152, 65536)
 
 
@@ -29,7 +31,8 @@ class SimHost:
     Attributes:
         name: how others find it.
         address: an IPv4 address, made up.
-        reactor: `IReactorTime` and `IReactorTCP` of the process's present life; it stays dead with that life.
+        reactor: `IReactorTime`, `IReactorTCP` and `IReactorUDP` of the process's present life; it stays dead with
+            that life.
         lives: how many lives the process has had, the present one included.
         wall_error_s: by how much its time of day is wrong.
         disk: its disk, which outlives the process.
@@ -48,6 +51,7 @@ class SimHost:
         self.reactor = SimReactor(network, self)
         self._network = network
         self._listeners: dict[int, list[tcp.Listener]] = {}
+        self._datagram_sockets: dict[int, list[DatagramSocket]] = {}
         self._program: Callable[[SimHost], object] | None = None
         self._ports = EPHEMERAL_PORTS.start
 
@@ -102,6 +106,7 @@ class SimHost:
             store=store or (lambda directory, failed: self.disk.open(directory, failed, life)),
             keyvalue=lambda directory, failed: self.disk.open_table(directory, failed, life),
             fatal=fatal or end,
+            udp=lambda port, protocol, interface: life.listenUDP(port, protocol, interface),
             secret=lambda directory: f"what only {self.name} has in {directory}",
         )
 
@@ -123,6 +128,7 @@ class SimHost:
         self.reactor.die()
         self.disk.crash()
         self._listeners.clear()
+        self._datagram_sockets.clear()
         self.powered = leaves != "silence"
         for socket in list(self.sockets):
             if socket.state is not tcp.State.CLOSED or leaves == "silence":
@@ -161,12 +167,7 @@ class SimHost:
             CannotListenError: it is taken.
         """
         port = port or self._free_port()
-        taken = self._listeners.get(port, [])
-        wildcards = ("", "0.0.0.0")
-        if any(
-            interface in wildcards or other.interface in wildcards or other.interface == interface for other in taken
-        ):
-            raise CannotListenError(interface, port, OSError("Address already in use"))
+        _check_free(interface, port, self._listeners.get(port, []))
         listener = tcp.Listener(self, interface, port, backlog)
         self._listeners.setdefault(port, []).append(listener)
         return listener
@@ -182,6 +183,31 @@ class SimHost:
         host, port = address
         return next((listener for listener in self._listeners.get(port, []) if listener.takes(host)), None)
 
+    def bind(self, interface: str, port: int) -> DatagramSocket:
+        """Take a port for datagrams; 0 for any.
+
+        Raises:
+            CannotListenError: it is taken, or the interface is another machine's.
+        """
+        if interface not in (*WILDCARDS, LOOPBACK, self.address):
+            raise CannotListenError(interface, port, OSError("Cannot assign requested address"))
+        port = port or self._free_port()
+        _check_free(interface, port, self._datagram_sockets.get(port, []))
+        socket = DatagramSocket(self._network, self, interface, port)
+        self._datagram_sockets.setdefault(port, []).append(socket)
+        return socket
+
+    def unbind(self, socket: DatagramSocket) -> None:
+        """Let a port for datagrams go."""
+        sockets = self._datagram_sockets.get(socket.port, [])
+        if socket in sockets:
+            sockets.remove(socket)
+
+    def datagram_socket_for(self, address: tuple[str, int]) -> DatagramSocket | None:
+        """Find who gets the datagrams for an address and port."""
+        host, port = address
+        return next((socket for socket in self._datagram_sockets.get(port, []) if socket.takes(host)), None)
+
     def request(self, name: str, port: int, local_port: int = 0) -> tcp.Socket:
         """Begin a connection to a port of the named host.
 
@@ -195,4 +221,10 @@ class SimHost:
     def _free_port(self) -> int:
         port = self._ports
         self._ports = port + 1 if port + 1 in EPHEMERAL_PORTS else EPHEMERAL_PORTS.start
-        return self._free_port() if port in self._listeners else port
+        return self._free_port() if port in self._listeners or port in self._datagram_sockets else port
+
+
+def _check_free(interface: str, port: int, taken: Sequence[tcp.Listener | DatagramSocket]) -> None:
+    interfaces = [other.interface for other in taken]
+    if taken and (interface in (*WILDCARDS, *interfaces) or not set(WILDCARDS).isdisjoint(interfaces)):
+        raise CannotListenError(interface, port, OSError("Address already in use"))

@@ -8,6 +8,7 @@ from twisted.internet.error import DNSLookupError
 
 from chatproto.testing import tcp
 from chatproto.testing.clock import SimClock
+from chatproto.testing.datagrams import DatagramFaults
 from chatproto.testing.host import LOOPBACK, SimHost
 from chatproto.testing.lane import Lane
 
@@ -32,11 +33,12 @@ class TraceEvent(NamedTuple):
 
 
 class SimNetwork:
-    """Hosts joined by TCP, on a simulated clock, with everything random drawn from one dice.
+    """Hosts joined by TCP and UDP, on a simulated clock, with everything random drawn from one dice.
 
     Attributes:
         clock: the time of the whole simulation; let it pass with `run` or `run_until`.
         hosts: by name, in the order they were made.
+        datagram_faults: what happens to datagrams between any two hosts; may be set at any time.
         trace: the last events, oldest first.
         epoch: the time of day, in Unix seconds, at which the clock is 0.
     """
@@ -77,6 +79,7 @@ class SimNetwork:
         self.window_bytes = window_bytes
         self.epoch = epoch
         self.hosts: dict[str, SimHost] = {}
+        self.datagram_faults = DatagramFaults()
         self.trace: deque[TraceEvent] = deque(maxlen=trace_events_max)
         self.stalled: dict[Lane, None] = {}
         self._delay_s = delay_s
@@ -225,9 +228,10 @@ class SimNetwork:
         rate = self._rates.get(path)
         if rate is not None:
             left = self._busy_until[path] = max(left, self._busy_until.get(path, 0.0)) + size / rate
-        return left + self._draw_delay(source, target)
+        return left + self.draw_delay(source, target)
 
-    def _draw_delay(self, source: SimHost, target: SimHost) -> float:
+    def draw_delay(self, source: SimHost, target: SimHost) -> float:
+        """Draw how long something travels from one host to another."""
         if source is target:
             return LOOPBACK_DELAY_S
         return self.dice.uniform(*self._delays_s.get((source.name, target.name), self._delay_s))

@@ -1,4 +1,4 @@
-"""What a program on a simulated host takes for its reactor: time and TCP."""
+"""What a program on a simulated host takes for its reactor: time, TCP and UDP."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,17 @@ from twisted.internet.interfaces import (
     IReactorFDSet,
     IReactorPluggableNameResolver,
     IReactorTCP,
+    IReactorUDP,
     IReadDescriptor,
     IResolutionReceiver,
     IWriteDescriptor,
 )
+from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatproto.testing import tcp
+from chatproto.testing import datagrams, tcp
 from chatproto.testing.clock import HostClock, SimCall
 from chatproto.testing.transport import Descriptor, SimConnector, SimPort
 
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 log = Logger()
 
 
-@implementer(IReactorTCP, IReactorFDSet, IReactorPluggableNameResolver)
+@implementer(IReactorTCP, IReactorUDP, IReactorFDSet, IReactorPluggableNameResolver)
 class SimReactor(HostClock):
     """The reactor of one life of a host.
 
@@ -78,6 +80,14 @@ class SimReactor(HostClock):
         connector.connect()
         return connector
 
+    # IReactorUDP
+
+    def listenUDP(
+        self, port: int, protocol: DatagramProtocol, interface: str = "", maxPacketSize: int = 8192
+    ) -> IListeningPort:
+        """Listen for datagrams on a port of the host; 0 for any. None is cut for being long."""
+        return datagrams.listen(port, protocol, interface, self)
+
     def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
         previous, self.nameResolver = self.nameResolver, resolver
         return previous
@@ -94,6 +104,16 @@ class SimReactor(HostClock):
             # A dead life may be in the middle of starting something: it must not take the next life's port.
             return tcp.Listener(self._host, interface, port, backlog)
         return self._host.listen(interface, port, backlog)
+
+    def bind(self, interface: str, port: int) -> datagrams.DatagramSocket:
+        """Take a port of the host for datagrams.
+
+        Raises:
+            CannotListenError: it is taken, or the interface is another machine's.
+        """
+        if not self.alive:
+            return datagrams.DatagramSocket(self._network, self._host, interface, port)
+        return self._host.bind(interface, port)
 
     def request(self, name: str, port: int, local_port: int) -> tcp.Socket:
         """Begin a connection to a port of the named host.

@@ -248,12 +248,10 @@ class Node:
     """A `twistd -n chatserver` child. It may be started again after it ended, on the same data directory.
 
     Attributes:
-        plugin: what `twistd` starts.
-        always: options of every one.
+        daemon: what `twistd` runs, and what that is always told.
     """
 
-    plugin = "chatserver"
-    always: tuple[str, ...] = (f"--greet-after={GREET_AFTER_S}",)
+    daemon: tuple[str, ...] = ("chatserver", f"--greet-after={GREET_AFTER_S}")
 
     def __init__(
         self,
@@ -292,9 +290,8 @@ class Node:
                     *twistd(self._constants),
                     "-n",
                     "--pidfile=",
-                    self.plugin,
+                    *self.daemon,
                     f"--data={self.data}",
-                    *self.always,
                     *([] if self.listen is None else [f"--listen={self.listen}"]),
                     *self.options,
                 ],

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from chatproto import NewsSource
 from chatproto.errors import Rejected
 from chatproto.news.items import BODY_BYTES_MAX
-from tests.integration.news import HERE, NewsNode, write_sources
+from tests.integration.news import HERE, NewsProcess, write_sources
 from tests.integration.nodes import WAIT_S_MAX, Node, free_port
 
 reactor: Any = installed
@@ -51,10 +51,10 @@ class Tree:
     @staticmethod
     def make(
         make: Callable[..., Node], role: str, *options: str, name: str = "", listen: str | None = None
-    ) -> NewsNode:
+    ) -> NewsProcess:
         name = name or role
-        node = make(f"--role={role}", f"--name={name}", *options, name=name, kind=NewsNode, listen=listen)
-        assert isinstance(node, NewsNode)
+        node = make(f"--role={role}", f"--name={name}", *options, name=name, kind=NewsProcess, listen=listen)
+        assert isinstance(node, NewsProcess)
         return node
 
     def connect(self, password: str) -> NewsSource:

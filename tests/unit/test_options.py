@@ -14,7 +14,8 @@ from chatproto.pair.log import PairSettings
 from chatproto.readers import default_data_directory
 from chatproto.services.dns import DNSSettings
 from chatproto.services.monitor import MonitorSettings
-from chatproto.services.node import NodeSettings, PeerSettings, Retention
+from chatproto.services.node import NodeSettings, Retention
+from chatproto.services.pairing import PeerSettings
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
 

@@ -9,7 +9,8 @@ from chatproto.chat.settings import ChatSettings
 from chatproto.client import ContactExpected, Rewound, Said, StateChanged, Welcomed
 from chatproto.pair.log import PairSettings
 from chatproto.services import build_node
-from chatproto.services.node import NodeSettings, PeerSettings
+from chatproto.services.node import NodeSettings
+from chatproto.services.pairing import PeerSettings
 from chatproto.services.registry import RegistrySettings, build_registry
 from chatproto.testing import SimProcess
 from chatproto.world import World

@@ -1,0 +1,1 @@
+"""The contracting service: readers, what they have agreed on, and where it is fulfilled."""

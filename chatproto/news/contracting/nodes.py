@@ -1,0 +1,49 @@
+"""The delivery nodes that are there, as the registry tells."""
+
+from collections.abc import Callable
+
+from chatproto.news.contracting.policy import PAID_SHARE, Node
+from chatproto.news.placing.coordinating import DELIVERY as KIND
+from chatproto.registry import Registration
+
+SUBSTITUTE, PAID_MAX = "substitute", "paid-max"
+"""Attributes of a delivery node's registration: the name of its substitute, and how many readers may be paid ones."""
+
+
+class DeliveryNodes:
+    """Hears what is registered (`NamesHeard`).
+
+    Attributes:
+        there: the nodes, by name. Those that were there when the registry was lost are taken to be so still.
+    """
+
+    def __init__(self, changed: Callable[[], object] = lambda: None) -> None:
+        """Know of none; `changed` is told of every change."""
+        self.there: dict[str, Node] = {}
+        self._changed = changed
+
+    def names_listed(self, registrations: list[Registration]) -> None:
+        """See `NamesHeard.names_listed`."""
+        self.there = {one.name: node_of(one) for one in registrations if one.kind == KIND}
+        self._changed()
+
+    def name_registered(self, registration: Registration) -> None:
+        """See `NamesHeard.name_registered`."""
+        if registration.kind == KIND:
+            self.there[registration.name] = node_of(registration)
+            self._changed()
+
+    def name_gone(self, registration: Registration) -> None:
+        """See `NamesHeard.name_gone`."""
+        if self.there.pop(registration.name, None) is not None:
+            self._changed()
+
+
+def node_of(registration: Registration) -> Node:
+    """Return what a delivery node says of itself; without `PAID_MAX`, one in twenty of its readers may be paid."""
+    said = registration.attributes.get(PAID_MAX, "")
+    readers_max = registration.capacity
+    paid_max = int(said) if said.isascii() and said.isdecimal() else max(1, round(readers_max * PAID_SHARE))
+    if not readers_max and not said:
+        paid_max = 0
+    return Node(registration.name, readers_max, paid_max, registration.attributes.get(SUBSTITUTE, ""))
