@@ -13,7 +13,7 @@ from chatproto.news.messages import VERSION, Announce, Chunk, Taken, Withdrawn
 from chatproto.news.tree.holdings import Holding
 from chatproto.news.tree.messages import REFUSALS, Below, ChildHello, check_reach
 from chatproto.news.tree.node import TreeNode
-from chatproto.news.tree.outlet import WINDOW_BYTES_MAX, Outlet, Send
+from chatproto.news.tree.outlet import WINDOW_BYTES_MAX, Outlet, Send, window_for
 from chatproto.news.tree.records import Child
 
 log = Logger()
@@ -37,6 +37,8 @@ class Follower:
         self._node = node
         self._has = dict(hello.has)
         self._reading = False
+        self._window_bytes = window_bytes
+        self._way_s = 0.0
 
     def begin(self) -> None:
         """Offer it all that is there for it, and tell it what never comes."""
@@ -88,6 +90,7 @@ class Follower:
 
     def pump(self) -> None:
         """Send what may be sent now."""
+        self._measure()
         while self.link.open and not self._reading:
             send = self.outlet.next_send()
             if send is None:
@@ -101,6 +104,13 @@ class Follower:
             reading.addCallbacks(partial(self._say, send), self._gone)
             reading.addBoth(self._read)
             reading.addErrback(lambda failure: log.failure("sending to a child failed", failure))
+
+    def _measure(self) -> None:
+        # The shortest: what is measured while the link is full has what was sent before on its way, too.
+        way_s = self.link.way_s
+        if way_s and (not self._way_s or way_s < self._way_s):
+            self._way_s = way_s
+            self.outlet.window_bytes = window_for(way_s, self._window_bytes)
 
     def _gone(self, failure: Failure) -> None:
         # It went while it was read, and is withdrawn.
