@@ -28,8 +28,10 @@ test: unit integration
 unit: $(VENV)/.for-development
 	$(BIN)/python -m twisted.trial --jobs $(JOBS) tests.unit tests.simulation
 
+# They are about real seconds. What fails beside others is tried once more, alone; what fails alone fails.
 integration: $(VENV)/.for-development
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile tests/integration
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile tests/integration || \
+		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none tests/integration
 
 check: $(VENV)/.for-development
 	$(BIN)/ruff format --check .

@@ -1,11 +1,13 @@
 """Options that are read again while a process runs: which can change then, and what becomes of the others."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from twisted.python.usage import UsageError
 
-from chatproto.options import Options
+from chatproto.configured import ConfiguredOptions
+
+Said = TypeVar("Said", bound=ConfiguredOptions)
 
 LIVE = frozenset(
     {
@@ -38,10 +40,10 @@ PARTS = frozenset({"config"})
 """What is no setting of its own."""
 
 
-class LiveOptions:
+class LiveOptions(Generic[Said]):
     """The options that a process runs with."""
 
-    def __init__(self, options: Options, change: Callable[[Options], object] | None) -> None:
+    def __init__(self, options: Said, change: Callable[[Said], object] | None) -> None:
         """Begin with those it was started with.
 
         Args:
@@ -57,7 +59,7 @@ class LiveOptions:
         Returns:
             what could not be changed, a line for each; a file with a mistake changes nothing.
         """
-        fresh = Options()
+        fresh = type(self._options)()
         fresh.parent = self._options.parent
         try:
             fresh.parseOptions(self._options.arguments)
@@ -75,6 +77,6 @@ class LiveOptions:
         return lines
 
 
-def _fixed(name: str, running: Options) -> str:
+def _fixed(name: str, running: ConfiguredOptions) -> str:
     value: Any = " ".join(running.listen) if name == "listen" else running[name]
     return f"--{name} takes a restart; until then it is {value or 'not set'}"

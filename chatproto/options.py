@@ -2,42 +2,46 @@
 
 import os
 import re
-import socket
-import sys
-from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-import msgspec
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
-from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from chatproto.chat.messages import HistoryWanted
 from chatproto.chat.settings import ChatSettings
+from chatproto.configured import HERE, ConfiguredOptions
 from chatproto.gateway import PageSettings
 from chatproto.gateway.admission import origin_of
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.pair.log import PairSettings
-from chatproto.registry.names import TOKEN_BYTES_MAX
+from chatproto.readers import (
+    advertised_from,
+    as_listened,
+    place_of,
+    reached_by,
+    read_address,
+    read_count,
+    read_interface,
+    read_name,
+    read_place,
+    read_positive,
+    read_rate,
+    read_seconds,
+    read_some_seconds,
+)
 from chatproto.registry.zone import name_allowed
 from chatproto.services.dns import DNSSettings
 from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
 from chatproto.services.registering import RegisteringSettings
 from chatproto.services.registry import RegistrySettings
-from chatproto.trust.endpoints import NETWORKS, dials_beyond, listens_beyond, listens_with_tls, parts_of
-from chatproto.wire import address_allowed, address_of
-from chatproto.wire.addresses import TLS, without_tls
+from chatproto.trust.endpoints import dials_beyond
 
 ROLES = ("primary", "secondary", "standby", "registry", "monitor")
 PEER_LISTEN = "tcp:4545"
-HERE = ":interface=127.0.0.1"
 REGISTRY_LISTEN = "tcp:4646"
-ENDPOINT_ERRORS = (ValueError, TypeError, KeyError, OSError)
-"""In these, Twisted's parsers of endpoints say what they do not understand."""
-LOG_FORMATS = ("text", "json")
 FOR_PAIRS = ("prefer-primary", "allow-data-loss")
 FOR_PEERS = ("peer-listen", "peer-advertise", "migrate-every")
 LINES_PER_ADDRESS = 5
@@ -46,129 +50,20 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
-def _number(value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise ValueError("must be a number") from None
-
-
-def _whole(value: str) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,18}", value):
-        raise ValueError("must be a whole number")
-    return int(value)
-
-
-def _positive(value: str) -> int:
-    number = _whole(value)
-    if number < 1:
-        raise ValueError("must be 1 or more")
-    return number
-
-
-def _count(value: str) -> int:
-    number = _whole(value)
-    if number < 0:
-        raise ValueError("must not be negative")
-    return number
-
-
-def _seconds(value: str) -> float:
-    number = _number(value)
-    if not 0 <= number < 10**9:
-        raise ValueError("must be a number of seconds")
-    return number
-
-
-def _some_seconds(value: str) -> float:
-    if not _seconds(value):
-        raise ValueError("must be more than 0 seconds")
-    return float(value)
-
-
-def _rate(value: str) -> float:
-    number = _number(value)
-    if not 0 <= number < 10**12:
-        raise ValueError("must be a number of lines")
-    return number
-
-
 def _history(value: str) -> HistoryWanted:
     if value in ("all", "none"):
         return value
-    return _count(value)
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value):
-        raise ValueError("must be letters, digits, dots, hyphens and underscores, 64 at most")
-    return value
+    return read_count(value)
 
 
 def _watched(value: str) -> tuple[str, str]:
     service, slash, name = value.partition("/")
-    return _name(service), _name(name) if slash else ""
-
-
-def _interface(value: str) -> tuple[str, int]:
-    """Read `HOST:PORT` to be listened on: the port may be 0, and of a name its first address is taken."""
-    matched = re.fullmatch(r"(?:\[([^]]+)\]|([^:]+)):([0-9]{1,5})", value)
-    if matched is None or int(matched[3]) > 65535:
-        raise ValueError("must be HOST:PORT, an IPv6 address in brackets")
-    try:
-        found = socket.getaddrinfo(matched[1] or matched[2], int(matched[3]), type=socket.SOCK_DGRAM)
-    except (OSError, UnicodeError) as error:
-        raise ValueError(f"there is no such host: {error}") from None
-    host, port = found[0][4][:2]
-    return str(host), int(port)
-
-
-def _address(value: str) -> str:
-    if not address_allowed(value):
-        raise ValueError("must be HOST:PORT, an IPv6 address in brackets")
-    return value
-
-
-def _place(value: str) -> str:
-    if not address_allowed(without_tls(value)):
-        raise ValueError("must be HOST:PORT or tls:HOST:PORT, an IPv6 address in brackets")
-    return value
-
-
-def _zone(value: str) -> str:
-    if not name_allowed(value):
-        raise ValueError("must be a name of the DNS, like chat.example")
-    return value
-
-
-def _token(value: str) -> str:
-    if not 0 < len(value.encode()) <= TOKEN_BYTES_MAX:
-        raise ValueError(f"must be from 1 to {TOKEN_BYTES_MAX} bytes")
-    return value
-
-
-def _page(value: str) -> str:
-    if not origin_of(value):
-        raise ValueError("must be an address like https://HOST:PORT")
-    return value.rstrip("/")
-
-
-def _origins(value: str) -> tuple[str, ...]:
-    found = tuple(origin_of(part.strip()) for part in value.split(","))
-    if not all(found):
-        raise ValueError("must be origins like https://HOST:PORT, several with commas")
-    return found
+    return read_name(service), read_name(name) if slash else ""
 
 
 def _role(value: str) -> str:
     if value not in ROLES:
         raise ValueError(f"this release knows {', '.join(ROLES)}")
-    return value
-
-
-def _log_format(value: str) -> str:
-    if value not in LOG_FORMATS:
-        raise ValueError(f"must be {' or '.join(LOG_FORMATS)}")
     return value
 
 
@@ -199,157 +94,123 @@ def parse_retention(value: str) -> Retention:
     return Retention(**found)
 
 
-def default_data_directory(name: str) -> str:
-    """Return where a node keeps its data unless told: under `$XDG_STATE_HOME`, by its name."""
-    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    return os.path.join(state, "chatproto", name)
+def _page(value: str) -> str:
+    if not origin_of(value):
+        raise ValueError("must be an address like https://HOST:PORT")
+    return value.rstrip("/")
 
 
-def _named(option: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a reader that says which option it could not read."""
-
-    def read_or_say(value: str) -> Any:
-        try:
-            return read(value)
-        except ValueError as error:
-            raise UsageError(f"{option}={value}: {error}") from None
-
-    return read_or_say
+def _origins(value: str) -> tuple[str, ...]:
+    found = tuple(origin_of(part.strip()) for part in value.split(","))
+    if not all(found):
+        raise ValueError("must be origins like https://HOST:PORT, several with commas")
+    return found
 
 
-class Options(UsageOptions, AuthOptionMixin):
-    """The options of a chat node. Each may stand in the TOML file that `--config` names; the command line wins.
+def _zone(value: str) -> str:
+    if not name_allowed(value):
+        raise ValueError("must be a name of the DNS, like chat.example")
+    return value
 
-    Attributes:
-        arguments: what was parsed.
-    """
 
-    synopsis = "[options]"
+class Options(ConfiguredOptions, AuthOptionMixin):
+    """The options of a chat node."""
+
+    repeated: ClassVar[dict[str, tuple[str, ...]]] = {"listen": ("tcp:4444",), "auth": ()}
     supportedInterfaces = (IUsernamePassword,)
     longdesc = "Serves chat rooms over line JSON, durable and ordered. Run alone, it needs no option at all."
 
     optParameters: ClassVar[list[list[Any]]] = [
         ["role", None, "primary", "what this is: primary, secondary, standby (ready to take a server's place), "
          "registry (the witness of their pair), or monitor (stands in for a server that is dead)", _role],
-        ["name", None, None, "this node's name, unique in a deployment [default: the role]", _name],
-        ["data", None, None, "data directory [default: chatproto/NAME under $XDG_STATE_HOME]"],
         ["advertise", None, None, "HOST:PORT told to clients, or tls:HOST:PORT where they have to speak TLS, as they "
          "are told anyway if the --listen of that port is ssl: [default: in a pair, from --listen, with the name of "
-         "this machine]", _place],
+         "this machine]", read_place],
         ["peer", None, None, "client endpoint of the other node's peer link, like tcp:HOST:4545; each node names the "
          "other [default: none, this node is alone]"],
         ["peer-listen", None, None, "server endpoint of this node's peer link; a server with --registry and without "
          "--peer can be moved to a standby if it has one [default: tcp:4545, with --peer, --migrate-every, or for a "
          "standby; for this machine alone without --tls, --secret-file or --insecure-links]"],
         ["peer-advertise", None, None, "HOST:PORT of this node's peer link, registered [default: from --peer-listen, "
-         "with the name of this machine]", _address],
+         "with the name of this machine]", read_address],
         ["registry", None, None, "client endpoint of the registry, like tcp:HOST:4646, where this node is registered: "
          "the witness that prevents split brain in a pair [default: none, each node goes on alone]"],
         ["migrate-every", None, 0.0, "seconds from one move to a random standby to the next, on whichever server is "
-         "active; 0 for none", _seconds],
-        ["registry-token", None, None, "what protects this node's name in the registry: whoever has it may register in "
-         "its place [default: a secret that the data directory keeps]", _token],
+         "active; 0 for none", read_seconds],
         ["registry-listen", None, None, "(registry) server endpoint where it serves [default: tcp:4646; for this "
          "machine alone without --tls, --secret-file or --insecure-links]"],
-        ["tls", None, None, "directory with ca.pem, node.pem and node.key, as `chatproto certs` makes it: links among "
-         "nodes and to the registry are encrypted, and each side proves its name; `ssl:PORT` listens with that "
-         "certificate [default: none]"],
-        ["registry-name", None, "registry", "the name that the registry's certificate has to be for", _name],
-        ["secret-file", None, None, "file with a secret, the same on each node: links among nodes and to the registry "
-         "prove that they know it, and are not encrypted; instead of --tls [default: none]"],
         ["dns", None, None, "(registry) HOST:PORT where it answers the DNS, UDP and TCP: A, AAAA and SRV of what is "
-         "registered [default: not at all]", _interface],
+         "registered [default: not at all]", read_interface],
         ["dns-zone", None, "chat.example", "(registry) the zone that it answers for", _zone],
         ["watch", None, None, "(monitor) SERVICE or SERVICE/NAME, as registered: whose leader, or which server, is "
          "asked whether it lives", _watched],
         ["standby-for", None, None, "(monitor) the service that the stand-in is registered in [default: the one that "
-         "is watched]", _name],
-        ["ask-every", None, ASK_EVERY_S, "(monitor) seconds between an answer and the next question", _some_seconds],
+         "is watched]", read_name],
+        ["ask-every", None, ASK_EVERY_S, "(monitor) seconds between an answer and the next question",
+         read_some_seconds],
         ["dead-after", None, DEAD_AFTER_S, "(monitor) seconds without an answer after which the stand-in serves",
-         _some_seconds],
-        ["service", None, "chat", "the name of this deployment, the same on each of its nodes", _name],
-        ["heartbeat", None, 0.15, "seconds between beats to the other node and the registry", _some_seconds],
-        ["suspect", None, 0.6, "seconds of silence after which the other node is given up", _some_seconds],
-        ["lease", None, 0.9, "(registry) seconds of silence after which a leader may be replaced", _some_seconds],
-        ["capacity", None, 100, "clients before newcomers are sent to the other server, or turned away", _positive],
+         read_some_seconds],
+        ["service", None, "chat", "the name of this deployment, the same on each of its nodes", read_name],
+        ["heartbeat", None, 0.15, "seconds between beats to the other node and the registry", read_some_seconds],
+        ["suspect", None, 0.6, "seconds of silence after which the other node is given up", read_some_seconds],
+        ["lease", None, 0.9, "(registry) seconds of silence after which a leader may be replaced", read_some_seconds],
+        ["capacity", None, 100, "clients before newcomers are sent to the other server, or turned away", read_positive],
         ["history", None, "all", "what a client receives on joining a room: all, none, or the last N", _history],
         ["retain", None, None, "what is kept: an age (30d), messages a room (100000), disk (2GB), or several "
          "with commas [default: everything]", parse_retention],
         ["min-clients", None, 0, "messages are held until so many clients were there at once; the same on each node",
-         _count],
-        ["held-max", None, 10000, "messages held until then", _positive],
-        ["held-bytes-max", None, 4194304, "bytes of messages held until then", _positive],
+         read_count],
+        ["held-max", None, 10000, "messages held until then", read_positive],
+        ["held-bytes-max", None, 4194304, "bytes of messages held until then", read_positive],
         ["rate-limit", None, 200.0, "lines a second a client may send, ten times as many at once; above it, its "
-         "link is read more slowly; 0 for none", _rate],
+         "link is read more slowly; 0 for none", read_rate],
         ["rate-limit-address", None, None, "lines a second that all clients of one address may send together, as many "
-         "at once as one client; 0 for any [default: five times --rate-limit]", _rate],
+         "at once as one client; 0 for any [default: five times --rate-limit]", read_rate],
         ["greet-after", None, 0.1, "seconds a connection may stay silent before it is greeted as a base client",
-         _seconds],
-        ["session-grace", None, 15.0, "seconds an extended session outlives its connection", _seconds],
-        ["ping-every", None, 15.0, "seconds between pings to extended clients", _some_seconds],
-        ["silence-max", None, 45.0, "seconds of silence after which an extended client is dropped", _some_seconds],
+         read_seconds],
+        ["session-grace", None, 15.0, "seconds an extended session outlives its connection", read_seconds],
+        ["ping-every", None, 15.0, "seconds between pings to extended clients", read_some_seconds],
+        ["silence-max", None, 45.0, "seconds of silence after which an extended client is dropped", read_some_seconds],
         ["drain-max", None, 10.0, "seconds that the end of this node may take, in which clients are sent elsewhere; 0 "
-         "for at once", _seconds],
-        ["handshake-max", None, 10.0, "seconds a TLS handshake may take", _some_seconds],
-        ["line-bytes-max", None, 65536, "bytes of a client's longest line", _positive],
-        ["message-chars-max", None, 16384, "characters of the longest message", _positive],
-        ["backlog-bytes-max", None, 1048576, "bytes held for a client that does not read", _positive],
-        ["in-flight-max", None, 1000, "requests of a client under way before it is read no further", _positive],
-        ["nonsense-max", None, 1000, "lines of nonsense in a minute before a client is dropped", _positive],
-        ["connections-per-address-max", None, 1000, "connections of one address at once; 0 for any", _count],
+         "for at once", read_seconds],
+        ["handshake-max", None, 10.0, "seconds a TLS handshake may take", read_some_seconds],
+        ["line-bytes-max", None, 65536, "bytes of a client's longest line", read_positive],
+        ["message-chars-max", None, 16384, "characters of the longest message", read_positive],
+        ["backlog-bytes-max", None, 1048576, "bytes held for a client that does not read", read_positive],
+        ["in-flight-max", None, 1000, "requests of a client under way before it is read no further", read_positive],
+        ["nonsense-max", None, 1000, "lines of nonsense in a minute before a client is dropped", read_positive],
+        ["connections-per-address-max", None, 1000, "connections of one address at once; 0 for any", read_count],
         ["arrivals-per-address", None, 50.0, "connections a second of one address, after as many at once as it may "
-         "have, and 100 more; 0 for any", _rate],
-        ["handshakes-max", None, 1000, "connections at once that are not greeted yet", _positive],
-        ["rooms-per-owner-max", None, 100, "rooms that one client may own; 0 for any", _count],
-        ["rooms-per-session-max", None, 100, "rooms that one client may be in", _positive],
+         "have, and 100 more; 0 for any", read_rate],
+        ["handshakes-max", None, 1000, "connections at once that are not greeted yet", read_positive],
+        ["rooms-per-owner-max", None, 100, "rooms that one client may own; 0 for any", read_count],
+        ["rooms-per-session-max", None, 100, "rooms that one client may be in", read_positive],
         ["ticket-for", None, 2592000.0, "seconds that an account that has logged in may come back without its "
-         "password", _some_seconds],
+         "password", read_some_seconds],
         ["web", None, None, "server endpoint of the page and its WebSocket, like tcp:8080 [default: none]"],
         ["web-advertise", None, None, "http(s)://HOST:PORT that browsers reach the page by, and go on with at the "
          "other server [default: in a pair, from --web, with the name of this machine]", _page],
         ["web-origins", None, None, "the only origins whose pages may use the WebSocket, beside those of the two "
          "servers, with commas [default: the host that the browser asked for]", _origins],
-        ["metrics", None, None, "server endpoint of /metrics (for Prometheus), /healthz and /readyz, like "
-         "tcp:9464:interface=127.0.0.1 [default: none]"],
-        ["log-format", None, "text", "text, or json: one object a line", _log_format],
         ["announcement", None, None, "what newcomers are told by the server itself [default: nothing; of a monitor, "
          "for whom it stands in]"],
-        ["config", None, None, "TOML file with any of these options"],
     ]  # fmt: skip
     optFlags: ClassVar[list[list[Any]]] = [
         ["no-guests", None, "let nobody in without an account"],
         ["same-host", None, "(monitor) stand in also for a server on this machine, with which both would be lost"],
         ["no-search", None, "keep no index of what is said, for clients to search"],
-        ["insecure-links", None, "let anybody who reaches its port be a node, or change what is registered: for a "
-         "network where nobody else is"],
         ["prefer-primary", None, "a secondary that leads hands over when the primary is back and has caught up"],
         ["allow-data-loss", None, "lead although the other node may hold messages that this one has not: for when that "
          "one is lost for good; what only it held is lost"],
     ]  # fmt: skip
-    for _row in optParameters:
-        if len(_row) > 4:
-            _row[4] = _named(_row[0], _row[4])
-
-    def __init__(self) -> None:
-        """Start with the defaults."""
-        self.arguments: list[str] = []
-        self._listen: list[str] = []
-        self._listen_configured: list[str] = ["tcp:4444"]
-        self._auth_configured: list[str] = []
-        super().__init__()
 
     def opt_listen(self, endpoint: str) -> None:
         """Server endpoint of the client link; may be repeated [default: tcp:4444]."""
-        self._listen.append(endpoint)
+        self._said["listen"].append(endpoint)
 
     def opt_auth(self, description: str) -> None:
         """Plugin of twisted.cred that knows passwords besides the accounts, like file:PATH or unix; may be repeated."""
         super().opt_auth(description)
-
-    @property
-    def listen(self) -> tuple[str, ...]:
-        """The server endpoints of the client link."""
-        return tuple(self._listen or self._listen_configured)
 
     def endpoints(self) -> list[tuple[str, str, bool]]:
         """Return each endpoint: the option that names it, its description, and whether it is a server's."""
@@ -363,42 +224,12 @@ class Options(UsageOptions, AuthOptionMixin):
         found = [(name, each, True) for name, each in served] + [(name, each, False) for name, each in dialled]
         return [(f"--{name}", description, serves) for name, description, serves in found if description is not None]
 
-    def parseOptions(self, options: Any = None) -> None:
-        """Parse; the file first, so that the command line wins."""
-        self.arguments = arguments = sys.argv[1:] if options is None else list(options)
-        look = _Look()
-        UsageOptions.parseOptions(look, arguments)
-        path = look["config"]
-        if path is not None:
-            for key, value in read_config(path).items():
-                if key == "listen":
-                    self._listen_configured = [value] if isinstance(value, str) else value
-                elif key == "auth":
-                    self._auth_configured = [value] if isinstance(value, str) else value
-                elif isinstance(value, bool):
-                    self[key] = int(value)
-                else:
-                    self[key] = self._coerced(path, key, value)
-        super().parseOptions(arguments)
-
-    def _coerced(self, path: str, key: str, value: Any) -> Any:
-        (row,) = (row for row in self.optParameters if row[0] == key)
-        try:
-            return row[4](str(value)) if len(row) > 4 else str(value)
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from None
-
     def postOptions(self) -> None:
         """Fill in what depends on other options."""
+        super().postOptions()
         if "credCheckers" not in self:
-            for description in self._auth_configured:
+            for description in self._configured["auth"]:
                 self.opt_auth(description)
-        if self["name"] is None:
-            self["name"] = self["role"]
-        if self["data"] is None:
-            self["data"] = default_data_directory(self["name"])
-        if self["log-format"] == "json" and self.parent is not None and self.parent["syslog"]:
-            raise UsageError("--log-format=json is for a file or the standard output, not for --syslog")
         if self["silence-max"] < self["ping-every"]:
             raise UsageError("--silence-max must not be shorter than --ping-every")
         if self["heartbeat"] >= self["suspect"]:
@@ -438,17 +269,10 @@ class Options(UsageOptions, AuthOptionMixin):
                 raise UsageError(f"--{name} needs --web: where the page is served")
         if self["registry-token"] is not None and self["registry"] is None:
             raise UsageError("--registry-token needs --registry: where the registry is")
-        if self["tls"] and self["secret-file"]:
-            raise UsageError("--tls and --secret-file are two ways to one end: give one of them")
         if self["role"] == "registry":
             self._check_guarded("registry-listen", self._registry_listen)
         elif self._has_peers:
             self._check_guarded("peer-listen", self._peer_listen)
-
-    @property
-    def _guarded(self) -> bool:
-        """Whether it is said how nodes know each other, if only that they do not."""
-        return bool(self["tls"] or self["secret-file"] or self["insecure-links"])
 
     @property
     def _registry_listen(self) -> str:
@@ -466,28 +290,6 @@ class Options(UsageOptions, AuthOptionMixin):
         beyond = any(map(dials_beyond, filter(None, (self["peer"], self["registry"], advertised))))
         told: str | None = self["peer-listen"]
         return told or (PEER_LISTEN if self._guarded or beyond else f"{PEER_LISTEN}{HERE}")
-
-    def _check_guarded(self, option: str, listen: str) -> None:
-        """Check that only whoever proves who it is comes in from another machine, unless that is wanted."""
-        if not self._guarded and listens_beyond(listen):
-            raise UsageError(
-                f"--{option}={listen} may be reached from other machines, and anybody could be a node: give --tls=DIR "
-                "(`chatproto certs` makes one), --secret-file=FILE, or --insecure-links to have it so; or listen for "
-                f"this machine alone, with {HERE[1:]}"
-            )
-
-    def keep(self, other: "Options", names: Iterable[str]) -> None:
-        """Say of some options, by name, what others say.
-
-        Raises:
-            UsageError: what this says of the rest does not go with that.
-        """
-        for name in names:
-            if name == "listen":
-                self._listen, self._listen_configured = other._listen, other._listen_configured
-            else:
-                self[name] = other[name]
-        self.postOptions()
 
     def _check_monitor(self) -> None:
         for name in (*FOR_PAIRS, *FOR_PEERS, "peer"):
@@ -532,7 +334,7 @@ class Options(UsageOptions, AuthOptionMixin):
         if self["dns"] is None:
             return None
         host, port = self["dns"]
-        return DNSSettings(host, port, _reached_by(host), self["dns-zone"], self["service"])
+        return DNSSettings(host, port, reached_by(host), self["dns-zone"], self["service"])
 
     @property
     def _has_peers(self) -> bool:
@@ -581,9 +383,9 @@ class Options(UsageOptions, AuthOptionMixin):
         """Return what these options say of a node."""
         rate, of_address = self["rate-limit"], self["rate-limit-address"]
         listen = self.listen
-        advertised = [_as_listened(self["advertise"], listen)] if self["advertise"] else []
+        advertised = [as_listened(self["advertise"], listen)] if self["advertise"] else []
         if (self["peer"] or self["registry"]) is not None and not advertised:
-            advertised = [place for place in map(_place_of, listen) if place is not None][:1]
+            advertised = [place for place in map(place_of, listen) if place is not None][:1]
         return NodeSettings(
             data=self["data"],
             listen=listen,
@@ -629,71 +431,3 @@ class Options(UsageOptions, AuthOptionMixin):
                 held_bytes_max=self["held-bytes-max"],
             ),
         )
-
-
-def advertised_from(listen: str) -> str | None:
-    """Return the `HOST:PORT` that clients elsewhere reach a server endpoint by; None where it does not say.
-
-    The host is the interface that it names, or else the name of this machine.
-    """
-    kind, bare, named = parts_of(listen)
-    if kind not in NETWORKS:
-        return None
-    port = named.get("port", bare[0] if bare else "")
-    if not port.isdecimal() or int(port) == 0:
-        return None
-    return address_of(_reached_by(named.get("interface", "")), int(port))
-
-
-def _place_of(listen: str) -> str | None:
-    """Return the same as `tls:HOST:PORT` where the endpoint speaks TLS."""
-    address = advertised_from(listen)
-    return f"{TLS}{address}" if address is not None and listens_with_tls(listen) else address
-
-
-def _as_listened(place: str, listen: Iterable[str]) -> str:
-    """Return a place as `tls:HOST:PORT`, too, if what is listened on at that port speaks TLS.
-
-    Where nothing is listened on there, as behind a forwarded port, it is as it is with all that is.
-    """
-    known = [(each, advertised_from(each)) for each in listen]
-    port = place.rpartition(":")[2]
-    same = [each for each, address in known if address is not None and address.rpartition(":")[2] == port]
-    of_network = [each for each, address in known if address is not None]
-    secure = all(map(listens_with_tls, same or of_network)) and bool(of_network)
-    return f"{TLS}{without_tls(place)}" if secure else place
-
-
-def _reached_by(interface: str) -> str:
-    """Return what others reach an interface by: the name of this machine, where it is every interface."""
-    return socket.gethostname() if interface in ("", "0.0.0.0", "::") else interface
-
-
-class _Look(Options):
-    """A first look at the command line, for where the file is."""
-
-    def postOptions(self) -> None:
-        """Complete nothing: the file is not read yet."""
-
-
-def read_config(path: str) -> dict[str, Any]:
-    """Read a TOML file of options.
-
-    Raises:
-        UsageError: it cannot be read, is not TOML, or has an unknown key, which is named.
-    """
-    several = str | Annotated[list[str], msgspec.Meta(min_length=1)] | None
-    fields: list[Any] = [("listen", several, None), ("auth", several, None)]
-    for row in Options.optParameters:
-        if row[0] != "config":
-            fields.append((row[0].replace("-", "_"), str | int | float | None, None))
-    fields += [(row[0].replace("-", "_"), bool | None, None) for row in Options.optFlags]
-    shape = msgspec.defstruct("Config", fields, rename="kebab", forbid_unknown_fields=True)
-    try:
-        with open(path, "rb") as file:
-            config = msgspec.toml.decode(file.read(), type=shape)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise UsageError(f"{path}: {error}") from None
-    return {key: value for key, value in msgspec.to_builtins(config).items() if value is not None}

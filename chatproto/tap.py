@@ -21,13 +21,16 @@ from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndp
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from chatproto.configured import ConfiguredOptions
 from chatproto.errors import MissingExtra, TrustError
 from chatproto.files import write_whole
 from chatproto.jsonlog import logged_as_json
+from chatproto.keyvalue.sqlite import SQLiteTable
 from chatproto.live import LiveOptions
 from chatproto.log.search import SearchIndex
 from chatproto.log.sqlite import SQLiteStore
-from chatproto.options import ENDPOINT_ERRORS, Options
+from chatproto.options import Options
+from chatproto.readers import ENDPOINT_ERRORS
 from chatproto.services import build_monitor, build_node, build_registry
 from chatproto.services.systemd import supervisor_of
 from chatproto.tally import Tally
@@ -62,6 +65,7 @@ def real_world(files_max: int = 0) -> World:
         server=lambda description: without_negotiation(serverFromString(reactor, with_backlog(description))),
         client=lambda description: clientFromString(reactor, description),
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
+        keyvalue=lambda directory, failed: SQLiteTable(directory, failed, reactor),  # type: ignore[arg-type]
         search=lambda directory: SearchIndex(directory, reactor),  # type: ignore[arg-type]
         fatal=_die,
         udp=reactor.listenUDP,  # type: ignore[attr-defined]
@@ -206,6 +210,18 @@ def _check_open_files(files_max: int, capacity: int) -> None:
 
 def makeService(options: Options) -> IService:
     """Build the service tree that the options ask for."""
+    capacity = 0 if options["role"] == "registry" else options["capacity"]
+    return make_tree(options, lambda world: _make_role(world, options), capacity)
+
+
+def make_tree(options: ConfiguredOptions, make: Callable[[World], MultiService], capacity: int) -> IService:
+    """Build a daemon's service tree in the real world, as the options want that to be.
+
+    Args:
+        options: parsed.
+        make: builds the tree of the role, and puts it under signals.
+        capacity: how many connections it wants to have; 0 where that does not matter.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         world, watches = guard(real_world(_raise_open_files()), options)
@@ -213,10 +229,10 @@ def makeService(options: Options) -> IService:
         _die(str(error))
     _reload_when_told(world.reloading.reload)
     _tell_at_the_end(world.tally)
-    if options["role"] != "registry":
-        _check_open_files(world.files_max, options["capacity"])
+    if capacity:
+        _check_open_files(world.files_max, capacity)
     try:
-        tree = _make_role(world, options)
+        tree = make(world)
     except MissingExtra as error:
         _die(str(error))
     except ENDPOINT_ERRORS as error:
@@ -226,7 +242,7 @@ def makeService(options: Options) -> IService:
     return logged_as_json(tree, options.parent) if options["log-format"] == "json" else tree
 
 
-def guard(world: World, options: Options) -> tuple[World, list[Service]]:
+def guard(world: World, options: ConfiguredOptions) -> tuple[World, list[Service]]:
     """Return the world with links as the options want them guarded, and the services that keep that up to date.
 
     Raises:
@@ -259,27 +275,28 @@ def guard(world: World, options: Options) -> tuple[World, list[Service]]:
 def _make_role(world: World, options: Options) -> MultiService:
     if options["role"] == "registry":
         registry = build_registry(world, options.registry_settings())
-        return _under_signals(world, registry, registry.hurry, LiveOptions(options, None))
+        return under_signals(world, registry, registry.hurry, LiveOptions(options, None))
     if options["role"] == "monitor":
         monitor = build_monitor(world, options.monitor_settings())
         live = LiveOptions(options, lambda fresh: monitor.change(fresh.monitor_settings()))
-        return _under_signals(world, monitor, monitor.hurry, live)
+        return under_signals(world, monitor, monitor.hurry, live)
     node = build_node(world, options.settings())
 
     def change(fresh: Options) -> None:
         _check_open_files(world.files_max, fresh["capacity"])
         node.change(fresh.settings())
 
-    return _under_signals(world, node, node.drain.hurry, LiveOptions(options, change))
+    return under_signals(world, node, node.drain.hurry, LiveOptions(options, change))
 
 
-def _under_signals(world: World, tree: MultiService, hurry: Callable[[], None], live: LiveOptions) -> MultiService:
+def under_signals(world: World, tree: MultiService, hurry: Callable[[], None], live: LiveOptions[Any]) -> MultiService:
+    """Have a second SIGTERM hurry the end of a tree, and SIGHUP read its options again."""
     _hurry_when_told_again(hurry)
     world.reloading.add("options", live.read_again)
     return tree
 
 
-def _wrong_endpoint(world: World, options: Options) -> str:
+def _wrong_endpoint(world: World, options: ConfiguredOptions) -> str:
     """Return the option whose endpoint cannot be parsed."""
     for option, description, serves in options.endpoints():
         try:

@@ -13,6 +13,8 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTime, IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.protocol import DatagramProtocol
 
+from chatproto.errors import StoreError
+from chatproto.keyvalue import IKeyValueStore
 from chatproto.log.interface import ISearch, IStore
 from chatproto.reloading import Reloading
 from chatproto.tally import Tally
@@ -24,6 +26,10 @@ FILES_BESIDE_CONNECTIONS = 64
 
 def _no_datagrams(port: int, protocol: DatagramProtocol, host: str) -> IListeningPort:
     raise CannotListenError(host, port, OSError("this world has no datagrams"))
+
+
+def _no_table(directory: str, failed: Callable[[str], None]) -> IKeyValueStore:
+    raise StoreError(f"this world keeps no tables, in {directory} or elsewhere")
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class World:
         client: makes a connecting endpoint from a Twisted client endpoint string.
         store: opens the store in a data directory; raises `StoreError`. Called with the path and
             the call to make, with a reason, when a write fails.
+        keyvalue: opens the table of keys and values in a data directory, as `store` opens the store; a directory has
+            one of the two, and one process has it. Always raises where a world has none.
         fatal: ends the process at once, telling the operator the reason. May return in simulation.
         secret: returns what a data directory keeps that nobody else knows, the same in every life; raises `OSError`.
             The directory is there.
@@ -80,6 +88,7 @@ class World:
     store: Callable[[str, Callable[[str], None]], IStore]
     fatal: Callable[[str], None]
     secret: Callable[[str], str]
+    keyvalue: Callable[[str, Callable[[str], None]], IKeyValueStore] = _no_table
     stop: Callable[[], object] = _go_on
     supervisor: Supervisor | None = None
     udp: Callable[[int, DatagramProtocol, str], IListeningPort] = _no_datagrams

@@ -20,8 +20,9 @@ class DaemonOptions(SphinxDirective):
     """The options of `twistd chatserver`, with their defaults."""
 
     def run(self) -> list[nodes.Node]:
-        rows = [(row[0], row[2], row[3]) for row in Options.optParameters]
-        rows += [(row[0], None, row[2]) for row in Options.optFlags]
+        parameters, flags = Options.rows()
+        rows = [(row[0], row[2], row[3]) for row in parameters]
+        rows += [(row[0], None, row[2]) for row in flags]
         # What is read in a way of its own, such as what may be repeated.
         own = {name.removeprefix("opt_"): read for name, read in vars(Options).items() if name.startswith("opt_")}
         rows += [(name.replace("_", "-"), None, inspect.getdoc(read)) for name, read in own.items()]

@@ -11,7 +11,7 @@ from chatproto.chat.messages import SaidExtended
 from chatproto.errors import StoreError, WireError
 from chatproto.log.entry import MESSAGE
 from chatproto.log.rows import read_slices, read_snapshot, runs_after
-from chatproto.log.sqlite import connect
+from chatproto.log.sqlite import LOG
 from chatproto.registry.messages import decode_state
 from chatproto.registry.shelf import split_state
 
@@ -44,7 +44,7 @@ def archive(directory: str, room: str | None, write: Callable[[str], None]) -> N
     Raises:
         StoreError: it is no data directory of this version, or a registry's.
     """
-    database = connect(directory, writing=False)
+    database = LOG.connect(directory)
     try:
         # One transaction: what a running node commits meanwhile is not seen half.
         database.execute("BEGIN")

@@ -10,10 +10,11 @@ from chatproto.chat.acts import Restart, encode_act
 from chatproto.cli.archive import replayed
 from chatproto.cli.control import NotRunning, command
 from chatproto.cli.text import iso_time
+from chatproto.disk.directory import in_use
 from chatproto.errors import StoreCorrupt, StoreError
 from chatproto.log import backup as copying
 from chatproto.log.backup import Backup, Log
-from chatproto.log.sqlite import connect, file_of, in_use
+from chatproto.log.sqlite import LOG
 
 RESTART = encode_act(Restart())
 """The body of the entry with which a log goes on from a copy."""
@@ -58,7 +59,7 @@ def backup(directory: str, path: str, release: str, *, replace: bool = False) ->
         StoreError: it cannot be read or written, nothing is in it, or it is not known now what is committed.
         ControlFailed: the node that runs there does not say what is committed.
     """
-    if os.path.exists(file_of(os.path.dirname(os.path.abspath(path)))):
+    if os.path.exists(LOG.path_in(os.path.dirname(os.path.abspath(path)))):
         raise StoreError(f"{path} would be in a data directory, and lost with it: name a file elsewhere")
     with copying.unfinished(path, replace=replace) as part:
         orphans = copying.take(directory, part, lambda: _committed(directory), Backup(time.time(), release))
@@ -73,7 +74,7 @@ def backup(directory: str, path: str, release: str, *, replace: bool = False) ->
 
 def _committed(directory: str) -> int | None:
     """Return up to where the log in a data directory is committed; None if it all is."""
-    with closing(connect(directory, writing=False)) as database:
+    with closing(LOG.connect(directory)) as database:
         alone = database.execute("SELECT 1 FROM pair WHERE key = 'configuration'").fetchone() is None
     if alone:
         return None

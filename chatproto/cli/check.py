@@ -12,9 +12,11 @@ from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.python.usage import UsageError
 
 from chatproto.cli.servers import Misuse
+from chatproto.disk.directory import in_use
 from chatproto.errors import StoreError, TrustError
-from chatproto.log.sqlite import SCHEMA_VERSION, connect, file_of, in_use
-from chatproto.options import ENDPOINT_ERRORS, Options
+from chatproto.log.sqlite import LOG
+from chatproto.options import Options
+from chatproto.readers import ENDPOINT_ERRORS
 from chatproto.trust.certificates import CERTIFICATE, Certificates, date, names_of
 from chatproto.trust.endpoints import plain
 from chatproto.trust.sharing import read_secret
@@ -101,11 +103,11 @@ def _data(options: Options) -> str:
         OSError: it cannot be read.
     """
     directory = options["data"]
-    if not os.path.exists(file_of(directory)):
+    if not os.path.exists(LOG.path_in(directory)):
         _check_writable(directory)
         return "which is made at the first start" if not os.path.exists(directory) else "which is empty yet"
     _check_writable(directory)
-    database = connect(directory, writing=False)
+    database = LOG.connect(directory)
     try:
         version = database.execute("PRAGMA user_version").fetchone()[0]
         paired = database.execute("SELECT 1 FROM pair WHERE key = 'configuration'").fetchone() if version > 1 else None
@@ -117,7 +119,7 @@ def _data(options: Options) -> str:
     if options["role"] != "registry" and options.settings().peer is None and paired:
         raise StoreError("it is that of a node of a pair, or of a registry: name the other node with --peer")
     state = "in use by a running daemon" if in_use(directory) else "nobody runs on it"
-    upgrade = "" if version == SCHEMA_VERSION else f", brought up to {SCHEMA_VERSION} at the next start"
+    upgrade = "" if version == LOG.version else f", brought up to {LOG.version} at the next start"
     return f"schema version {version}{upgrade}, {state}"
 
 

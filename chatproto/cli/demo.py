@@ -21,8 +21,8 @@ from pathlib import Path
 import msgspec
 
 from chatproto.chat.messages import NONSENSE, Status
+from chatproto.disk.directory import in_use
 from chatproto.errors import ChatprotoError
-from chatproto.log.sqlite import in_use
 
 HOST = "127.0.0.1"
 TWISTD = "from twisted.scripts.twistd import run; run()"

@@ -14,11 +14,12 @@ from chatproto.chat.hall import Hall
 from chatproto.chat.people import Room
 from chatproto.cli.archive import ArchivedLine
 from chatproto.cli.backup import RESTART
+from chatproto.disk.directory import sync
 from chatproto.errors import ChatprotoError
 from chatproto.log.backup import begin_anew, new_log
 from chatproto.log.entry import MESSAGE, Entry, Epochs, Numbering, Run, Snapshot, note_epoch
 from chatproto.log.rows import INSERT_ROW, row_of
-from chatproto.log.sqlite import schema_after, sync
+from chatproto.log.sqlite import LOG
 from chatproto.wire import identity_allowed, room_allowed
 from chatproto.wire.fields import ID_CHARS_MAX, SERVER_IDENTITY
 
@@ -83,7 +84,9 @@ def import_archive(lines: BinaryIO, directory: str, owner: str | None = None) ->
                 stage.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN; {STAGED}")
                 rooms = _stage(lines, stage)
                 with closing(sqlite3.connect(part, isolation_level=None)) as database:
-                    database.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN; {schema_after(0)}")
+                    database.executescript(
+                        f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; BEGIN; {LOG.schema_after(0)}"
+                    )
                     index = _write(stage, database, rooms, owner or SERVER_IDENTITY)
                     database.execute("COMMIT")
         finally:

@@ -15,10 +15,11 @@ from contextlib import closing, contextmanager, suppress
 
 import msgspec
 
+from chatproto.disk.directory import lock, sync
 from chatproto.errors import StoreCorrupt, StoreError
 from chatproto.log.entry import ACT, MESSAGE, Run, Snapshot
 from chatproto.log.rows import INSERT_ROW, intact_runs, read_snapshot, remove_after, row_of
-from chatproto.log.sqlite import APPLICATION_ID, check_version, connect, file_of, lock, sync
+from chatproto.log.sqlite import LOG
 
 BACKUP_ID = 0x63706270
 """The application id of a backup; other than that of a store, so that none is mistaken for the other."""
@@ -88,14 +89,14 @@ def take(directory: str, path: str, committed: Callable[[], int | None], about: 
     # Asked first: what is in the copy was written later. Whatever a snapshot stands for is committed, too.
     end = committed()
     try:
-        with closing(connect(directory, writing=False)) as database:
+        with closing(LOG.connect(directory)) as database:
             database.execute("PRAGMA query_only=OFF")
             database.execute("VACUUM INTO ?", (path,))
         with closing(sqlite3.connect(path, isolation_level=None)) as copy:
             orphans = _trim(copy, end, about)
         sync(path)
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"cannot copy {file_of(directory)} to {path}: {error}") from error
+        raise StoreError(f"cannot copy {LOG.path_in(directory)} to {path}: {error}") from error
     return orphans
 
 
@@ -223,7 +224,7 @@ def open_backup(path: str) -> sqlite3.Connection:
             (mark,) = database.execute("PRAGMA application_id").fetchone()
             if mark != BACKUP_ID:
                 raise StoreError(f"{path} is not a backup of chatproto")
-            check_version(database, path)
+            LOG.check_version(database, path)
             database.execute("PRAGMA query_only=ON")
         except BaseException:
             database.close()
@@ -366,7 +367,7 @@ def restore(path: str, directory: str, found: Log, act: bytes, now: float) -> No
             copy.execute("BEGIN")
             copy.execute("DROP TABLE backup")
             begin_anew(copy, found.entries, found.epoch, act, now)
-            copy.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            copy.execute(f"PRAGMA application_id={LOG.application_id}")
             copy.execute("COMMIT")
         sync(part)
 
@@ -380,9 +381,9 @@ def new_log(directory: str) -> Iterator[str]:
     """
     held = lock(directory)
     try:
-        if os.path.exists(file_of(directory)):
+        if os.path.exists(LOG.path_in(directory)):
             raise StoreError(f"{directory} holds the data of a node already: name another directory, or empty it")
-        with unfinished(file_of(directory)) as part:
+        with unfinished(LOG.path_in(directory)) as part:
             try:
                 yield part
             except sqlite3.Error as error:

@@ -18,12 +18,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from chatproto.disk.worker import Worker
 from chatproto.errors import StoreError
 from chatproto.log.entry import MESSAGE, Run
 from chatproto.log.interface import Found, ISearch, Wanted
 from chatproto.log.rows import read_run, read_runs
-from chatproto.log.sqlite import connect
-from chatproto.log.worker import Worker
+from chatproto.log.sqlite import LOG
 
 FILE_NAME = "search.sqlite"
 APPLICATION_ID = 0x63707366
@@ -134,7 +134,7 @@ class _Builder:
     def __init__(self, directory: str, path: str) -> None:
         self._path = path
         with ExitStack() as opened:
-            self._log = opened.enter_context(closing(connect(directory, writing=False)))
+            self._log = opened.enter_context(closing(LOG.connect(directory)))
             try:
                 self._index = self._open()
             except sqlite3.OperationalError as error:
@@ -247,7 +247,7 @@ class _Finder:
     def __init__(self, directory: str, path: str) -> None:
         self._path = path
         with ExitStack() as opened:
-            self._log = opened.enter_context(closing(connect(directory, writing=False)))
+            self._log = opened.enter_context(closing(LOG.connect(directory)))
             self.open_index()
             opened.pop_all()
 

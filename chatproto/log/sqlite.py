@@ -9,9 +9,7 @@ random keys inserted one by one would touch a page each, in every commit.
 `chatproto.log.writer` has the transactions, `chatproto.log.rows` the queries.
 """
 
-import fcntl
 import os
-import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from functools import partial
@@ -20,16 +18,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from zope.interface import implementer
 
-from chatproto.errors import StoreBusy, StoreCorrupt, StoreError, StoreVersion
+from chatproto.disk.database import DatabaseFile, told
+from chatproto.disk.directory import lock
+from chatproto.disk.worker import Worker
 from chatproto.log.entry import Run
 from chatproto.log.ids import RecentIds
 from chatproto.log.interface import IStore, Slice, Snapshot
 from chatproto.log.rows import find_expired, read_ids, read_run, read_runs, read_slices, read_snapshot, runs_after
-from chatproto.log.worker import Worker
 from chatproto.log.writer import Writer, abandon_installation
 
-FILE_NAME = "log.sqlite"
-APPLICATION_ID = 0x63707274
 SCHEMA = (
     """
 CREATE TABLE log (
@@ -65,74 +62,7 @@ CREATE TABLE orphans (
 """,
 )
 """What each version adds to the one before."""
-SCHEMA_VERSION = len(SCHEMA)
-
-
-def schema_after(version: int) -> str:
-    """Return the statements that bring a database up from a version of the schema, 0 for an empty one."""
-    marks = f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
-    return f"{''.join(SCHEMA[version:])} {marks}"
-
-
-def file_of(directory: str) -> str:
-    """Return the path of the database in a data directory."""
-    return os.path.join(directory, FILE_NAME)
-
-
-def connect(directory: str, *, writing: bool) -> sqlite3.Connection:
-    """Open the database of a data directory and check that it is one of ours.
-
-    Raises:
-        StoreError: there is none, it is another program's, or it was written by another version.
-    """
-    path = file_of(directory)
-    with ExitStack() as opened:
-        try:
-            if not writing and not os.path.exists(path):
-                raise StoreError(f"no chatproto data in {directory}")
-            database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-            opened.callback(database.close)
-            _check(database, path)
-            # Only now: a database of somebody else is not to be changed.
-            if writing:
-                database.execute("PRAGMA journal_mode=WAL")
-                database.execute("PRAGMA synchronous=FULL")
-                database.execute("PRAGMA wal_autocheckpoint=4000")
-            else:
-                database.execute("PRAGMA query_only=ON")
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"cannot open {path}: {error}") from error
-        opened.pop_all()
-    return database
-
-
-def _empty(database: sqlite3.Connection) -> bool:
-    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return not tables
-
-
-def _version(database: sqlite3.Connection) -> int:
-    version: int = database.execute("PRAGMA user_version").fetchone()[0]
-    return version
-
-
-def _check(database: sqlite3.Connection, path: str) -> None:
-    if _empty(database):
-        return
-    if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
-        raise StoreError(f"{path} is a database of another program")
-    check_version(database, path)
-
-
-def check_version(database: sqlite3.Connection, path: str) -> None:
-    """See that this release knows the schema of a database.
-
-    Raises:
-        StoreVersion: it does not.
-    """
-    version = _version(database)
-    if not 1 <= version <= SCHEMA_VERSION:
-        raise StoreVersion(f"{path} has schema version {version}, not {SCHEMA_VERSION}: use the release that wrote it")
+LOG = DatabaseFile("log.sqlite", 0x63707274, SCHEMA, "restore it from the other node or a backup")
 
 
 @implementer(IStore)
@@ -156,34 +86,16 @@ class SQLiteStore:
         self.directory = directory
         with ExitStack() as opened:
             opened.callback(os.close, lock(directory))
-            self._database = opened.enter_context(closing(connect(directory, writing=True)))
-            self._prepare()
-            self._lookup = opened.enter_context(closing(connect(directory, writing=False)))
-            self._reading = opened.enter_context(closing(connect(directory, writing=False)))
+            self._database = opened.enter_context(closing(LOG.open(directory)))
+            with told(LOG.path_in(directory)):
+                abandon_installation(self._database)
+            self._lookup = opened.enter_context(closing(LOG.connect(directory)))
+            self._reading = opened.enter_context(closing(LOG.connect(directory)))
             self._opened = opened.pop_all()
         self._ids = RecentIds()
         self._newest_time = 0.0
         self._reader = Worker(reactor, "chatproto-reader")
-        self._writer = Writer(self._database, file_of(directory), failed, reactor)
-
-    def _prepare(self) -> None:
-        path = file_of(self.directory)
-        try:
-            (verdict,) = self._database.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict == "ok":
-                self._bring_up()
-                abandon_installation(self._database)
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"cannot use {path}: {error}") from error
-        if verdict != "ok":
-            found = " ".join(verdict.split())
-            raise StoreCorrupt(f"{path} is damaged ({found}): restore it from the other node or a backup")
-
-    def _bring_up(self) -> None:
-        """Make the tables that are missing, all in one transaction."""
-        version = 0 if _empty(self._database) else _version(self._database)
-        if version < SCHEMA_VERSION:
-            self._database.executescript(f"BEGIN; {schema_after(version)} COMMIT;")
+        self._writer = Writer(self._database, LOG.path_in(directory), failed, reactor)
 
     # IStore, on the reactor's thread
 
@@ -301,52 +213,3 @@ class SQLiteStore:
         self._writer.join()
         self._reader.stop()
         self._opened.close()
-
-
-def lock(directory: str) -> int:
-    """Make the data directory where it is missing and lock it; the lock goes with the descriptor returned.
-
-    Raises:
-        StoreBusy: another process has it.
-        StoreError: it cannot be made.
-    """
-    try:
-        if not os.path.isdir(directory):
-            os.makedirs(directory, mode=0o700)
-            # A new directory is durable only once its parent is.
-            sync(os.path.dirname(os.path.abspath(directory)))
-        held = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreError(f"cannot use the data directory {directory}: {error.strerror}") from error
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(held)
-        raise StoreBusy(f"the data directory {directory} is in use by another process") from error
-    return held
-
-
-def in_use(directory: str) -> bool:
-    """Whether a process has the lock of a data directory."""
-    try:
-        held = os.open(os.path.join(directory, "lock"), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        # Shared, and for a moment: a daemon that starts just now would be refused by an exclusive one for longer.
-        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(held)
-
-
-def sync(path: str) -> None:
-    """Make a file, or the names in a directory, durable."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -1,20 +1,15 @@
-"""The thread that writes to the SQLite store: all that was asked, in order, in as few transactions as can be.
-
-An error of the disk is never retried: after a failed fsync nobody knows what the kernel still holds
-(Rebello et al., "Can Applications Recover from fsync Failures?", 2020). The opener is told, and ends the process.
-"""
+"""What is written to the SQLite store, and which of it shares a transaction."""
 
 import queue
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 
+from chatproto.disk.writing import WriterThread
 from chatproto.errors import StoreCorrupt
 from chatproto.log.entry import Run
 from chatproto.log.interface import Snapshot
@@ -41,36 +36,21 @@ class _Alone(msgspec.Struct, gc=False):
     then: Callable[[], None]
 
 
-class Writer:
+class Writer(WriterThread[_Shared | _Alone]):
     """Writes to a database of the store.
 
     `done` calls are made on the reactor's thread, in the order in which their work was asked.
 
     Attributes:
         purges: what is still to be deleted of what snapshots have made unneeded.
-        closed: fires when all is written after `close`, or never will be.
     """
 
     def __init__(
         self, database: sqlite3.Connection, path: str, failed: Callable[[str], None], reactor: IReactorFromThreads
     ) -> None:
-        """Start the thread.
-
-        Args:
-            database: to be used by nobody else from now on.
-            path: what to call it.
-            failed: called once, on the reactor's thread, with the reason, when a write failed.
-            reactor: answers come through its `callFromThread`.
-        """
+        """Start the thread; see `WriterThread`."""
         self.purges = Purge(database)
-        self.closed: Deferred[None] = Deferred()
-        self._database = database
-        self._path = path
-        self._failed = failed
-        self._reactor = reactor
-        self._jobs: queue.SimpleQueue[_Shared | _Alone | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write, name="chatproto-writer", daemon=True)
-        self._thread.start()
+        super().__init__(database, path, failed, reactor)
 
     # On the reactor's thread
 
@@ -109,29 +89,10 @@ class Writer:
         """See `IStore.forget`; the room on the disk is given back, too."""
         self._jobs.put(_Alone(self._forget, done, self._shrink))
 
-    def close(self) -> None:
-        """Finish what was asked; `closed` says when."""
-        self._jobs.put(None)
-
-    def join(self) -> None:
-        """Wait for the end of the thread."""
-        self._thread.join()
-
     # The writer's thread
 
-    def _write(self) -> None:
-        try:
-            while self._write_some():
-                pass
-        except (sqlite3.Error, OSError, StoreCorrupt) as error:
-            self._reactor.callFromThread(self._failed, f"cannot write {self._path}: {error}")
-            # What is asked later is never written and never done; `close` still gets its answer.
-            while self._jobs.get() is not None:
-                pass
-        self._reactor.callFromThread(self.closed.callback, None)
-
-    def _write_some(self) -> bool:
-        """Do what queued up while the last commit was under way; return whether to go on."""
+    def write_some(self) -> bool:
+        """See `WriterThread.write_some`; while nothing is asked, some of what is unneeded is purged."""
         try:
             job = self._jobs.get(block=not self.purges)
         except queue.Empty:

@@ -24,6 +24,7 @@ from chatproto.testing.faults import DISK_FAULTS, FAULTS, Fault, FaultPlan, Stru
 from chatproto.testing.host import SimHost
 from chatproto.testing.network import SimNetwork, TraceEvent
 from chatproto.testing.nodes import SimNode, SimPairNode, SimProcess, SimRegistry
+from chatproto.testing.table import SimTable
 
 __all__ = [
     "DISK_FAULTS",
@@ -42,6 +43,7 @@ __all__ = [
     "SimProcess",
     "SimRegistry",
     "SimStore",
+    "SimTable",
     "Struck",
     "TraceEvent",
     "Violation",

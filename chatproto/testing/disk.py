@@ -2,7 +2,6 @@
 
 import random
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +9,6 @@ from typing import TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatproto.errors import StoreBusy, StoreCorrupt, StoreError
@@ -18,7 +16,9 @@ from chatproto.log.entry import Run
 from chatproto.log.ids import RecentIds
 from chatproto.log.interface import IStore, Slice, Snapshot
 from chatproto.log.rows import collect_slices
-from chatproto.testing.clock import HostClock, SimCall, SimClock
+from chatproto.testing.clock import HostClock, SimClock
+from chatproto.testing.committing import Committing, Job
+from chatproto.testing.table import SimTable
 
 T = TypeVar("T")
 
@@ -37,7 +37,8 @@ class _Directory:
     configuration: bytes | None = None
     orphans: dict[str, bytes] = field(default_factory=dict)
     installing: int | None = None
-    holder: "SimStore | None" = None
+    table: dict[bytes, bytes] = field(default_factory=dict)
+    holder: Committing | None = None
 
     def insert(self, runs: list[Run]) -> None:
         for run in runs:
@@ -72,7 +73,7 @@ class _Directory:
         self.installing = after if self.installing is None else self.installing
 
     def forget(self) -> None:
-        blank = _Directory(holder=self.holder)
+        blank = _Directory(table=self.table, holder=self.holder)
         for name in blank.__dataclass_fields__:
             setattr(self, name, getattr(blank, name))
 
@@ -141,15 +142,35 @@ class SimDisk:
             StoreBusy: it is open already.
             StoreError: there is no room to make it.
         """
+        held = self._take(directory)
+        held.abandon_installation()
+        held.holder = store = SimStore(self, held, directory, failed, life)
+        return store
+
+    def open_table(self, directory: str, failed: Callable[[str], None], life: HostClock) -> SimTable:
+        """Open the table of keys and values in a data directory for one life of the host.
+
+        Raises:
+            StoreBusy: it is open already.
+            StoreError: there is no room to make it.
+        """
+        held = self._take(directory)
+        held.holder = table = SimTable(self, held.table, directory, failed, life)
+        return table
+
+    def _take(self, directory: str) -> _Directory:
         if self._full and directory not in self._directories:
             raise StoreError(f"cannot use the data directory {directory}: No space left on device")
         held = self._directories.setdefault(directory, _Directory())
         if held.holder is not None:
             raise StoreBusy(f"the data directory {directory} is in use by another process")
-        held.abandon_installation()
         self.changes += 1
-        held.holder = SimStore(self, held, directory, failed, life)
-        return held.holder
+        return held
+
+    def table(self, directory: str) -> dict[bytes, bytes]:
+        """Return what is durable of the table in a data directory; nothing where there is no such directory."""
+        held = self._directories.get(directory)
+        return {} if held is None else dict(held.table)
 
     def newest_first(self, directory: str) -> Iterator[Run]:
         """Return the durable runs of a data directory, newest first; none where there is no such directory."""
@@ -236,7 +257,11 @@ class SimDisk:
         self._directories.pop(directory, None)
         self.changes += 1
 
-    # For stores
+    # For what is open on it
+
+    def let_go(self, directory: str) -> None:
+        """Have a data directory be nobody's."""
+        self._directories[directory].holder = None
 
     def draw_commit(self) -> float:
         """Draw how long a commit takes."""
@@ -256,19 +281,9 @@ class SimDisk:
         return not self._full and self.dice.random() < 0.5
 
 
-@dataclass(frozen=True)
-class _Job:
-    change: Callable[[], None]
-    done: Callable[[], None]
-    joins: bool
-
-
 @implementer(IStore)
-class SimStore:
-    """`IStore` on a `SimDisk`, with the timing of the SQLite store: one commit at a time.
-
-    What is appended while one is under way goes together with the next.
-    """
+class SimStore(Committing):
+    """`IStore` on a `SimDisk`, with the timing of the SQLite store: one commit at a time."""
 
     def __init__(
         self,
@@ -279,20 +294,11 @@ class SimStore:
         life: HostClock,
     ) -> None:
         """Take an open directory; `SimDisk.open` does."""
-        self.directory = directory
-        self._disk = disk
+        super().__init__(disk, directory, failed, life)
         self._held = held
-        self._failed = failed
-        self._life = life
-        self._jobs: deque[_Job] = deque()
-        self._under_way: list[_Job] = []
-        self._commit: SimCall | None = None
-        self._working = True
         self._ids = RecentIds()
         # Of the newest snapshot; read only by the test that plants a mistake here.
         self._saving_ids: dict[str, int] = {}
-        self._last_answer = 0.0
-        self._closing: Deferred[None] | None = None
 
     # IStore
 
@@ -317,7 +323,7 @@ class SimStore:
         """See `IStore.append`."""
         for run in runs:
             self._ids.remember(run)
-        self._put(_Job(partial(self._held.insert, [_copy(run) for run in runs]), done, joins=True))
+        self._put(Job(partial(self._held.insert, [_copy(run) for run in runs]), done))
 
     def save(self, snapshot: Snapshot) -> None:
         """See `IStore.save`."""
@@ -327,12 +333,12 @@ class SimStore:
         self._saving_ids = ids
         kept = _read_back(snapshot)
         change = partial(self._held.replace_snapshot, kept, ids)
-        self._put(_Job(change, partial(self._saved, kept), joins=False))
+        self._put(Job(change, partial(self._saved, kept), joins=False))
 
     def _saved(self, snapshot: Snapshot) -> None:
         self._ids.saved()
         # A commit of its own, as in the SQLite store: a crash before it leaves things to purge.
-        self._put(_Job(partial(self._held.purge, snapshot), _nothing, joins=False))
+        self._put(Job(partial(self._held.purge, snapshot), _nothing, joins=False))
 
     def configuration(self) -> bytes | None:
         """See `IStore.configuration`."""
@@ -340,7 +346,7 @@ class SimStore:
 
     def configure(self, configuration: bytes, done: Callable[[], None]) -> None:
         """See `IStore.configure`."""
-        self._put(_Job(partial(self._held.configure, configuration), done, joins=True))
+        self._put(Job(partial(self._held.configure, configuration), done))
 
     def orphans(self) -> list[tuple[str, bytes]]:
         """See `IStore.orphans`."""
@@ -349,22 +355,22 @@ class SimStore:
     def cut(self, after: int, orphans: list[tuple[str, bytes]], done: Callable[[], None]) -> None:
         """See `IStore.cut`."""
         self._ids.cut(after)
-        self._put(_Job(partial(self._held.cut, after, list(orphans)), partial(self._removed, done), joins=False))
+        self._put(Job(partial(self._held.cut, after, list(orphans)), partial(self._removed, done), joins=False))
 
     def adopted(self, ids: list[str]) -> None:
         """See `IStore.adopted`."""
         if ids:
-            self._put(_Job(partial(self._held.adopt, list(ids)), _nothing, joins=True))
+            self._put(Job(partial(self._held.adopt, list(ids)), _nothing))
 
     def install(self, after: int, done: Callable[[], None]) -> None:
         """See `IStore.install`."""
         change = partial(self._held.install, self._ids.install(after))
-        self._put(_Job(change, partial(self._removed, done), joins=False))
+        self._put(Job(change, partial(self._removed, done), joins=False))
 
     def forget(self, done: Callable[[], None]) -> None:
         """See `IStore.forget`."""
         self._ids.forget()
-        self._put(_Job(self._held.forget, partial(self._removed, done), joins=False))
+        self._put(Job(self._held.forget, partial(self._removed, done), joins=False))
 
     def _removed(self, done: Callable[[], None]) -> None:
         self._ids.removed()
@@ -395,7 +401,7 @@ class SimStore:
     def learn(self, ids: list[tuple[str, int, float]]) -> None:
         """See `IStore.learn`."""
         kept = {id: index for id, index, _ in ids}
-        self._put(_Job(partial(self._held.ids.update, kept), _nothing, joins=True))
+        self._put(Job(partial(self._held.ids.update, kept), _nothing))
 
     def find(self, id: str) -> int | None:
         """See `IStore.find`."""
@@ -441,98 +447,6 @@ class SimStore:
             keep[run.room] = run.position + len(run.ids)
             excess -= _size(run)
         return keep
-
-    def close(self) -> "Deferred[None]":
-        """See `IStore.close`."""
-        self._closing = Deferred()
-        self._working = False
-        self._life.callLater(0, self._close_if_idle)
-        return self._closing
-
-    # The writer
-
-    def _put(self, job: _Job) -> None:
-        if self._life.alive and self._working:
-            self._jobs.append(job)
-            self._begin()
-
-    def _begin(self) -> None:
-        if self._under_way or not self._jobs:
-            return
-        self._under_way = [self._jobs.popleft()]
-        while self._under_way[0].joins and self._jobs and self._jobs[0].joins:
-            self._under_way.append(self._jobs.popleft())
-        # On the disk's time, not the process's: a commit ends also while the process is paused.
-        self._commit = self._disk.clock.schedule(self._disk.draw_commit(), self._end)
-
-    def _end(self) -> None:
-        error, kept = self._disk.verdict()
-        if kept:
-            error = self._make_durable() or error
-        if error is not None:
-            self._working = False
-            self._jobs.clear()
-            reason = f"cannot write {self.directory}: {error}"
-            self._life.callLater(0, self._give_up, reason)
-        else:
-            self._life.callLater(0, self._go_on)
-
-    def _make_durable(self) -> str | None:
-        """Change the disk; return why that cannot be done."""
-        self._disk.changes += 1
-        try:
-            for job in self._under_way:
-                job.change()
-        except StoreCorrupt as error:
-            return str(error)
-        return None
-
-    def _go_on(self) -> None:
-        finished, self._under_way = self._under_way, []
-        self._begin()
-        for job in finished:
-            job.done()
-        self._close_if_idle()
-
-    def _give_up(self, reason: str) -> None:
-        self._under_way = []
-        self._failed(reason)
-        self._close_if_idle()
-
-    def _close_if_idle(self) -> None:
-        if self._closing is not None and not self._under_way and not self._jobs:
-            closing, self._closing = self._closing, None
-            self._held.holder = None
-            closing.callback(None)
-
-    def crash(self) -> None:
-        """End with the process; see `SimDisk.crash`."""
-        if self._commit is not None and self._commit.active():
-            self._commit.cancel()
-            if self._disk.keeps_unfinished():
-                self._make_durable()
-        # Whoever still knows this store is not to keep the entries alive.
-        self._under_way = []
-        self._jobs.clear()
-
-    # The reader
-
-    def _answer(self, read: Callable[[], T]) -> "Deferred[T]":
-        answer: Deferred[T] = Deferred()
-
-        def read_now() -> None:
-            try:
-                result = read()
-            except Exception:
-                answer.errback(Failure())
-            else:
-                answer.callback(result)
-
-        # One after the other, as one thread reads.
-        now = self._life.seconds()
-        self._last_answer = max(self._last_answer, now + self._disk.draw_commit() / 10)
-        self._life.callLater(self._last_answer - now, read_now)
-        return answer
 
 
 def _copy(run: Run) -> Run:

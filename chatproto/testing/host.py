@@ -100,6 +100,7 @@ class SimHost:
             server=lambda description: serverFromString(life, description),
             client=lambda description: clientFromString(life, description),
             store=store or (lambda directory, failed: self.disk.open(directory, failed, life)),
+            keyvalue=lambda directory, failed: self.disk.open_table(directory, failed, life),
             fatal=fatal or end,
             secret=lambda directory: f"what only {self.name} has in {directory}",
         )

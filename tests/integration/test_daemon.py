@@ -62,7 +62,7 @@ def test_help_explains_every_option(tmp_path: Path) -> None:
 
     done = run(tmp_path, "chatserver", "--help")
     assert done.returncode == 0
-    names = [row[0] for row in Options.optParameters] + FIXED_NAMES
+    names = [row[0] for row in Options.rows()[0]] + FIXED_NAMES
     missing = [name for name in names if f"--{name}=" not in done.stdout]
     assert missing == []
     assert len(done.stdout) > 1000

@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ import tests.unit
 from chatproto.cli.main import command_line
 from chatproto.live import LIVE
 from chatproto.monitor import watch
+from chatproto.newsoptions import NewsOptions
 from chatproto.options import Options
 from chatproto.pair.states import picture
 from chatproto.registry.names import REASONS
@@ -155,7 +157,7 @@ class CommandTests(SynchronousTestCase):
             "--listen",
             "--auth",
             "--help-auth",
-            *(f"--{row[0]}" for row in (*Options.optParameters, *Options.optFlags)),
+            *(f"--{row[0]}" for row in chain(*Options.rows(), *NewsOptions.rows())),
         }
         parsers = [command_line()]
         for parser in parsers:

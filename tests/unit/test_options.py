@@ -8,8 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.settings import ChatSettings
 from chatproto.gateway import PageSettings
-from chatproto.options import Options, advertised_from, default_data_directory, parse_retention
+from chatproto.options import Options, parse_retention
 from chatproto.pair.log import PairSettings
+from chatproto.readers import advertised_from, default_data_directory
 from chatproto.services.dns import DNSSettings
 from chatproto.services.monitor import MonitorSettings
 from chatproto.services.node import NodeSettings, PeerSettings, Retention
@@ -223,9 +224,9 @@ class OptionTests(SynchronousTestCase):
 
     def test_help_names_every_option(self) -> None:
         text = Options().getUsage()
-        for row in Options.optParameters:
+        for row in Options.rows()[0]:
             self.assertIn(f"--{row[0]}=", text)
-        for row in Options.optFlags:
+        for row in Options.rows()[1]:
             self.assertIn(f"--{row[0]}", text)
         self.assertIn("--listen=", text)
 

@@ -8,3 +8,10 @@ chatserver = ServiceMaker(
     "A chat node: rooms over line JSON, durable and ordered.",
     "chatserver",
 )
+
+newsserver = ServiceMaker(
+    "chatproto news server",
+    "chatproto.newstap",
+    "A node of the news system: from agencies to readers, under contract.",
+    "newsserver",
+)

@@ -12,7 +12,7 @@ from chatproto.cli.archive import archive, replayed
 from chatproto.cli.control import ControlFailed, NotRunning
 from chatproto.errors import StoreCorrupt, StoreError
 from chatproto.log.entry import ACT, MESSAGE, Run
-from chatproto.log.sqlite import connect
+from chatproto.log.sqlite import LOG
 from tests.unit.log.rig import SQLiteTestCase
 
 
@@ -114,7 +114,7 @@ class RestoreTests(BackupTestCase):
         directory = self.mktemp()
         self.assertEqual(str(backup.restore(self.file, directory)), str(backup.verify(self.file)))
         self.assertEqual(self.archive(directory), self.archive(self.directory))
-        with closing(connect(directory, writing=False)) as database:
+        with closing(LOG.connect(directory)) as database:
             hall = replayed(database)
         self.assertEqual((hall.members, hall.rooms["jokes"].owner), ({}, "adel"))
 
@@ -123,7 +123,7 @@ class RestoreTests(BackupTestCase):
         directory, taken = self.mktemp(), backup.verify(self.file).about.taken
         with mock.patch("time.time", return_value=17.0):
             backup.restore(self.file, directory)
-        with closing(connect(directory, writing=False)) as database:
+        with closing(LOG.connect(directory)) as database:
             self.assertEqual(database.execute("SELECT max(epoch) FROM log").fetchone(), (int(taken),))
 
     def test_a_damaged_one_is_refused_before_anything_is_written(self) -> None:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.cli.check import check
 from chatproto.cli.servers import Misuse
-from chatproto.log.sqlite import SCHEMA_VERSION, SQLiteStore, file_of
+from chatproto.log.sqlite import LOG, SQLiteStore
 from chatproto.trust.authority import Authority
 
 
@@ -27,7 +27,7 @@ class CheckTests(SynchronousTestCase):
         store._writer.join()
         store._reader.stop()
         store._opened.close()
-        database = sqlite3.connect(file_of(self.data))
+        database = sqlite3.connect(LOG.path_in(self.data))
         for statement in statements:
             database.execute(statement)
         database.commit()
@@ -103,11 +103,11 @@ class CheckTests(SynchronousTestCase):
 
     def test_a_data_directory_of_this_release(self) -> None:
         self.make_data()
-        self.assertEqual(self.check()[0][-1], f"data: {self.data}, schema version {SCHEMA_VERSION}, nobody runs on it")
+        self.assertEqual(self.check()[0][-1], f"data: {self.data}, schema version {LOG.version}, nobody runs on it")
 
     def test_one_of_an_older_release_is_brought_up(self) -> None:
         self.make_data("DROP TABLE pair", "PRAGMA user_version = 1")
-        self.assertIn(f"schema version 1, brought up to {SCHEMA_VERSION} at the next start", self.check()[0][-1])
+        self.assertIn(f"schema version 1, brought up to {LOG.version} at the next start", self.check()[0][-1])
 
     def test_one_of_a_newer_release(self) -> None:
         self.make_data("PRAGMA user_version = 99")
@@ -127,7 +127,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_one_of_another_program(self) -> None:
         os.mkdir(self.data)
-        database = sqlite3.connect(file_of(self.data))
+        database = sqlite3.connect(LOG.path_in(self.data))
         database.execute("CREATE TABLE theirs (x)")
         database.commit()
         database.close()

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.chat.messages import Status, encode
 from chatproto.cli import demo
 from chatproto.cli.demo import HOST, Child, DemoFailed, DemoOptions
-from chatproto.log.sqlite import lock
+from chatproto.disk.directory import lock
 
 
 class PortTests(SynchronousTestCase):

@@ -15,7 +15,7 @@ from chatproto.cli.importing import ImportFailed, import_archive
 from chatproto.errors import StoreError
 from chatproto.log.backup import check
 from chatproto.log.rows import read_snapshot
-from chatproto.log.sqlite import connect, file_of
+from chatproto.log.sqlite import LOG
 from tests.unit.log.rig import SQLiteTestCase
 
 
@@ -44,7 +44,7 @@ class ImportTests(SQLiteTestCase):
     def round_trip(self, *lines: bytes) -> None:
         imported(self.directory, *lines)
         self.assertEqual(exported(self.directory), [json.loads(line) for line in lines])
-        with closing(connect(self.directory, writing=False)) as database:
+        with closing(LOG.connect(self.directory)) as database:
             self.assertEqual(check(database).messages, len(lines))
 
     def test_rooms_keep_their_messages(self) -> None:
@@ -82,7 +82,7 @@ class ImportTests(SQLiteTestCase):
         for owner, wanted in ((None, "server"), ("adel", "adel")):
             directory = self.mktemp()
             imported(directory, said("jokes", 1), said("MainHall", 1), owner=owner)
-            with closing(connect(directory, writing=False)) as database:
+            with closing(LOG.connect(directory)) as database:
                 hall = replayed(database)
             self.assertEqual((hall.rooms["jokes"].owner, hall.rooms["MainHall"].owner), (wanted, ""))
 
@@ -98,7 +98,7 @@ class ImportTests(SQLiteTestCase):
         self.assertEqual([store.find(id) for id in ("jokes-7", "jokes-8", "jokes-9")], [1, 2, None])
         (piece,) = store.peek("jokes", 7, 1000, 10)
         self.assertEqual((piece.position, piece.count), (7, 2))
-        with closing(connect(self.directory, writing=False)) as database:
+        with closing(LOG.connect(self.directory)) as database:
             self.assertEqual(read_snapshot(database), snapshot)
 
 
@@ -143,7 +143,7 @@ class MistakeTests(SynchronousTestCase):
         directory = self.mktemp()
         os.mkdir(directory)
         for end in (".part", ".part-journal", ".part-staged"):
-            with open(file_of(directory) + end, "wb") as file:
+            with open(LOG.path_in(directory) + end, "wb") as file:
                 file.write(b"half a database" * 1000)
         imported(directory, said("jokes", 1))
         self.assertEqual(len(exported(directory)), 1)

@@ -8,12 +8,13 @@ from unittest import mock
 
 import msgspec
 
+from chatproto.disk.directory import in_use
 from chatproto.errors import StoreBusy, StoreCorrupt, StoreError, StoreVersion
 from chatproto.log import backup
 from chatproto.log.backup import Backup, Log
 from chatproto.log.entry import Entry, Numbering, Run, Snapshot
 from chatproto.log.rows import INSERT_ROW
-from chatproto.log.sqlite import file_of, in_use
+from chatproto.log.sqlite import LOG
 from tests.unit.log import contract
 from tests.unit.log.contract import act
 from tests.unit.log.rig import SQLiteTestCase
@@ -416,7 +417,7 @@ class RestoreTests(BackupTestCase):
         with mock.patch.object(backup, "begin_anew", side_effect=sqlite3.OperationalError("database or disk is full")):
             self.assertIn("disk is full", str(self.assertRaises(StoreError, *again)))
         self.assertEqual(os.listdir(self.directory), ["lock"])
-        self.assertFalse(os.path.exists(file_of(self.directory)))
+        self.assertFalse(os.path.exists(LOG.path_in(self.directory)))
 
 
 class InUseTests(BackupTestCase):

@@ -3,6 +3,7 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from chatproto.log.entry import Numbering, Run
 from chatproto.log.interface import Slice, Snapshot
 from chatproto.log.purge import PURGE_ROWS
 from chatproto.log.rows import collect_slices, runs_after
-from chatproto.log.sqlite import SCHEMA, SCHEMA_VERSION, SQLiteStore, connect
+from chatproto.log.sqlite import LOG, SCHEMA, SQLiteStore
 from chatproto.log.writer import Writer, abandon_installation
 from tests.unit.log.contract import StoreContract, act, message
 from tests.unit.log.rig import SQLiteTestCase
@@ -73,9 +74,9 @@ class DirectoryTests(SQLiteTestCase):
     def test_another_schema_version_is_refused(self) -> None:
         self.open()
         self.close()
-        for version in (0, SCHEMA_VERSION + 1):
+        for version in (0, LOG.version + 1):
             self.change(f"PRAGMA user_version={version}")
-            for opening in (self.open, partial(connect, self.directory, writing=False)):
+            for opening in (self.open, partial(LOG.connect, self.directory)):
                 error = self.assertRaises(StoreVersion, opening)
                 self.assertIn(f"version {version}", str(error))
 
@@ -88,7 +89,7 @@ class DirectoryTests(SQLiteTestCase):
         self.open()
 
     def test_tables_that_cannot_be_made_are_told_and_not_half_made(self) -> None:
-        patched = self.patch(sqlite, "SCHEMA", (*SCHEMA, "CREATE NONSENSE;"))
+        patched = self.patch(sqlite, "LOG", replace(LOG, schema=(*SCHEMA, "CREATE NONSENSE;")))
         error = self.assertRaises(StoreError, self.open)
         self.assertIn(self.path, str(error))
         patched.restore()
@@ -97,13 +98,13 @@ class DirectoryTests(SQLiteTestCase):
 
     def test_reading_where_there_is_nothing_is_refused_and_makes_nothing(self) -> None:
         os.mkdir(self.directory)
-        error = self.assertRaises(StoreError, connect, self.directory, writing=False)
+        error = self.assertRaises(StoreError, LOG.connect, self.directory)
         self.assertIn(self.directory, str(error))
         self.assertEqual(os.listdir(self.directory), [])
 
     def test_a_reader_cannot_write(self) -> None:
         self.open()
-        database = connect(self.directory, writing=False)
+        database = LOG.connect(self.directory)
         self.addCleanup(database.close)
         self.assertRaises(sqlite3.OperationalError, database.execute, "DELETE FROM log")
 
@@ -293,7 +294,7 @@ class FailingTests(FilledTestCase):
         self.assertEqual(len(self.failures), 1)
         self.assertIn("the disk is full", self.failures[0])
         self.assertEqual(self.done, ["before"])
-        database = connect(self.directory, writing=False)
+        database = LOG.connect(self.directory)
         self.addCleanup(database.close)
         self.assertEqual(list(database.iterdump()), held)
 
@@ -829,19 +830,19 @@ class MigrationTests(SQLiteTestCase):
         self.assertEqual((store.configuration(), store.orphans()), (b"one", [("y", b"two")]))
 
     def test_reading_leaves_it_as_it_is(self) -> None:
-        database = connect(self.directory, writing=False)
+        database = LOG.connect(self.directory)
         self.assertEqual([run.index for run in runs_after(database, 2)], [3])
         database.close()
         self.assertEqual(self.version(), self.OLD)
 
     def test_it_can_be_read_before_and_after_it_is_taken_over(self) -> None:
-        database = connect(self.directory, writing=False)
+        database = LOG.connect(self.directory)
         self.addCleanup(database.close)
         self.open()
         self.assertEqual([run.index for run in runs_after(database, 2)], [3])
 
     def test_what_cannot_be_taken_over_is_left_as_it_was(self) -> None:
-        patched = self.patch(sqlite, "SCHEMA", (SCHEMA[0], SCHEMA[1] + "CREATE NONSENSE;"))
+        patched = self.patch(sqlite, "LOG", replace(LOG, schema=(SCHEMA[0], SCHEMA[1] + "CREATE NONSENSE;")))
         error = self.assertRaises(StoreError, self.open)
         self.assertIn(self.path, str(error))
         self.assertEqual(self.version(), self.OLD)
@@ -870,7 +871,7 @@ class MigrationTests(SQLiteTestCase):
 
 
 def sqlite3_count(directory: str) -> int:
-    database = connect(directory, writing=False)
+    database = LOG.connect(directory)
     try:
         (count,) = database.execute("SELECT count(*) FROM log").fetchone()
         return count

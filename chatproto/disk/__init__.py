@@ -1,0 +1,1 @@
+"""What all that is kept on a disk has in common: the data directory, SQLite's databases in it, and their threads."""

@@ -1,0 +1,1 @@
+"""News under contract: from agencies to readers, through a tree of nodes, with quality of service."""
