@@ -241,12 +241,13 @@ class ContractClient(Service):
 
     def _entered(self, message: Entered) -> None:
         self.server = message.server
-        entering, self._entering = self._entering, []
-        for waiting in entering:
-            waiting.callback(message.server)
         # Those of an earlier connection, which nobody waits for, need no answer.
         self._asked = deque(asked for asked in self._asked if not asked.answer.called)
         self._send()
+        # After that: whoever hears it may ask at once, which sends what it asks.
+        entering, self._entering = self._entering, []
+        for waiting in entering:
+            waiting.callback(message.server)
 
     def _refused(self, message: Refused) -> None:
         if message.code in TRIED_AGAIN:
