@@ -16,6 +16,8 @@ import tests.unit
 from chatproto.cli.main import command_line
 from chatproto.live import LIVE
 from chatproto.monitor import watch
+from chatproto.news import terms
+from chatproto.news.contracting import CODES, negotiation
 from chatproto.news.placing.participant import describe as describe_participant
 from chatproto.newsoptions import NewsOptions
 from chatproto.options import Options
@@ -55,6 +57,14 @@ class OperatingTests(SynchronousTestCase):
         written = {*said, *re.findall(r'tally\.drop\([^,]+, "([a-z-]+)"', sources)}
         self.assertGreater(len(written), 20)
         self.assertEqual(written - listed, set())
+
+
+class ContractsTests(SynchronousTestCase):
+    def test_the_table_and_the_codes_are_printed_from_the_code(self) -> None:
+        text = (ROOT / "docs" / "contracts.md").read_text(encoding="utf-8")
+        self.assertIn(f"```text\n{negotiation.describe()}```", text)
+        listed = re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", text.partition("## Codes")[2], re.MULTILINE)
+        self.assertEqual(dict(listed), {**terms.REASONS, **CODES})
 
 
 class FailureModelTests(SynchronousTestCase):
