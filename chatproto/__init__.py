@@ -19,6 +19,7 @@ from chatproto.errors import (
     StoreError,
 )
 from chatproto.news.contracting import ContractClient
+from chatproto.news.reader import NewsReader
 from chatproto.news.terms import Terms
 from chatproto.registry import Registration, RegistryClient
 from chatproto.release import RELEASE
@@ -51,6 +52,7 @@ __all__ = [
     "ContractRefused",
     "DNSSettings",
     "MonitorSettings",
+    "NewsReader",
     "NodeService",
     "NodeSettings",
     "PairSettings",
