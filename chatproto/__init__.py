@@ -20,6 +20,7 @@ from chatproto.errors import (
 )
 from chatproto.news.contracting import ContractClient
 from chatproto.news.reader import NewsReader
+from chatproto.news.source import NewsSource
 from chatproto.news.terms import Terms
 from chatproto.registry import Registration, RegistryClient
 from chatproto.release import RELEASE
@@ -53,6 +54,7 @@ __all__ = [
     "DNSSettings",
     "MonitorSettings",
     "NewsReader",
+    "NewsSource",
     "NodeService",
     "NodeSettings",
     "PairSettings",
