@@ -19,6 +19,7 @@ from chatproto.errors import (
     StoreError,
 )
 from chatproto.news.contracting import ContractClient
+from chatproto.news.reader import NewsReader
 from chatproto.news.source import NewsSource
 from chatproto.news.terms import Terms
 from chatproto.registry import Registration, RegistryClient
@@ -52,6 +53,7 @@ __all__ = [
     "ContractRefused",
     "DNSSettings",
     "MonitorSettings",
+    "NewsReader",
     "NewsSource",
     "NodeService",
     "NodeSettings",

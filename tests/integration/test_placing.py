@@ -144,3 +144,33 @@ async def test_kills(tmp_path: Path, make_node: Callable[..., Node]) -> None:
                 lambda node=node, expected=expected: placed(node) == expected and kept(node, PREFIX).keys() <= {TERM},
                 f"{name} has what readers were told, and nothing else",
             )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_substitute(tmp_path: Path, make_node: Callable[..., Node]) -> None:
+    """A paid reader whose node is killed is placed at its substitute, and goes home when the node is back."""
+    async with deployed(tmp_path, make_node) as deployment:
+        client = Reader(deployment, "ada", random.Random(1)).client
+        client.startService()
+        place = await client.propose(PAID)
+        assert isinstance(place, Place)
+        home, away = deployment.nodes[place.node], deployment.nodes[place.substitute]
+        home.kill()
+
+        async def is_stood_in_for() -> bool:
+            try:
+                return bool(await client.substitute() == place.substitute)
+            except ContractRefused as error:
+                assert error.code == "not-needed", error
+                return False
+
+        await deployment.until(is_stood_in_for, "another node stands in")
+        # It is decided when that is answered, and done a moment later.
+        await deployment.until(lambda: placed(away), "the reader is placed there")
+        (row,) = kept(away, PLACEMENT).values()
+        guest = msgspec.msgpack.decode(row, type=Placement)
+        assert (guest.reader, guest.terms, guest.home) == ("ada", PAID, place.node)
+        home.launch()
+        await deployment.until(lambda: not placed(away), "the reader has gone home")
+        assert placed(home) == {"ada": (PAID, place.version)}
+        client.stopService()
