@@ -227,8 +227,10 @@ class ContractClient(Service):
         elif isinstance(message, Waits):
             self.told(f"as many negotiate as may; before you: {message.before}")
         else:
-            self._answered(self._asked.popleft(), message)
+            asked = self._asked.popleft()
+            # Before it is answered: whoever hears that may ask again at once, which sends what it asks.
             self._send()
+            self._answered(asked, message)
 
     def link_lost(self, link: NewsLink, reason: str) -> None:
         """See `NewsHeard.link_lost`: what has no answer is asked again."""
