@@ -6,12 +6,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from chatproto.errors import BacklogFull, ClientStopped
 from chatproto.news.items import Item
 from chatproto.news.messages import CHUNK_BYTES_MAX
 from chatproto.news.tree.children import Follower
 from chatproto.news.tree.holdings import Effect, Finished, Holding, Holdings, Moment, Offer
 from chatproto.news.tree.outlet import WINDOW_BYTES_MAX, Send
-from tests.simulation.tree import Leaf, SimTree, body_of, sources
+from tests.simulation.tree import Agency, Leaf, SimTree, body_of, sources
 
 CHAIN = {"r1": "root", "r2": "r1", "r3": "r2", "leaf": "r3"}
 FORK = {"r1": "root", "r2": "r1", "r3": "root", "west": "r2", "east": "r2", "south": "r3"}
@@ -227,6 +228,50 @@ class NewsTreeTests(SynchronousTestCase):
         tree.run(3)
         self.assertGreaterEqual(tree.node("r2").tally.dropped["news-child", "moved"], 1)
         self.assertEqual(impostor.arrived, [])
+
+    def test_a_full_root_takes_nothing_more_until_something_expires(self) -> None:
+        tree = SimTree(16, CHAIN, settings={"window_bytes": WINDOW_BYTES_MAX})
+        agency = tree.agencies["ansa"]
+        tree.run(3)
+        tree.processes["r1"].host.crash()
+        tree.processes["root"].tree.sources.held_bytes_max = 250_000
+        agency.publish("one", body_of(1, 200_000), tree.now + 10)
+        agency.publish("two", body_of(2, 200_000), tree.now + 3600)
+        tree.run_until(lambda: agency.settled, 5)
+        self.assertEqual((agency.accepted, agency.rejected), ({"one": 1}, {"two": "no-room"}))
+        tree.run(10)
+        agency.publish("three", body_of(3, 200_000), tree.now + 3600)
+        tree.run_until(lambda: "three" in agency.accepted, 5)
+
+    def test_a_source_that_waits_for_the_root_has_its_ceiling_and_its_end(self) -> None:
+        tree = SimTree(17, CHAIN)
+        tree.processes["root"].host.crash()
+        source, results = tree.agencies["ansa"].source, []  # type: ignore[var-annotated]
+        for size in (40, 30):
+            published = source.publish("sport", "x", bytes(size * 1024 * 1024), expires=tree.now + 3600)
+            published.addErrback(lambda failure: results.append(failure.type))
+        self.assertEqual((results, source.waiting, source.up), ([BacklogFull], 1, False))
+        source.stopService()
+        self.assertEqual((results, source.waiting), ([BacklogFull, ClientStopped], 0))
+
+    def test_of_two_connections_of_a_source_the_newer_publishes(self) -> None:
+        tree = SimTree(18, CHAIN)
+        tree.run(1)
+        other = Agency(tree.network.host("other"), "ansa")
+        other.publish("x", b"x", tree.now + 3600)
+        tree.run_until(lambda: other.accepted, 5)
+        self.assertGreaterEqual(tree.node("root").tally.dropped["news-source", "moved"], 1)
+
+    def test_who_guesses_passwords_waits(self) -> None:
+        tree = SimTree(19, CHAIN)
+        agency = tree.agencies["ansa"]
+        agency.process.host.crash()
+        agency.password = "guess"
+        agency.process.host.boot()
+        tree.run(20)
+        dropped = tree.node("root").tally.dropped
+        self.assertLess(dropped["news-source", "bad-password"], 8)
+        self.assertGreater(dropped["news-source", "too-many-tries"], 3)
 
     def test_a_source_with_a_wrong_password_publishes_nothing(self) -> None:
         tree = SimTree(8, CHAIN)

@@ -152,13 +152,13 @@ class TreeNews(NewsNode):
         """See `NewsNode.summary`."""
         above = "" if self.upstream is None else f"parent {'here' if self.upstream.up else 'gone'}, "
         here, known = len(self.followers.by_name), len(self.node.holdings.children)
-        return f"{above}{here} of {known} children, {len(self.node.held())} items"
+        return f"{above}{here} of {known} children, {self.node.holdings.whole} items"
 
     def measures(self) -> Iterator[Measure]:
         """See `NewsNode.measures`."""
         holdings = self.node.holdings
         figures = [
-            ("chatproto_news_items", "Items that are held, whole.", len(self.node.held())),
+            ("chatproto_news_items", "Items that are held, whole.", holdings.whole),
             ("chatproto_news_items_unfinished", "Items of which a part has come.", len(holdings.unfinished())),
             ("chatproto_news_body_bytes", "Of bodies that are held, or come.", holdings.bytes),
             ("chatproto_news_children", "Children in the tree that are connected.", len(self.followers.by_name)),
