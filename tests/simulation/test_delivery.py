@@ -2,6 +2,7 @@
 
 import random
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.news.delivery import inbox
@@ -109,6 +110,22 @@ class DeliveryTests(SynchronousTestCase):
         run_until(net, lambda: node.desk.delivered == 1, 10)
         self.assertEqual(len(tries), 3)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+    def test_what_is_accepted_after_a_new_connection_is_acknowledged_there(self) -> None:
+        net = network(14)
+        node, rita = Node(net, "north"), Rita(net, paid(), "north")
+        node.place(paid())
+        rita.ready = Deferred()
+        for number in (1, 2):
+            node.items.put(item(number, 30_000))
+        run_until(net, lambda: len(rita.got) == 2, 5)
+        net.reset_all()
+        net.clock.run(3)
+        self.assertEqual((len(rita.got), node.desk.delivered), (2, 0))
+        ready, rita.ready = rita.ready, None
+        ready.callback(None)
+        net.clock.run(2)
+        self.assertEqual((len(rita.got), node.desk.delivered), (2, 2))
 
     def test_pulls_what_there_is(self) -> None:
         net = network(7)
