@@ -9,6 +9,7 @@ registry), `chatproto.messaging` (queues, requests, servers and groups for any l
 from chatproto.chat.settings import ChatSettings
 from chatproto.client import ChatClient, RegistryEndpoint, SRVEndpoint
 from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, RegistryError, StoreError
+from chatproto.news.reader import NewsReader
 from chatproto.registry import Registration, RegistryClient
 from chatproto.release import RELEASE
 from chatproto.services import (
@@ -37,6 +38,7 @@ __all__ = [
     "ClientStopped",
     "DNSSettings",
     "MonitorSettings",
+    "NewsReader",
     "NodeService",
     "NodeSettings",
     "PairSettings",

@@ -14,8 +14,8 @@ def make_node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
     """Makes nodes that are not started yet; none of them may log a traceback, unless the test says so."""
     nodes: list[Node] = []
 
-    def make(*options: str, name: str = "", **how: Any) -> Node:
-        node = Node(tmp_path / (name or f"node{len(nodes) + 1}"), *options, **how)
+    def make(*options: str, name: str = "", kind: type[Node] = Node, **how: Any) -> Node:
+        node = kind(tmp_path / (name or f"node{len(nodes) + 1}"), *options, **how)
         nodes.append(node)
         return node
 

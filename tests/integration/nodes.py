@@ -245,7 +245,13 @@ class Client:
 
 
 class Node:
-    """A `twistd -n chatserver` child. It may be started again after it ended, on the same data directory."""
+    """A `twistd -n chatserver` child. It may be started again after it ended, on the same data directory.
+
+    Attributes:
+        daemon: what `twistd` runs, and what that is always told.
+    """
+
+    daemon: tuple[str, ...] = ("chatserver", f"--greet-after={GREET_AFTER_S}")
 
     def __init__(
         self,
@@ -284,9 +290,8 @@ class Node:
                     *twistd(self._constants),
                     "-n",
                     "--pidfile=",
-                    "chatserver",
+                    *self.daemon,
                     f"--data={self.data}",
-                    f"--greet-after={GREET_AFTER_S}",
                     *([] if self.listen is None else [f"--listen={self.listen}"]),
                     *self.options,
                 ],

@@ -7,6 +7,9 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import connectProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import RegistryRefused
@@ -25,6 +28,7 @@ from chatproto.services.registry import RegistrySettings, build_registry
 from chatproto.testing import SimClock, SimNetwork
 from chatproto.testing.nodes import SimProcess
 from chatproto.world import Supervisor, World
+from tests.exposition import check_exposition
 
 SETTINGS = NewsSettings(
     data="data",
@@ -83,7 +87,7 @@ class Post(NewsNode):
 
     def measures(self) -> Iterable[Measure]:
         yield Measure(GAUGE, "chatproto_news_items", "Items.", [({}, 3)])
-        yield Measure(GAUGE, "chatproto_news_due", "Due, by lane.", [({"lane": "1"}, 3)])
+        yield Measure(GAUGE, "chatproto_news_due", "Due, by kind.", [({"kind": "exclusive"}, 3)])
 
     def attributes(self) -> dict[str, str]:
         return {"substitute": "west"}
@@ -97,6 +101,23 @@ def build_post(world: World, settings: NewsSettings) -> Post:
     post.open_public("news-source", decode, {Hello: post.public_desk}, Limits(9))  # type: ignore[attr-defined]
     post.complete()
     return post
+
+
+class Scrape(Protocol):
+    """Asks for the metrics, once."""
+
+    answer = b""
+    ended = False
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.answer += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.ended = True
 
 
 class NewsNodeTestCase(SynchronousTestCase):
@@ -253,3 +274,19 @@ class HealthTests(NewsNodeTestCase):
             ["probes", "guarded-links", "guarded-listener", "public-links", "public-listener-1", "registering",
              "supervision"],
         )  # fmt: skip
+
+
+class MeasuresTests(NewsNodeTestCase):
+    def test_what_every_node_has_and_what_is_of_its_role(self) -> None:
+        self.start(listen=("tcp:4848",), metrics="tcp:9464")
+        self.run_for(0.5)
+        self.dial(4747)
+        self.run_for(0.5)
+        connectProtocol(self.network.host("prometheus").world().client("tcp:east:9464"), scrape := Scrape())
+        self.until(lambda: scrape.ended)
+        said = check_exposition(scrape.answer.decode().partition("\r\n\r\n")[2])
+        links = {sample.labels["door"]: sample.value for sample in said["chatproto_news_links"]}
+        self.assertEqual(links, {"news-child": 1, "news-source": 0})
+        self.assertEqual([sample.value for sample in said["chatproto_registry_reached"]], [1])
+        self.assertEqual([sample.value for sample in said["chatproto_news_items"]], [3])
+        self.assertEqual([sample.labels["role"] for sample in said["chatproto_build_info"]], ["router"])

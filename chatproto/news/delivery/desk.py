@@ -10,12 +10,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.chat.passwords import token_hash
-from chatproto.errors import WireError
+from chatproto.errors import StoreCorrupt, WireError
 from chatproto.keyvalue.interface import IKeyValueStore
 from chatproto.link import Turn
 from chatproto.news.delivery.bodies import Bodies
 from chatproto.news.delivery.free_desk import FreeDesk
 from chatproto.news.delivery.inbox import ages_of
+from chatproto.news.delivery.keeping import PLACEMENT, POSITION, RECORD
 from chatproto.news.delivery.messages import (
     PULL_ITEMS_MAX,
     REASONS,
@@ -29,7 +30,7 @@ from chatproto.news.delivery.reader import Reader
 from chatproto.news.delivery.readers import Readers
 from chatproto.news.delivery.records import UNDELIVERED
 from chatproto.news.delivery.schedule import PaidSend
-from chatproto.news.delivery.table import PLACEMENT, POSITION, RECORD, Table
+from chatproto.news.delivery.table import Table
 from chatproto.news.interface import IItems
 from chatproto.news.items import Held
 from chatproto.news.link import NewsLink
@@ -101,7 +102,7 @@ class Desk:
         """Take up what is durable, and begin to deliver.
 
         Raises:
-            WireError: it is not readable.
+            StoreCorrupt: it is not readable.
         """
         now = self._clock.seconds()
         try:
@@ -110,7 +111,7 @@ class Desk:
             self.readers.restore(placements, store.scan(POSITION), store.scan(RECORD), now)
             self.readers.undeliverable.restore(store.scan(UNDELIVERED))
         except (msgspec.MsgspecError, ValueError) as error:
-            raise WireError(f"what is kept of readers is not readable: {error}") from None
+            raise StoreCorrupt(f"what is kept of readers is not readable: {error}") from None
         self.store = store
         for held in self._items.held():
             self.readers.arrived(held, now)
@@ -263,8 +264,6 @@ class Desk:
 
     def _read(self, data: bytes, link: NewsLink, sending: PaidSend) -> None:
         held, send = sending.held, sending.send
-        if self._names.get(link) != sending.reader.placement.reader:
-            return
         if send.announces:
             item = msgspec.structs.replace(held.item, route=None)
             delay_s = held.delay_at(self._clock.seconds()) + link.way_s

@@ -4,17 +4,20 @@ Times are `now`, seconds of a clock that only goes forward; it began at `epoch`,
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from chatproto.keyvalue.interface import Change  # PURE
 from chatproto.news.delivery.free import FreeReader
+from chatproto.news.delivery.keeping import POSITION, forgotten, kept_of, records_of, restored
 from chatproto.news.delivery.ranges import Ranges
 from chatproto.news.delivery.reader import Reader
 from chatproto.news.delivery.records import NAMES_MAX, Undeliverable, Undelivered
 from chatproto.news.delivery.schedule import FreeSend, PaidSend, Schedule
 from chatproto.news.delivery.shelves import Shelves
-from chatproto.news.delivery.table import POSITION, forgotten, kept_of, records_of, restored
 from chatproto.news.items import Held
 from chatproto.news.terms import Placement
+
+if TYPE_CHECKING:
+    from chatproto.keyvalue.interface import Change
 
 Rows = Iterable[tuple[bytes, bytes]]
 
@@ -244,7 +247,7 @@ class Readers:
         """Return when to ask for what is `next`, whatever happens until then; None for never."""
         return self.schedule.next_wakeup()
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> "list[Change]":
         """Return what is to be made durable, and was not returned before."""
         changes, self._changes = self._changes, []
         for reader in self.schedule.changed:

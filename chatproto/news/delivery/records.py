@@ -2,11 +2,14 @@
 
 from collections import deque
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from chatproto.keyvalue.interface import Change  # PURE
 from chatproto.news.terms import Terms
+
+if TYPE_CHECKING:
+    from chatproto.keyvalue.interface import Change
 
 UNDELIVERED = b"delivery/undelivered/"
 """What the keys of the list begin with."""
@@ -103,7 +106,7 @@ class Undeliverable:
             self.entries.append(entry)
             self._count = count
 
-    def add(self, entry: Undelivered) -> Change:
+    def add(self, entry: Undelivered) -> "Change":
         """Append an entry; return what makes it durable, in place of the one that goes."""
         self._count += 1
         self.entries.append(entry)

@@ -39,7 +39,7 @@ class NewsRole(NamedTuple):
 
     Attributes:
         settings: what can be set of it: extends `NewsSettings`.
-        build: builds its service tree.
+        build: builds its service tree, which has a `health()`, as `NewsNode` has.
         problems: says, a line for each, what would be in the way of a start with such settings; opens no port, and
             changes nothing.
     """

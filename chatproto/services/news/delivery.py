@@ -2,40 +2,43 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from twisted.application.service import MultiService, Service
+import msgspec
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
-from chatproto.errors import WireError
+from chatproto.advertised import reached_by
+from chatproto.errors import StoreCorrupt
 from chatproto.gate import Limits
 from chatproto.keyvalue import IKeyValueStore
-from chatproto.link import Turn
 from chatproto.news.datagrams.outlet import FreeOutlet
 from chatproto.news.datagrams.reader import ATTRIBUTE as DATAGRAMS
 from chatproto.news.delivery.desk import DOOR, Desk
+from chatproto.news.delivery.keeping import RECORD, records_of
 from chatproto.news.delivery.messages import ReaderHello, from_reader
 from chatproto.news.delivery.records import Record
-from chatproto.news.delivery.table import READERS_MAX, RECORD, Table, records_of
-from chatproto.news.link import NewsLinkFactory
+from chatproto.news.delivery.table import READERS_MAX, Table
+from chatproto.news.messages import decoder
+from chatproto.news.placing.messages import Coordinate, FromCoordinator
+from chatproto.news.placing.participating import Participating
 from chatproto.news.tree.node import TreeNode
 from chatproto.registry import Registration
-from chatproto.services.listener import Listener
-from chatproto.services.measures import COUNTER, GAUGE, Measure, of_process, together
+from chatproto.services.measures import COUNTER, GAUGE, Measure
 from chatproto.services.mounting import mount
+from chatproto.services.news.node import NewsNode
 from chatproto.services.news.settings import NewsSettings
-from chatproto.services.news.tree import TreeService, build_parent, listener, mount_links
-from chatproto.services.probes import LIMITS as PROBES
-from chatproto.services.probes import build_probes
-from chatproto.services.registering import PEER, RegisteringService, RegisteringSettings, placed
-from chatproto.services.systemd import Health, Supervision
+from chatproto.services.news.tree import TreeService, build_parent
+from chatproto.wire import address_of
 from chatproto.world import World
 
-KIND = "news-delivery"
 SUBSTITUTE = "substitute"
 """The attribute of a registration that names the node that stands in for this one."""
+PLACING_DOOR = "news-placing"
+"""In the tally: the door of whoever coordinates transactions."""
 
 READERS = Limits(per_address_max=2000, strangers_max=1000)
+COORDINATORS = Limits(connections_max=64, strangers_max=16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,82 +63,101 @@ class DeliverySettings(NewsSettings):
     readers_max: int = READERS_MAX
 
 
-class DeliveryService(MultiService):
+class DeliveryService(NewsNode):
     """The service tree of a delivery node.
 
     Attributes:
         node: what it holds.
         desk: what it does for its readers; `desk.table` is changed by whoever places them.
-        listeners: for paid readers, in the order given; `ready` fires with the port.
+        placing: takes part in the transactions that do.
         outlet: sends to free readers; None where nobody does.
-        registering: keeps it registered; None for a node that nobody finds by name.
     """
 
-    def __init__(
-        self,
-        settings: DeliverySettings,
-        tree: TreeService,
-        desk: Desk,
-        links: NewsLinkFactory,
-        listeners: list[Listener],
-    ) -> None:
-        """Collect the parts; `build_delivery` makes them."""
-        super().__init__()
-        self.node: TreeNode = tree.node
-        self.desk = desk
-        self.listeners = listeners
-        self.outlet: FreeOutlet | None = None
-        self.registering: RegisteringService | None = None
-        self._settings = settings
-        self._tree = tree
-        self._links = links
+    role: ClassVar[str] = "delivery"
 
-    def health(self) -> Health:
-        """Return how it is, for a service manager."""
-        parent = self._tree.upstream
-        ready = self._tree.open and all(each.port is not None for each in self.listeners)
-        serving = ready and (parent is None or parent.up) and bool(self.running)
-        readers = self.desk.readers
-        above = "" if parent is None else f"parent {'here' if parent.up else 'gone'}, "
-        suspended = ", free deliveries suspended" if readers.schedule.is_suspended else ""
-        status = (
-            f"{above}{len(readers.shelves)} items, {len(self.desk.links)} of {len(readers.paid)} paid readers, "
-            f"{self._listening()} of {len(readers.free)} free ones{suspended}"
-        )
-        return Health(ready, lambda: True, not self.running, status, serving)
+    def __init__(self, world: World, settings: DeliverySettings) -> None:
+        """Build it."""
+        super().__init__(world, settings)
+        turn = self.turn
+        self.node = TreeNode(settings.name, world.clock, world.now, world.dice, world.tally, keeps=True)
+        table = Table(frozenset(settings.topics), settings.readers_max)
+        epoch = world.now() - world.clock.seconds()
+        self.desk = Desk(settings.name, self.node, turn, world.clock, epoch, table, settings.send_bytes_per_s)
+        self.desk.exclusives_changed = self.node.serve_exclusives
+        self.placing = Participating(settings.name, table)
+        self.outlet: FreeOutlet | None = None
+        self._own = settings
+        self._udp_port = 0
+        parent = build_parent(world, self.node, settings.parent, turn) if settings.parent else None
+        self._tree = TreeService(world, settings, self.node, parent, self._open)
+        mount(self, "tree", self._tree)
+        mount(self, "desk", _DeskService(self.desk))
+        self.open_guarded(PLACING_DOOR, decoder(FromCoordinator), {Coordinate: self.placing}, COORDINATORS)
+        self.open_public(DOOR, from_reader, {ReaderHello: self.desk}, READERS)
+        if settings.datagrams is not None:
+            host, port = settings.datagrams
+            self.outlet = FreeOutlet(world, settings.name, self.desk.free, port=port, host=host)
+            self.desk.free.door = self.outlet
+            self.outlet.ready.addCallback(self._reached_at)
+            mount(self, "datagrams", self.outlet)
+        self.complete()
+
+    def _reached_at(self, port: int) -> None:
+        self._udp_port = port
+        self.changed()
+
+    def _open(self, store: IKeyValueStore) -> None:
+        try:
+            self.desk.open(store)
+            self.placing.open(store)
+        except StoreCorrupt as error:
+            self._world.fatal(f"{self.settings.data}: {error}")
 
     def records(self, hours: int = 24) -> dict[str, list[Record]]:
-        """Return whether contracts were met: of each paid reader the records of the last hours, the oldest first."""
+        """Return whether contracts were met: of each paid reader the records of its last hours, the oldest first."""
         store = self.desk.store
         rows = store.scan(RECORD) if store is not None else []
         return {name: records[-hours:] for name, records in records_of(rows).items()}
 
-    def registration(self) -> Registration | None:
-        """Return what it is in the registry; None before that is known."""
-        settings = self._settings
-        attributes = {}
-        if settings.peer_advertise:
-            attributes[PEER] = settings.peer_advertise
-        if settings.substitute:
-            attributes[SUBSTITUTE] = settings.substitute
-        if settings.datagrams_advertise:
-            attributes[DATAGRAMS] = settings.datagrams_advertise
-        registration = Registration(
-            settings.service,
-            settings.name,
-            KIND,
-            capacity=settings.readers_max,
-            attributes=attributes,
-            lease_s=settings.lease_s,
-        )
-        return placed(registration, settings.advertise)
+    # `NewsNode`
 
-    def status(self) -> bytes:
-        """Return how it is, for whoever asks through the registry."""
-        return self.health().status.encode()
+    def opened(self) -> bool:
+        """See `NewsNode.opened`."""
+        return self.desk.store is not None
+
+    def serves(self) -> bool:
+        """See `NewsNode.serves`: what it has it delivers, but it is there for news."""
+        return self._tree.upstream is None or self._tree.upstream.up
+
+    def summary(self) -> str:
+        """See `NewsNode.summary`."""
+        parent, readers = self._tree.upstream, self.desk.readers
+        above = "" if parent is None else f"parent {'here' if parent.up else 'gone'}, "
+        suspended = ", free deliveries suspended" if readers.schedule.is_suspended else ""
+        return (
+            f"{above}{len(readers.shelves)} items, {len(self.desk.links)} of {len(readers.paid)} paid readers, "
+            f"{self._listeners_now()} of {len(readers.free)} free ones{suspended}"
+        )
+
+    def attributes(self) -> dict[str, str]:
+        """See `NewsNode.attributes`."""
+        attributes = {}
+        if self._own.substitute:
+            attributes[SUBSTITUTE] = self._own.substitute
+        datagrams = self._own.datagrams_advertise
+        if not datagrams and self._own.datagrams is not None and self._udp_port:
+            datagrams = address_of(reached_by(self._own.datagrams[0]), self._udp_port)
+        if datagrams:
+            attributes[DATAGRAMS] = datagrams
+        return attributes
+
+    def registration(self) -> Registration | None:
+        """See `NewsNode.registration`; its capacity is how many readers may be placed."""
+        found = super().registration()
+        return msgspec.structs.replace(found, capacity=self._own.readers_max) if found is not None else None
 
     def measures(self) -> Iterator[Measure]:
-        """Measure what it has and does."""
+        """See `NewsNode.measures`."""
         readers, desk = self.desk.readers, self.desk
         schedule = readers.schedule
         yield Measure(
@@ -148,7 +170,7 @@ class DeliveryService(MultiService):
             GAUGE,
             "chatproto_news_readers_here",
             "Of the readers that are placed at this node, the ones that are there now.",
-            _by_terms(len(desk.links), self._listening()),
+            _by_terms(len(desk.links), self._listeners_now()),
         )
         yield Measure(GAUGE, "chatproto_news_items", "Items that are delivered now.", [({}, len(readers.shelves))])
         yield Measure(
@@ -167,7 +189,7 @@ class DeliveryService(MultiService):
             GAUGE, "chatproto_news_suspended", "1 while free deliveries are suspended.", [({}, schedule.is_suspended)]
         )
 
-    def _listening(self) -> int:
+    def _listeners_now(self) -> int:
         return self.outlet.listening if self.outlet is not None else 0
 
 
@@ -193,50 +215,8 @@ def build_delivery(world: World, settings: DeliverySettings) -> DeliveryService:
     Args:
         world: the outside. `world.fatal` is called when the disk cannot be opened or written, or an endpoint is busy.
         settings: what can be set.
+
+    Raises:
+        MissingExtra: a library for something that was asked for is not installed.
     """
-    turn = Turn(world.clock)
-    node = TreeNode(settings.name, world.clock, world.now, world.dice, world.tally, keeps=True)
-    table = Table(frozenset(settings.topics), settings.readers_max)
-    epoch = world.now() - world.clock.seconds()
-    desk = Desk(settings.name, node, turn, world.clock, epoch, table, settings.send_bytes_per_s)
-    desk.exclusives_changed = node.serve_exclusives
-
-    def opened(store: IKeyValueStore) -> None:
-        try:
-            desk.open(store)
-        except WireError as error:
-            world.fatal(f"{settings.data}: {error}")
-
-    parent = build_parent(world, node, settings.parent, turn) if settings.parent else None
-    tree = TreeService(world, settings, node, parent, opened)
-    links = NewsLinkFactory(
-        DOOR,
-        from_reader,
-        {ReaderHello: desk},
-        turn,
-        world.clock,
-        world.tally,
-        limits=READERS.within(world.connections_max(PROBES.connections_max)),
-    )
-    listeners = [listener(world, description, links, guarded=False) for description in settings.listen]
-    delivery = DeliveryService(settings, tree, desk, links, listeners)
-    if settings.metrics:
-        measures = together(of_process("delivery", delivery.health, world.tally), delivery.measures)
-        mount(delivery, "probes", build_probes(world, settings.metrics, delivery.health, measures))
-    mount(delivery, "tree", tree)
-    mount(delivery, "desk", _DeskService(desk))
-    mount_links(delivery, "reader", links, listeners)
-    if settings.datagrams is not None:
-        host, port = settings.datagrams
-        delivery.outlet = FreeOutlet(world, settings.name, desk.free, port=port, host=host)
-        desk.free.door = delivery.outlet
-        mount(delivery, "datagrams", delivery.outlet)
-    if settings.registry:
-        registering = RegisteringSettings(settings.registry, settings.token, settings.service)
-        delivery.registering = RegisteringService(
-            world, registering, settings.data, settings.name, turn, delivery.registration, delivery.status
-        )
-        mount(delivery, "registering", delivery.registering)
-    if world.supervisor is not None:
-        mount(delivery, "supervision", Supervision(world.clock, turn, world.supervisor, delivery.health))
-    return delivery
+    return DeliveryService(world, settings)

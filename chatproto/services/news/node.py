@@ -12,13 +12,12 @@ from chatproto.link import Turn
 from chatproto.news.link import Decode, NewsHeard, NewsLinkFactory
 from chatproto.news.messages import Message
 from chatproto.registry import Registration, RegistryClient
-from chatproto.release import RELEASE
 from chatproto.services.listener import Listener
-from chatproto.services.measures import HISTOGRAM, Measure, of_news, of_process, together
+from chatproto.services.measures import Measure, of_news, of_process, together
 from chatproto.services.mounting import mount
 from chatproto.services.news.doors import Links, build_links
 from chatproto.services.news.settings import NewsSettings
-from chatproto.services.news.status import NewsStatus
+from chatproto.services.news.status import status_of
 from chatproto.services.probes import build_probes
 from chatproto.services.registering import PEER, RegisteringService, RegisteringSettings, placed
 from chatproto.services.systemd import Health, Supervision
@@ -183,21 +182,8 @@ class NewsNode(MultiService):
 
     def status(self) -> bytes:
         """Return how it is, for whoever asks through the registry: `NewsStatus`, as JSON."""
-        health = self.health()
-        up_s = round(self._world.clock.seconds() - self._began, 1)
-        dropped = {f"{door} {reason}": count for (door, reason), count in self._world.tally.dropped.items()}
-        status = NewsStatus(
-            self.role, self.settings.name, RELEASE, up_s, health.serving, health.status, self._figures(), dropped
-        )
-        return msgspec.json.encode(status)
-
-    def _figures(self) -> dict[str, float]:
-        return {
-            measure.name: float(value)
-            for measure in self.measures()
-            for labels, value in (measure.values if measure.kind != HISTOGRAM else ())
-            if not labels
-        }
+        up_s = self._world.clock.seconds() - self._began
+        return status_of(self.role, self.settings.name, up_s, self.health(), self.measures(), self._world.tally)
 
     @property
     def _registry(self) -> RegistryClient | None:

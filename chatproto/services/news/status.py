@@ -1,6 +1,13 @@
 """How a node of the news system is, as it says to whoever asks through the registry."""
 
+from collections.abc import Iterable
+
 import msgspec
+
+from chatproto.release import RELEASE
+from chatproto.services.measures import HISTOGRAM, Measure
+from chatproto.services.systemd import Health
+from chatproto.tally import Tally
 
 
 class NewsStatus(msgspec.Struct, frozen=True):
@@ -27,5 +34,18 @@ class NewsStatus(msgspec.Struct, frozen=True):
     dropped: dict[str, int] = {}
 
 
+def status_of(role: str, name: str, up_s: float, health: Health, measures: Iterable[Measure], tally: Tally) -> bytes:
+    """Return what a node answers, `NewsStatus` as JSON; `measures` are those of its role, `up_s` since its start."""
+    figures = {
+        measure.name: float(value)
+        for measure in measures
+        for labels, value in (measure.values if measure.kind != HISTOGRAM else ())
+        if not labels
+    }
+    dropped = {f"{door} {reason}": count for (door, reason), count in tally.dropped.items()}
+    said = NewsStatus(role, name, RELEASE, round(up_s, 1), health.serving, health.status, figures, dropped)
+    return msgspec.json.encode(said)
+
+
 decode_status = msgspec.json.Decoder(NewsStatus).decode
-"""Reads what `NewsNode.status` has written; raises `msgspec.MsgspecError`."""
+"""Reads that; raises `msgspec.MsgspecError`."""

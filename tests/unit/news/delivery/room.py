@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 
+from chatproto.news.delivery.keeping import POSITION, RECORD
 from chatproto.news.delivery.ranges import Ranges
 from chatproto.news.delivery.readers import Readers
 from chatproto.news.delivery.records import UNDELIVERED
 from chatproto.news.delivery.schedule import PaidSend
-from chatproto.news.delivery.table import POSITION, RECORD, Table
+from chatproto.news.delivery.table import Table
 from chatproto.news.items import TOPICS, Held
 from chatproto.news.placing.actions import Place, Remove
 from chatproto.news.terms import Placement
