@@ -8,8 +8,20 @@ registry), `chatproto.messaging` (queues, requests, servers and groups for any l
 
 from chatproto.chat.settings import ChatSettings
 from chatproto.client import ChatClient, RegistryEndpoint, SRVEndpoint
-from chatproto.errors import ChatprotoError, ClientError, ClientStopped, Refused, RegistryError, StoreError
+from chatproto.errors import (
+    ChatprotoError,
+    ClientError,
+    ClientStopped,
+    ContractError,
+    ContractRefused,
+    Refused,
+    RegistryError,
+    StoreError,
+)
+from chatproto.news.contracting import ContractClient
 from chatproto.news.reader import NewsReader
+from chatproto.news.source import NewsSource
+from chatproto.news.terms import Terms
 from chatproto.registry import Registration, RegistryClient
 from chatproto.release import RELEASE
 from chatproto.services import (
@@ -36,9 +48,13 @@ __all__ = [
     "ChatprotoError",
     "ClientError",
     "ClientStopped",
+    "ContractClient",
+    "ContractError",
+    "ContractRefused",
     "DNSSettings",
     "MonitorSettings",
     "NewsReader",
+    "NewsSource",
     "NodeService",
     "NodeSettings",
     "PairSettings",
@@ -53,6 +69,7 @@ __all__ = [
     "Retention",
     "SRVEndpoint",
     "StoreError",
+    "Terms",
     "World",
     "build_monitor",
     "build_node",

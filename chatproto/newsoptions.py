@@ -8,6 +8,8 @@ from twisted.python.usage import UsageError
 from chatproto.advertised import advertised_from, as_listened, place_of, reached_by
 from chatproto.configured import HERE, ConfiguredOptions
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
+from chatproto.news.contracting.policy import Policy
+from chatproto.news.contracting.server import NEGOTIATIONS_MAX
 from chatproto.news.items import TOPICS
 from chatproto.pair.log import PairSettings
 from chatproto.readers import (
@@ -51,6 +53,10 @@ FOR = {
     "pair-listen": (CONTRACTS,),
     "pair-advertise": (CONTRACTS,),
     "stands-in-for": (CONTRACTS,),
+    "minimum-max": (CONTRACTS,),
+    "maximum-max": (CONTRACTS,),
+    "delay-min": (CONTRACTS,),
+    "negotiations-max": (CONTRACTS,),
 }
 """Options that say nothing to other roles than these."""
 
@@ -117,6 +123,14 @@ class NewsOptions(ConfiguredOptions):
          read_some_seconds],
         ["dead-after", None, DEAD_AFTER_S, "(contracts) seconds without an answer after which this one serves",
          read_some_seconds],
+        ["minimum-max", None, Policy().minimum_max, "(contracts) items an hour that are guaranteed at most",
+         read_count],
+        ["maximum-max", None, Policy().maximum_max, "(contracts) items an hour that a paid contract has at most",
+         read_positive],
+        ["delay-min", None, Policy().delay_s_min, "(contracts) no shorter delay than so many seconds is guaranteed",
+         read_some_seconds],
+        ["negotiations-max", None, NEGOTIATIONS_MAX, "(contracts) negotiations at once; further ones wait",
+         read_positive],
         ["web", None, None, "(proxy) server endpoint of the page of mobile readers, like tcp:8080"],
         ["delivery", None, None, "(proxy) the name of the delivery node that it reads from", read_name],
     ]  # fmt: skip
@@ -215,6 +229,10 @@ class NewsOptions(ConfiguredOptions):
             "stands_in_for": self["stands-in-for"] or "",
             "ask_every_s": self["ask-every"],
             "dead_after_s": self["dead-after"],
+            "minimum_max": self["minimum-max"],
+            "maximum_max": self["maximum-max"],
+            "delay_s_min": self["delay-min"],
+            "negotiations_max": self["negotiations-max"],
             "web": self["web"] or "",
             "delivery": self["delivery"] or "",
         }

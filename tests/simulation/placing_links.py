@@ -75,10 +75,11 @@ class Store:
 class DeliveryNode:
     """A delivery node that has nothing but its readers."""
 
-    def __init__(self, scene: "Scene", name: str, full_for: str = "") -> None:
+    def __init__(self, scene: Any, name: str, full_for: str = "", substitute: str = "") -> None:
         self.scene = scene
         self.name = name
         self.full_for = full_for
+        self.attributes = {"peer": f"{name}:{PORT}", **({"substitute": substitute} if substitute else {})}
         self.rows: dict[bytes, bytes] = {}
         self.process = SimProcess(scene.network.host(name), self.build)
 
@@ -99,9 +100,9 @@ class DeliveryNode:
         Listener("peer", world.server(f"tcp:{PORT}"), self.factory, world.fatal).setServiceParent(tree)
         registry = RegistryClient(world.client(REGISTRY), world.clock, world.dice, turn, who=self.name)
         registry.setServiceParent(tree)
-        attributes = {"peer": f"{self.name}:{PORT}"}
+        address, capacity = f"{self.name}:1", 1000
         mine = Registration(
-            "news", self.name, "news-delivery", f"{self.name}:1", attributes=attributes, lease_s=LEASE_S
+            "news", self.name, "news-delivery", address, "", 0, capacity, self.attributes, lease_s=LEASE_S
         )
         registry.startService()
         registry.register(mine, b"token").addErrback(lambda _: None)

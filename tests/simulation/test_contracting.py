@@ -6,6 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import ContractRefused, ContractStopped
 from chatproto.news.terms import Place, Terms
+from chatproto.services.news.contracts import CannotStandIn
+from chatproto.services.news.status import decode_status
 from tests.simulation.contracting import PAID, SPORT, TOO_MUCH, Contracts
 from tests.simulation.placing_links import DeliveryNode
 
@@ -161,6 +163,28 @@ class FailoverTests(SynchronousTestCase):
             scene.master.host.resume()
             scene.until(lambda scene=scene: scene.registered() == {"master"} and scene.tree("slave").door is None)
             self.agreed_once(scene, bargain, "master")
+
+    def test_what_a_master_that_was_cut_off_still_has_comes_too_late(self) -> None:
+        """It was asked for, is found in its log when it is back, and is agreed on again: but not as it is now."""
+        late = 0
+        for event in range(0, 60, 4):
+            scene, bargain = self.bargain()
+            first = scene.clock.events
+            scene.until(lambda scene=scene, until=first + 80 + event: scene.clock.events >= until)
+            for other in ("slave", "registry"):
+                scene.network.cut("master", other)
+            scene.until(lambda bargain=bargain: bool(bargain.places) and bargain.client.server != "")
+            last = scene.wait(bargain.client.propose(SPORT))
+            late += bargain.client.server == "slave"
+            scene.network.heal_all()
+            scene.until(lambda scene=scene: scene.tree("slave").door is None and scene.registered() == {"master"})
+            scene.until(lambda scene=scene: scene.tree("master").pair.redundancy == "paired")
+            scene.clock.run(1)
+            for name in scene.processes:
+                account = scene.book(name).accounts["ada"]
+                assert account.contract is not None
+                self.assertEqual((account.contract.terms, account.version), (SPORT, last.version))
+        self.assertGreater(late, 5, "the slave has stood in")
 
     def test_a_master_that_is_told_to_stop_answers_first(self) -> None:
         scene, bargain = self.bargain()
@@ -342,3 +366,57 @@ class PlacedTests(SynchronousTestCase):
             scene.wait(ada.propose(PAID))
         self.assertEqual(caught.exception.code, "no-room")
         self.assertEqual(scene.book().taken["north"].readers, 0)
+
+
+class HealthTests(SynchronousTestCase):
+    def test_master_and_slave_say_how_they_are(self) -> None:
+        scene = Contracts()
+        scene.settle("north")
+        scene.wait(scene.client().propose(SPORT))
+        master, slave = scene.tree("master"), scene.tree("slave")
+        self.assertEqual(master.summary(), "leader, paired, 0 negotiations, 1 connections")
+        self.assertEqual(slave.summary(), "follower, paired, stands by")
+        self.assertEqual((master.health().serving, slave.health().serving), (True, True))
+        scene.until(lambda: not scene.book().ledger.open)
+        asking: Any = scene.delivery.call("news", "master", b"status")
+        status = decode_status(scene.wait(asking))
+        self.assertEqual((status.role, status.serving), ("contracts", True))
+        figures = {name.removeprefix("chatproto_news_contracts_"): value for name, value in status.figures.items()}
+        self.assertEqual(figures, {"readers": 1, "changes": 0, "transactions": 0, "negotiations": 0, "nodes": 1})
+
+    def test_a_slave_that_cannot_commit_anything_does_not_open_its_door(self) -> None:
+        """Cut off itself, it hears neither the master nor the witness; the readers' place is with the master."""
+        scene, slave = Contracts(), "slave"
+        scene.settle("north")
+        for other in ("master", "registry"):
+            scene.network.cut(slave, other)
+        for _ in range(30):
+            scene.clock.run(1)
+            self.assertIsNone(scene.tree(slave).door)
+        self.assertFalse(scene.tree(slave).server.serving)
+        ada = scene.client()
+        self.assertIsInstance(scene.wait(ada.propose(SPORT)), Place)
+        scene.network.heal_all()
+        scene.until(lambda: scene.tree(slave).server.serving)
+        scene.until(lambda: scene.tree(slave).monitor.watch.state.name == "WATCHING")
+        scene.until(lambda: scene.registered() == {"master"} and ada.server == "master")
+        self.assertTrue(self.flushLoggedErrors(CannotStandIn))
+
+    def test_a_slave_whose_port_is_taken_tries_again(self) -> None:
+        scene = Contracts()
+        scene.settle("north")
+        taken = scene.network.host("slave").listen("", 4848, 5)
+        scene.master.host.crash()
+        scene.clock.run(5)
+        self.assertIsNone(scene.tree("slave").door)
+        self.assertTrue(self.flushLoggedErrors(CannotStandIn))
+        scene.network.host("slave").unlisten(taken)
+        scene.until(lambda: scene.registered() >= {"slave"} and scene.tree("slave").door is not None)
+        self.assertIsInstance(scene.wait(scene.client().propose(SPORT)), Place)
+
+    def test_a_log_that_cannot_be_opened_ends_the_process(self) -> None:
+        scene = Contracts(slave=False)
+        scene.master.host.crash()
+        scene.master.host.disk.open("data", lambda reason: None, scene.network.host("another").clock)
+        scene.master.host.boot()
+        self.assertEqual(len(scene.master.host.last_words), 1)

@@ -27,11 +27,11 @@ LISTEN = "tcp:4747"
 SEEDS = range(20)
 
 
-def listening(world: World, hello: Any, desk: Any, heard: Any) -> MultiService:
+def listening(world: World, hello: Any, desk: Any, heard: Any, at: str = LISTEN) -> MultiService:
     """Return a service tree that answers a kind of hello at a port."""
     tree = MultiService()
     factory = NewsLinkFactory("news-proxy", decoder(heard), {hello: desk}, Turn(world.clock), world.clock, world.tally)
-    mount(tree, "listener", Listener(LISTEN, world.server(LISTEN), factory, world.fatal))
+    mount(tree, "listener", Listener(at, world.server(at), factory, world.fatal))
     return tree
 
 

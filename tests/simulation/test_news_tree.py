@@ -8,9 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.news.items import Item
 from chatproto.news.messages import CHUNK_BYTES_MAX
+from chatproto.news.tree.children import Follower
 from chatproto.news.tree.holdings import Effect, Finished, Holding, Holdings, Moment, Offer
-from chatproto.news.tree.outlet import WINDOW_BYTES_MAX
-from tests.simulation.tree import SimTree, body_of, sources
+from chatproto.news.tree.outlet import WINDOW_BYTES_MAX, Send
+from tests.simulation.tree import Leaf, SimTree, body_of, sources
 
 CHAIN = {"r1": "root", "r2": "r1", "r3": "r2", "leaf": "r3"}
 FORK = {"r1": "root", "r2": "r1", "r3": "root", "west": "r2", "east": "r2", "south": "r3"}
@@ -160,6 +161,72 @@ class NewsTreeTests(SynchronousTestCase):
         self.assertEqual(dropped["news-source", "too-large"], 1)
         tree.run(2)
         self.assertEqual(tree.stored("root"), 1)
+
+    def test_a_body_that_is_not_what_was_announced_is_refused_and_nowhere(self) -> None:
+        tree = SimTree(11, CHAIN)
+        tree.run(2)
+        agency = tree.agencies["ansa"]
+        agency.publish("picture", body_of(1, 300_000), tree.now + 3600)
+        next(iter(agency.source._publications.values())).body = body_of(2, 300_000)
+        tree.run_until(lambda: agency.rejected, 5)
+        self.assertEqual(agency.rejected, {"picture": "bad-digest"})
+        tree.run(2)
+        for name in ("root", "r1", "r2", "r3", "leaf"):
+            self.assertEqual(tree.stored(name), 0, name)
+        # The id is free again.
+        del agency.rejected["picture"], agency.items["picture"]
+        agency.publish("picture", body_of(1, 300_000), tree.now + 3600)
+        tree.run_until(lambda: tree.everywhere([2]), 5)
+
+    def test_what_one_hop_damages_comes_again(self) -> None:
+        say, damaged = Follower._say, []
+
+        def damage(follower: Follower, send: Send, data: bytes) -> None:
+            if follower.name == "r3" and send.offset == 32768 and len(damaged) < 2:
+                damaged.append(send)
+                data = bytes(len(data))
+            say(follower, send, data)
+
+        self.patch(Follower, "_say", damage)
+        tree = SimTree(12, CHAIN)
+        tree.agencies["ansa"].publish("picture", body_of(1, 300_000), tree.now + 3600)
+        tree.run_until(lambda: tree.everywhere([1]), 10)
+        self.assertEqual(len(damaged), 2)
+        self.assertEqual(self.read(tree, tree.node("leaf").read(1, 0, MB)), body_of(1, 300_000))
+        self.assertEqual(tree.leaves["leaf"].arrived, [1])
+
+    def test_an_id_is_for_one_item(self) -> None:
+        tree = SimTree(13, CHAIN)
+        agency = tree.agencies["ansa"]
+        results: list[Any] = []
+        for body in (b"one nil", b"one nil", b"two nil"):
+            published = agency.source.publish("sport", "x", body, expires=tree.now + 3600, id="same")
+            published.addBoth(results.append)
+        tree.run_until(lambda: len(results) == 3, 5)
+        self.assertEqual(results.count(1), 2)
+        self.assertEqual([result.value.reason for result in results if result != 1], ["id-reused"])
+
+    def test_a_root_that_has_begun_anew_is_not_believed(self) -> None:
+        tree = SimTree(14, CHAIN)
+        agency = tree.agencies["ansa"]
+        agency.publish("old", b"old", tree.now + 3600)
+        tree.run_until(lambda: tree.everywhere([1]), 5)
+        tree.processes["root"].host.crash()
+        tree.processes["root"].host.disk.wipe("/news")
+        tree.processes["root"].host.boot()
+        agency.publish("new", b"new", tree.now + 3600)
+        tree.run(5)
+        self.assertEqual([held.item.id for held in tree.node("leaf").held()], ["old"])
+        self.assertGreaterEqual(tree.node("r1").tally.dropped["news", "bad-frame"], 1, "an operator is told")
+
+    def test_who_has_another_root_to_talk_to_moves(self) -> None:
+        """Two processes under one name: the newer connection has it, and the older is told."""
+        tree = SimTree(15, FORK)
+        tree.run(2)
+        impostor = Leaf(tree.network.host("impostor"), "west", "r2")
+        tree.run(3)
+        self.assertGreaterEqual(tree.node("r2").tally.dropped["news-child", "moved"], 1)
+        self.assertEqual(impostor.arrived, [])
 
     def test_a_source_with_a_wrong_password_publishes_nothing(self) -> None:
         tree = SimTree(8, CHAIN)

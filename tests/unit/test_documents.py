@@ -16,6 +16,9 @@ import tests.unit
 from chatproto.cli.main import command_line
 from chatproto.live import LIVE
 from chatproto.monitor import watch
+from chatproto.news import terms
+from chatproto.news.contracting import CODES, negotiation
+from chatproto.news.placing.participant import describe as describe_participant
 from chatproto.newsoptions import NewsOptions
 from chatproto.options import Options
 from chatproto.pair.states import picture
@@ -26,6 +29,12 @@ from chatproto.services.draining import picture as picture_of_draining
 from tests.unit.newsroles import stand_in_for_roles
 
 ROOT = Path(tests.unit.__file__).parents[2]
+
+
+class PlacingTests(SynchronousTestCase):
+    def test_what_becomes_of_a_transaction_at_a_node_is_printed_from_the_table(self) -> None:
+        text = (ROOT / "docs" / "placing.md").read_text(encoding="utf-8")
+        self.assertIn(f"```text\n{describe_participant().rstrip()}\n```", text)
 
 
 class OperatingTests(SynchronousTestCase):
@@ -48,6 +57,14 @@ class OperatingTests(SynchronousTestCase):
         written = {*said, *re.findall(r'tally\.drop\([^,]+, "([a-z-]+)"', sources)}
         self.assertGreater(len(written), 20)
         self.assertEqual(written - listed, set())
+
+
+class ContractsTests(SynchronousTestCase):
+    def test_the_table_and_the_codes_are_printed_from_the_code(self) -> None:
+        text = (ROOT / "docs" / "contracts.md").read_text(encoding="utf-8")
+        self.assertIn(f"```text\n{negotiation.describe()}```", text)
+        listed = re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", text.partition("## Codes")[2], re.MULTILINE)
+        self.assertEqual(dict(listed), {**terms.REASONS, **CODES})
 
 
 class FailureModelTests(SynchronousTestCase):

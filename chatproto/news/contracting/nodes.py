@@ -1,6 +1,7 @@
 """The delivery nodes that are there, as the registry tells."""
 
 from collections.abc import Callable
+from math import ceil
 
 from chatproto.news.contracting.policy import PAID_SHARE, Node
 from chatproto.news.placing.coordinating import DELIVERY as KIND
@@ -43,7 +44,5 @@ def node_of(registration: Registration) -> Node:
     """Return what a delivery node says of itself; without `PAID_MAX`, one in twenty of its readers may be paid."""
     said = registration.attributes.get(PAID_MAX, "")
     readers_max = registration.capacity
-    paid_max = int(said) if said.isascii() and said.isdecimal() else max(1, round(readers_max * PAID_SHARE))
-    if not readers_max and not said:
-        paid_max = 0
+    paid_max = int(said) if said.isascii() and said.isdecimal() else ceil(readers_max * PAID_SHARE)
     return Node(registration.name, readers_max, paid_max, registration.attributes.get(SUBSTITUTE, ""))

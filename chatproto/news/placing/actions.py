@@ -5,7 +5,7 @@ import msgspec
 from chatproto.news.items import name_allowed
 from chatproto.news.terms import Placement
 
-ACTIONS_MAX = 32
+ACTIONS_MAX = 8
 """Of one transaction at one node: with as long terms as there are, they fit into a frame."""
 
 NODES_MAX = 16

@@ -7,9 +7,9 @@ from chatproto.errors import WireError
 from chatproto.keyvalue import IKeyValueStore
 from chatproto.news.link import NewsLink
 from chatproto.news.messages import VERSION
-from chatproto.news.placing.actions import REFUSALS
+from chatproto.news.placing.actions import REFUSALS, actions_allowed
 from chatproto.news.placing.interface import ITable
-from chatproto.news.placing.messages import Coordinate, FromCoordinator
+from chatproto.news.placing.messages import Coordinate, FromCoordinator, Prepare
 from chatproto.news.placing.participant import PREFIX, Participant, ParticipantEffect, Say, Stage, TurnAway, Write
 
 
@@ -55,6 +55,8 @@ class Participating:
         greeted = link.number in self._links
         if isinstance(message, Coordinate) == greeted or not isinstance(message, FromCoordinator):
             raise WireError("not what a coordinator says there")
+        if isinstance(message, Prepare) and not actions_allowed(message.actions):
+            raise WireError("not what a transaction does at one node")
         if not isinstance(message, Coordinate):
             self._perform(self.participant.received(link.number, message))
         elif self._store is None:

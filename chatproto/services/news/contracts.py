@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -41,19 +40,19 @@ from chatproto.news.terms import DELAY_S_MAX
 from chatproto.pair.log import PairLog
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services.listener import Listener
-from chatproto.services.measures import GAUGE, Measure, Measures, of_process, together
+from chatproto.services.measures import GAUGE, Measure
 from chatproto.services.mounting import mount
+from chatproto.services.news.doors import build_links
+from chatproto.services.news.node import NewsNode
 from chatproto.services.news.settings import NewsSettings
 from chatproto.services.pairing import PeerSettings, build_log, build_peer_listener, client_of
-from chatproto.services.probes import build_probes
 from chatproto.services.registering import PEER as PEER_ADDRESS
-from chatproto.services.registering import RegisteringService, RegisteringSettings, placed
-from chatproto.services.systemd import Health, Supervision
 from chatproto.trust.proof import PEER
 from chatproto.world import World
 
 KIND = "news-contracts"
 """The kind of the registration."""
+PARTS_DOOR = "news-part"
 STANDS_IN_FOR = "stands-in-for"
 """The attribute of a slave's registration that names the master."""
 LIMITS = Limits(connections_max=2000, per_address_max=100, strangers_max=100)
@@ -182,10 +181,10 @@ class MastersPlace:
         taken: whether it is.
     """
 
-    def __init__(self) -> None:
-        """Be the master's."""
+    def __init__(self, changed: Callable[[], object]) -> None:
+        """Be the master's; `changed` is called when that is another."""
         self.taken = False
-        self.changed: Callable[[], object] = lambda: None
+        self._changed = changed
 
     def take(self) -> "Deferred[object]":
         """See `IPlace.take`."""
@@ -197,25 +196,8 @@ class MastersPlace:
 
     def _be(self, taken: bool) -> "Deferred[object]":
         self.taken = taken
-        self.changed()
+        self._changed()
         return succeed(None)
-
-
-def registration_of(settings: ContractsSettings) -> Registration:
-    """Return what is registered: a slave comes before its master, whose lease may not be over."""
-    attributes = {PEER_ADDRESS: settings.peer_advertise} if settings.peer_advertise else {}
-    if settings.stands_in_for:
-        attributes[STANDS_IN_FOR] = settings.stands_in_for
-    registration = Registration(
-        service=settings.service,
-        name=settings.name,
-        kind=KIND,
-        role="leader",
-        epoch=1 if settings.stands_in_for else 0,
-        attributes=attributes,
-        lease_s=settings.lease_s,
-    )
-    return placed(registration, settings.advertise)
 
 
 @implementer(IAlive)
@@ -260,21 +242,13 @@ class Master:
 
 @implementer(IStandIn)
 class Slave:
-    """Opens the door of a slave, and closes it.
+    """Has the door of a slave opened, and closed."""
 
-    Attributes:
-        door: while it is open.
-    """
-
-    def __init__(
-        self, world: World, server: ContractingServer, make_door: Callable[[World], Door], parent: MultiService
-    ) -> None:
-        """Make one that serves nobody; its door becomes a part of `parent`."""
-        self.door: Door | None = None
+    def __init__(self, world: World, tree: "ContractsService", factory: NewsLinkFactory) -> None:
+        """Make one whose readers' links `factory` makes."""
         self._world = world
-        self._server = server
-        self._make_door = make_door
-        self._parent = parent
+        self._tree = tree
+        self._factory = factory
 
     def activate(self) -> "Deferred[object]":
         """See `IStandIn.activate`."""
@@ -282,9 +256,8 @@ class Slave:
         return activating.addErrback(lambda failure: self.stand_down().addBoth(lambda _: failure))
 
     async def _activate(self) -> None:
-        serving = _Serving(self._server).addTimeout(SERVING_S_MAX, self._world.clock)
         try:
-            await serving
+            await when_serving(self._tree.server).addTimeout(SERVING_S_MAX, self._world.clock)
         except (CancelledError, TimeoutError):
             raise CannotStandIn("nothing can be committed here: is the registry, the witness, reached?") from None
         opened: Deferred[Any] = Deferred()
@@ -296,19 +269,17 @@ class Slave:
             else:
                 opened.errback(CannotStandIn(reason))
 
-        self.door = door = self._make_door(replace(self._world, fatal=fatal))
-        mount(self._parent, "door", door)
+        door = self._tree.open_door(replace(self._world, fatal=fatal), self._factory)
         ports = gatherResults([listener.ready for listener in door.listeners])
         ports.addCallback(lambda _: None if opened.called else opened.callback(None))
         await opened
 
     def stand_down(self) -> "Deferred[object]":
         """See `IStandIn.stand_down`."""
-        door, self.door = self.door, None
-        return maybeDeferred(door.disownServiceParent) if door is not None else succeed(None)
+        return self._tree.close_door()
 
 
-def _Serving(server: ContractingServer) -> "Deferred[None]":
+def when_serving(server: ContractingServer) -> "Deferred[None]":
     """Return what is called back as soon as what is asked of a server can be committed."""
     serving: Deferred[None] = Deferred(lambda _: server.looking.pop(looks, None))
 
@@ -324,40 +295,86 @@ def _Serving(server: ContractingServer) -> "Deferred[None]":
     return serving
 
 
-class ContractsService(MultiService):
+class ContractsService(NewsNode):
     """The service tree of a contracting server.
 
     Attributes:
         server: its book, and what it knows.
         visits: its readers' connections.
         pair: its log, where it is one of two; None for one alone.
-        registry: the client of the registry; None where there is none.
         monitor: asks the master; None in a master.
+        place: the master's, in the registry.
+        door: where readers are let in; None while they are not.
     """
 
+    role = "contracts"
     server: ContractingServer
     visits: Visits
     pair: PairLog | None
-    registry: RegistryClient
+    book: BookService
     monitor: MonitorService | None = None
-    _door: Callable[[], Door | None]
-    _book: BookService
+    door: Door | None = None
+    settings: ContractsSettings
 
-    @property
-    def door(self) -> Door | None:
-        """Where readers are let in; None while they are not."""
-        return self._door()
+    def __init__(self, world: World, settings: ContractsSettings) -> None:
+        """Begin a tree; `build_contracts` makes its parts."""
+        super().__init__(world, settings)
+        self.place = MastersPlace(self.changed)
 
-    def health(self) -> Health:
-        """Return how it is, for a service manager."""
-        server, door = self.server, self.door
-        open_door = door is not None and door.listening
-        ready = self._book.open and (open_door or self.monitor is not None)
-        waits = f", waits for {server.log.waits_for}" if self._book.open and server.log.waits_for else ""
-        doing = f"{server.negotiations} negotiations, {len(self.visits)} connections" if open_door else "stands by"
-        state = f"{server.log.role}, {server.log.redundancy}{waits}, {doing}"
-        watches = self.monitor is not None and not open_door
-        return Health(ready, lambda: True, not self.running, state, ready and (server.serving or watches))
+    def open_door(self, world: World, factory: NewsLinkFactory) -> Door:
+        """Let readers in; `world.fatal` is called when an endpoint is busy."""
+        door = self.door = Door(world, self.settings, self.visits, factory)
+        self.listeners = door.listeners
+        mount(self, "door", door)
+        return door
+
+    def close_door(self) -> "Deferred[object]":
+        """Let nobody in any more; fires when those inside have what they wait for."""
+        door, self.door = self.door, None
+        return maybeDeferred(door.disownServiceParent) if door is not None else succeed(None)
+
+    def opened(self) -> bool:
+        """See `NewsNode.opened`."""
+        return self.book.open and (self.monitor is not None or (self.door is not None and self.door.listening))
+
+    def serves(self) -> bool:
+        """See `NewsNode.serves`: a slave that stands by does what it is there for."""
+        return self.server.serving or (self.monitor is not None and self.door is None)
+
+    def summary(self) -> str:
+        """See `NewsNode.summary`."""
+        if not self.book.open:
+            return "waiting for its log"
+        contract_log, inside = self.server.log, self.door is not None
+        waits = f", waits for {contract_log.waits_for}" if contract_log.waits_for else ""
+        doing = f"{self.server.negotiations} negotiations, {len(self.visits)} connections" if inside else "stands by"
+        return f"{contract_log.role}, {contract_log.redundancy}{waits}, {doing}"
+
+    def measures(self) -> Iterator[Measure]:
+        """See `NewsNode.measures`."""
+        book = self.server.book
+        for name, meaning, value in (
+            ("readers", "Readers that have an account.", len(book.accounts)),
+            ("changes", "Changes of what readers have that are not decided.", len(book.pending)),
+            ("transactions", "Transactions that are not completed at every delivery node.", len(book.ledger.open)),
+            ("negotiations", "Negotiations under way, or waiting for their turn.", self.server.negotiations),
+            ("nodes", "Delivery nodes that are there.", len(self.server.nodes)),
+        ):
+            yield Measure(GAUGE, f"chatproto_news_contracts_{name}", meaning, [({}, value)])
+
+    def attributes(self) -> dict[str, str]:
+        """See `NewsNode.attributes`."""
+        settings = self.settings
+        return {STANDS_IN_FOR: settings.stands_in_for} if settings.stands_in_for else {}
+
+    def registration(self) -> Registration | None:
+        """See `NewsNode.registration`: a slave comes before its master, whose lease may not be over."""
+        is_slave = bool(self.settings.stands_in_for)
+        if is_slave and not self.place.taken:
+            return None
+        registration = super().registration()
+        assert registration is not None
+        return msgspec.structs.replace(registration, role="leader", epoch=int(is_slave))
 
     @inlineCallbacks
     def stopService(self) -> Generator["Deferred[Any]", Any, None]:
@@ -394,31 +411,19 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
         settings: what can be set.
         place: makes what coordinates transactions.
     """
-    turn = Turn(world.clock)
-    tree = ContractsService()
+    tree = ContractsService(world, settings)
+    turn = tree.turn
     peer = settings.peer
     if peer is not None:
         # The master leads again as soon as it can: then nothing that is asked of it goes by the slave.
         peer = replace(peer, pair=msgspec.structs.replace(peer.pair, prefer_primary=True))
     contract_log = build_log(world, settings.data, peer, turn)
-    pair = contract_log if isinstance(contract_log, PairLog) else None
-    slave_place = MastersPlace()
-    registering = RegisteringService(
-        world,
-        RegisteringSettings(settings.registry, settings.token, settings.service, lease_s=settings.lease_s),
-        settings.data,
-        settings.name,
-        turn,
-        lambda: registration_of(settings) if slave_place.taken or not settings.stands_in_for else None,
-        lambda: status_of(tree),
-    )
-    slave_place.changed = registering.changed
-    client = registering.client
-    server = ContractingServer(
+    tree.pair = pair = contract_log if isinstance(contract_log, PairLog) else None
+    tree.server = server = ContractingServer(
         settings.name,
         contract_log,
         Policy(frozenset(settings.topics), settings.minimum_max, settings.maximum_max, settings.delay_s_min),
-        place(world, client, turn, settings),
+        lambda ledger, record: place(world, _client(tree), turn, settings)(ledger, record),
         world.clock,
         world.now,
         world.dice,
@@ -426,93 +431,37 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
         lambda book: Entrance(book, world.aside, world.clock, world.dice, settings.password_cost_log2),
         settings.negotiations_max,
     )
-    client.watch(server.delivery, settings.service)
-    visits = Visits(server, settings.negotiation_s_max)
-    limits = LIMITS.within(world.connections_max(PARTS.connections_max))
-    readers = NewsLinkFactory(DOOR, decode_from_reader, {Enter: visits}, turn, world.clock, world.tally, limits=limits)
-    make_door = partial(Door, settings=settings, visits=visits, factory=readers)
-    tree.server, tree.visits, tree.pair, tree.registry = server, visits, pair, client
-    if settings.metrics:
-        measures = together(of_process("contracts", tree.health, world.tally), of_contracts(tree))
-        mount(tree, "probes", build_probes(world, settings.metrics, tree.health, measures))
-    tree._book = BookService(world, server)
-    mount(tree, "book", tree._book)
+    tree.visits = visits = Visits(server, settings.negotiation_s_max)
+    tree.book = BookService(world, server)
+    mount(tree, "book", tree.book)
     if pair is not None and peer is not None:
         mount(tree, "pair-listener", build_peer_listener(world, peer, pair))
-    if settings.peer_listen:
-        parts = NewsLinkFactory(
-            "news-part",
-            decode_from_part,
-            {Ask: Parts(server)},
-            turn,
-            world.clock,
-            world.tally,
-            limits=PARTS,
-            trust=world.trust,
-        )
-        endpoint = world.guarded_server(settings.peer_listen, PEER)
-        mount(tree, "peer-listener", Listener(settings.peer_listen, endpoint, parts, world.fatal, parts.gate))
     home = TimerService(SEND_HOME_EVERY_S, server.send_home)
     home.clock = world.clock
     mount(tree, "send-home", home)
+    tree.open_guarded(PARTS_DOOR, decode_from_part, {Ask: Parts(server)}, PARTS)
+    readers = build_links(world, settings, turn, DOOR, decode_from_reader, {Enter: visits}, LIMITS)
+    if not settings.stands_in_for:
+        tree.open_door(world, readers)
+    tree.complete()
+    client = _client(tree)
+    client.watch(server.delivery, settings.service)
     if settings.stands_in_for:
-        slave = Slave(world, server, make_door, tree)
         master = Master(world, settings, turn)
         client.watch(master, settings.service)
-        tree._door = lambda: slave.door
         tree.monitor = MonitorService(
             world.clock,
             master,
-            slave,
-            slave_place,
+            Slave(world, tree, readers),
+            tree.place,
             ask_every_s=settings.ask_every_s,
             dead_after_s=settings.dead_after_s,
             what=settings.stands_in_for,
         )
-        mount(tree, "registering", registering)
         mount(tree, "monitor", tree.monitor)
-    else:
-        door = make_door(world)
-        tree._door = lambda: door
-        mount(tree, "door", door)
-        mount(tree, "registering", registering)
-    if world.supervisor is not None:
-        mount(tree, "supervision", Supervision(world.clock, turn, world.supervisor, tree.health))
     return tree
 
 
-def of_contracts(tree: ContractsService) -> Measures:
-    """Measure a contracting server."""
-
-    def measure() -> Iterator[Measure]:
-        book = tree.server.book
-        for name, meaning, value in (
-            ("readers", "Readers that have an account.", len(book.accounts)),
-            ("changes", "Changes of what readers have that are not decided.", len(book.pending)),
-            ("transactions", "Transactions that are not completed at every delivery node.", len(book.ledger.open)),
-            ("negotiations", "Negotiations under way, or waiting for their turn.", tree.server.negotiations),
-            ("nodes", "Delivery nodes that are there.", len(tree.server.nodes)),
-        ):
-            yield Measure(GAUGE, f"chatproto_contracts_{name}", meaning, [({}, value)])
-
-    return measure
-
-
-def status_of(tree: ContractsService) -> bytes:
-    """Return what is answered to whoever asks through the registry how a contracting server is: a JSON object."""
-    server = tree.server
-    return msgspec.json.encode(
-        {
-            "name": server.name,
-            "kind": KIND,
-            "role": server.log.role,
-            "redundancy": server.log.redundancy,
-            "serving": server.serving,
-            "readers": len(server.book.accounts),
-            "negotiations": server.negotiations,
-            "transactions": len(server.book.ledger.open),
-            "nodes": {
-                name: {"readers": room.readers, "paid": room.paid} for name, room in sorted(server.book.taken.items())
-            },
-        }
-    )
+def _client(tree: ContractsService) -> RegistryClient:
+    assert tree.registering is not None, "the contracts are in a registry"
+    return tree.registering.client
