@@ -113,6 +113,13 @@ class FailoverTests(SynchronousTestCase):
             paused += bool(bargain.heard)
         self.assertGreater(paused, 10, "connections were lost in the middle")
 
+    def test_without_trouble_the_connection_stays(self) -> None:
+        """Whoever hears an answer asks again at once; everything is asked once."""
+        scene, bargain = self.bargain()
+        scene.until(lambda: bool(bargain.places))
+        self.agreed_once(scene, bargain, "master")
+        self.assertEqual((bargain.heard, dict(scene.tree().server.tally.dropped)), ([], {}))
+
     def test_the_master_comes_back_and_has_what_was_agreed_on_meanwhile(self) -> None:
         scene, bargain = self.bargain()
         scene.master.host.crash()

@@ -44,6 +44,8 @@ log = Logger()
 
 
 class _Asked:
+    """A request that waits for its answer; its number is 0 as long as it is not sent."""
+
     def __init__(self, make: Callable[[int], Request], answer: "Deferred[Any]") -> None:
         self.make = make
         self.answer = answer
@@ -197,18 +199,19 @@ class ContractClient(Service):
 
         asked = _Asked(make, Deferred(forget))
         self._asked.append(asked)
-        if len(self._asked) == 1:
-            self._send()
+        self._send()
         return asked.answer
 
     def _send(self) -> None:
         link = self._dialler.link
         if link is None or not self.server or not self._asked:
             return
-        self._numbers += 1
         asked = self._asked[0]
-        asked.number = self._numbers
-        link.say(asked.make(asked.number))
+        # Whoever hears an answer may ask again at once, and has had that sent.
+        if not asked.number:
+            self._numbers += 1
+            asked.number = self._numbers
+            link.say(asked.make(asked.number))
 
     # From the link
 
@@ -237,14 +240,16 @@ class ContractClient(Service):
         if self.server:
             self.told(f"the connection to {self.server} is lost; looking for the service")
         self.server = ""
+        # What nobody waits for any more need not be asked again.
+        self._asked = deque(asked for asked in self._asked if not asked.answer.called)
+        for asked in self._asked:
+            asked.number = 0
 
     def _failed(self, reason: str) -> None:
         log.debug("no contracting service yet: {reason}", reason=reason)
 
     def _entered(self, message: Entered) -> None:
         self.server = message.server
-        # Those of an earlier connection, which nobody waits for, need no answer.
-        self._asked = deque(asked for asked in self._asked if not asked.answer.called)
         self._send()
         # After that: whoever hears it may ask at once, which sends what it asks.
         entering, self._entering = self._entering, []
