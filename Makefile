@@ -5,6 +5,7 @@
 # make bench   node and pair beside Redis, NATS    ARGS="--rounds 3 --plot docs/performance.svg"
 # make failover  how long a killed leader is felt  ARGS="--runs 5 --static --jetstream --json failover.json"
 # make abuse   what others notice of idle crowds, floods, slow-loris   ARGS="--pair --rounds 5 --json abuse.json"
+# make newstree  how late an item is after 15 nodes, simulated  ARGS="--minutes 60 --svg docs/news-tree.svg"
 
 PYTHON ?= python3
 JOBS ?= $(shell nproc)
@@ -17,7 +18,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 SPHINX := $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going
 
-.PHONY: run test unit integration check docs coverage fix bench replay failover abuse clean
+.PHONY: run test unit integration check docs coverage fix bench replay failover abuse newstree clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.for-run
@@ -66,6 +67,9 @@ failover: $(VENV)/.for-bench
 # The certificate of its TLS port is made by what tests use.
 abuse: $(VENV)/.for-development
 	$(BIN)/python -m tests.bench.abuse $(ARGS)
+
+newstree: $(VENV)/.for-development
+	$(BIN)/python -m tests.bench.newstree $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage htmlcov .hypothesis

@@ -19,6 +19,8 @@ from chatproto.errors import (
     StoreError,
 )
 from chatproto.news.contracting import ContractClient
+from chatproto.news.reader import NewsReader
+from chatproto.news.source import NewsSource
 from chatproto.news.terms import Terms
 from chatproto.registry import Registration, RegistryClient
 from chatproto.release import RELEASE
@@ -51,6 +53,8 @@ __all__ = [
     "ContractRefused",
     "DNSSettings",
     "MonitorSettings",
+    "NewsReader",
+    "NewsSource",
     "NodeService",
     "NodeSettings",
     "PairSettings",

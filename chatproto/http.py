@@ -54,6 +54,11 @@ class RequestChannel(HTTPChannel):
         request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         return False
 
+    def prolong(self, answer_s_max: float) -> None:
+        """Have the answer to what was asked be taken within another span."""
+        self._cancel_deadline()
+        self._deadline = self.factory.clock.callLater(answer_s_max, self.drop, "too-slow")
+
     def drop(self, reason: str) -> None:
         """End at once, counted for a reason; see `Gate.drop`."""
         self._cancel_deadline()

@@ -13,8 +13,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, NoReturn
 
+from OpenSSL import SSL
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.endpoints import SSL4ServerEndpoint, clientFromString, serverFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 from twisted.internet.threads import deferToThread
@@ -61,7 +62,7 @@ def real_world(files_max: int = 0) -> World:
         clock=reactor,
         now=time.time,
         dice=random.SystemRandom(),
-        server=lambda description: serverFromString(reactor, with_backlog(description)),
+        server=lambda description: without_negotiation(serverFromString(reactor, with_backlog(description))),
         client=lambda description: clientFromString(reactor, description),
         store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
         keyvalue=lambda directory, failed: SQLiteTable(directory, failed, reactor),  # type: ignore[arg-type]
@@ -103,6 +104,18 @@ def with_backlog(description: str) -> str:
     if description.partition(":")[0] in ("tcp", "tcp6", "ssl", "unix") and "backlog=" not in description:
         return f"{description}:backlog={BACKLOG}"
     return description
+
+
+def without_negotiation(endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
+    """Return a server endpoint that ignores which protocols clients offer (ALPN), if it is Twisted's `ssl:`.
+
+    Twisted ends the handshake of whoever offers any, unless what is served chooses one of them.
+    """
+    if isinstance(endpoint, SSL4ServerEndpoint):
+        # Nothing public leads from a description to its context.
+        context = endpoint._sslContextFactory.getContext()
+        context.set_alpn_select_callback(lambda connection, offered: SSL.NO_OVERLAPPING_PROTOCOLS)
+    return endpoint
 
 
 class CannotStart(Exception):

@@ -148,21 +148,23 @@ class ClientLink(LineLink):
             self._take_allowed(lines)
 
     def _take_allowed(self, lines: bytes) -> None:
-        count, now = lines.count(b"\n"), self.clock.seconds()
-        allowed = count
+        now, allowed = self.clock.seconds(), None
         for bucket in self._buckets:
             there = bucket.there(now)
-            if there is not None and there < allowed:
+            if there is not None and (allowed is None or there < allowed):
                 allowed = there
+        if allowed == 0:
+            # Not even counted: in a flood hundreds look again and again.
+            self._keep_above(lines)
+            return
+        count = lines.count(b"\n")
+        allowed = count if allowed is None else min(count, allowed)
         for bucket in self._buckets:
             bucket.take(allowed, now)
         if allowed < count:
-            self._above = lines.split(b"\n", allowed)[allowed]
-            lines = lines[: len(lines) - len(self._above)]
-            self.hold_reading("rate")
-            self.clock.callLater(RATE_PAUSE_S, self._go_on_above)
-        if not allowed:
-            return
+            above = lines.split(b"\n", allowed)[allowed]
+            lines = lines[: len(lines) - len(above)]
+            self._keep_above(above)
         if not self._greeted:
             self._first_line(lines, allowed)
         elif self._asks:
@@ -173,6 +175,11 @@ class ClientLink(LineLink):
         if seat is not None and seat.session.in_flight > self._server.settings.in_flight_max:
             self.hold_reading("in flight")
             self._server.impatient(seat)
+
+    def _keep_above(self, lines: bytes) -> None:
+        self._above = lines
+        self.hold_reading("rate")
+        self.clock.callLater(RATE_PAUSE_S, self._go_on_above)
 
     def _go_on_above(self) -> None:
         if self.open:

@@ -8,9 +8,12 @@ import msgspec
 from chatproto.chat.acts import decode_act
 from chatproto.chat.hall import Hall
 from chatproto.chat.messages import SaidExtended
+from chatproto.errors import StoreError, WireError
 from chatproto.log.entry import MESSAGE
 from chatproto.log.rows import read_slices, read_snapshot, runs_after
 from chatproto.log.sqlite import LOG
+from chatproto.registry.messages import decode_state
+from chatproto.registry.shelf import split_state
 
 _READ_BYTES = 1024 * 1024
 _READ_COUNT = 10_000
@@ -39,12 +42,16 @@ def archive(directory: str, room: str | None, write: Callable[[str], None]) -> N
         write: called with each line, with its newline.
 
     Raises:
-        StoreError: it is no data directory of this version.
+        StoreError: it is no data directory of this version, or a registry's.
     """
     database = LOG.connect(directory)
     try:
         # One transaction: what a running node commits meanwhile is not seen half.
         database.execute("BEGIN")
+        if _is_of_a_registry(database):
+            raise StoreError(
+                f"{directory} is the data directory of a registry, which holds no messages: see the nodes'"
+            )
         hall = replayed(database)
         for name in hall.rooms if room is None else (room,):
             if name in hall.rooms:
@@ -56,6 +63,19 @@ def archive(directory: str, room: str | None, write: Callable[[str], None]) -> N
                         position = piece.position + piece.count
     finally:
         database.close()
+
+
+def _is_of_a_registry(database: sqlite3.Connection) -> bool:
+    if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'pair'").fetchone():
+        return False  # It was written before there were any.
+    kept = database.execute("SELECT value FROM pair WHERE key = 'configuration'").fetchone()
+    if kept is None:
+        return False
+    try:
+        decode_state(split_state(kept[0])[0])
+    except WireError:
+        return False
+    return True
 
 
 def replayed(database: sqlite3.Connection) -> Hall:

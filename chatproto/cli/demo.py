@@ -5,6 +5,7 @@ Each is a `twistd` process of its own, as an operator would start it; so one can
 
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,10 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 import msgspec
 
 from chatproto.chat.messages import NONSENSE, Status
+from chatproto.disk.directory import in_use
 from chatproto.errors import ChatprotoError
 
 HOST = "127.0.0.1"
@@ -96,7 +99,8 @@ def demo(options: DemoOptions, say: Callable[[str], None]) -> None:
     with ExitStack() as stack:
         directory = options.directory
         if directory is None:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="chatproto-demo-"))
+            directory = tempfile.mkdtemp(prefix="chatproto-demo-")
+            stack.callback(_clear, directory, say)
         else:
             try:
                 os.makedirs(directory, exist_ok=True)
@@ -109,6 +113,16 @@ def demo(options: DemoOptions, say: Callable[[str], None]) -> None:
             _run(options, directory, stack, say)
         except KeyboardInterrupt:
             say("Ending the deployment.")
+
+
+def _clear(directory: str, say: Callable[[str], None]) -> None:
+    """Remove the temporary place, unless somebody has started a node there again, by hand, that still runs."""
+    lock_files = Path(directory).glob("*/lock")
+    running = sorted(file.parent.name for file in lock_files if in_use(str(file.parent)))
+    if running:
+        say(f"{', '.join(running)} was started by hand and runs on: the data stays in {directory}.")
+    else:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _run(options: DemoOptions, directory: str, stack: ExitStack, say: Callable[[str], None]) -> None:

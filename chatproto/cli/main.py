@@ -14,6 +14,7 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from chatproto.chat.messages import HistoryWanted
 from chatproto.cli.accounts import add_accounts, password_asked
 from chatproto.cli.commands import explanations
+from chatproto.cli.news.line import add_news
 from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, Misuse
 from chatproto.client.direct.settings import DirectSettings
 from chatproto.errors import ChatprotoError
@@ -63,7 +64,8 @@ def command_line() -> argparse.ArgumentParser:
     """Return what reads a command line; `run`, of what it gives, does what is said."""
     parser = argparse.ArgumentParser(
         prog="chatproto",
-        description="Chat that survives its servers. The daemon is `twistd chatserver`.",
+        description="Chat that survives its servers, and news under contract. The daemons are `twistd chatserver` and "
+        "`twistd newsserver`.",
         epilog="Exit status: 0 done, 1 refused or failed, with one line on standard error, 2 wrong usage.",
     )
     parser.add_argument("--version", action="version", version=f"chatproto {RELEASE}")
@@ -81,6 +83,7 @@ def command_line() -> argparse.ArgumentParser:
     _add_import(subparsers)
     add_accounts(subparsers)
     _add_certs(subparsers)
+    add_news(subparsers)
     _add_demo(subparsers)
     return parser
 

@@ -159,11 +159,11 @@ def _more(answer: Status) -> tuple[str, ...]:
     """Return what a wide table has besides; a server of an older release does not say all of it."""
     told = (answer.room_count, answer.entries, answer.dropped)
     counts = tuple("-" if count is msgspec.UNSET else str(count) for count in told)
-    up = "-" if isinstance(answer.up_s, msgspec.UnsetType) else _span(answer.up_s)
+    up = "-" if isinstance(answer.up_s, msgspec.UnsetType) else span(answer.up_s)
     return (answer.witness or "-", *counts, up, answer.version or "-")
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """Return a span as an operator reads it: its two largest units."""
     left = int(seconds)
     parts: list[str] = []

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IReactorTime, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -19,6 +20,7 @@ M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
 
 _BEAT = encode(Beat())
+_WITHOUT_A_WORD = "it hung up without a word, as one that speaks TLS does to who speaks none: is tls: meant, or --tls?"
 
 
 class DialledHeard(Protocol[M_contra]):
@@ -73,6 +75,7 @@ class DialledLink(GuardedLink, Generic[M]):
         self.number = number
         self._heard_by = heard
         self._decode = decode
+        self._answered = False
 
     def linked(self) -> None:
         """Tell."""
@@ -88,7 +91,16 @@ class DialledLink(GuardedLink, Generic[M]):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell."""
         super().connectionLost(reason)
-        self._heard_by.link_lost(self, tls_trouble(reason) or reason.getErrorMessage())
+        if not self._answered and reason.check(ConnectionDone) and not ISSLTransport.providedBy(self.transport):
+            why = _WITHOUT_A_WORD
+        else:
+            why = tls_trouble(reason) or reason.getErrorMessage()
+        self._heard_by.link_lost(self, why)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Note that there was something; see `FrameLink`."""
+        self._answered = True
+        super().dataReceived(data)
 
     def messageReceived(self, frame: bytes) -> None:
         """Hand a message on."""

@@ -25,6 +25,14 @@ ACCEPTS_A_TURN_MAX = 2
 
 More are not taken any faster: turns are short while there is nothing else to do.
 """
+REFUSALS_AT_ONCE_MAX = 32
+"""Of those whom a port only turns away it takes more, twice as many each time nobody was let in."""
+REST_S = 0.001
+"""How long a port is left alone after a refusal.
+
+Without it the process never sleeps in a flood, and the thread that writes the log waits for each of its steps. A longer
+rest, or fewer refusals before it, and the kernel's queue stays full: then newcomers from elsewhere are kept out by it.
+"""
 
 log = Logger()
 
@@ -39,12 +47,23 @@ class _Porch:
         self._factory: IProtocolFactory = port.factory
         self._gate = gate
         self._clock = clock
+        self._refused = 0
         self._accept = port.doRead
         port.doRead = self._accept_some  # type: ignore[method-assign]
 
-    def _accept_some(self) -> object:
-        self._port.numberAccepts = ACCEPTS_A_TURN_MAX
-        return self._accept()
+    def _accept_some(self) -> None:
+        some = ACCEPTS_A_TURN_MAX
+        while some <= REFUSALS_AT_ONCE_MAX:
+            self._refused = 0
+            self._port.numberAccepts = some
+            self._accept()
+            if self._refused < some:
+                break
+            some *= 2
+        if self._refused:
+            self._port.pauseProducing()
+            # A port that has been closed meanwhile stays so.
+            self._clock.callLater(REST_S, self._port.resumeProducing)
 
     def doStart(self) -> None:
         self._factory.doStart()
@@ -55,6 +74,7 @@ class _Porch:
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:
         host = getattr(addr, "host", None)
         if host is not None and not self._gate.admits(host, self._clock.seconds()):
+            self._refused += 1
             return None
         return self._factory.buildProtocol(addr)
 

@@ -26,7 +26,16 @@ class CertificateWatch(TimerService):
             log.warn("{line}", line=line)
 
     def read_again(self) -> list[str]:
-        """Take into use what the files hold now, and look at that; return a line for what cannot be used."""
+        """Take into use what the files hold now, and look at that; return a line for what cannot be used.
+
+        It is warned of authorities of which none was believed before: a change goes by way of believing both.
+        """
+        before = self._certificates.held.authorities
         unchanged = self._certificates.read_again()
+        if not set(before) & set(self._certificates.held.authorities):
+            log.warn(
+                "no authority is believed that was believed before: nodes that still have certificates of those are "
+                "refused, and refuse this one, from now on; see docs/security.md, Renewing certificates"
+            )
         self.look()
         return unchanged

@@ -4,8 +4,8 @@ Two hundred extended clients in twenty rooms say 500 messages a second on one no
 it was due until it is acknowledged. Quiet and abuse take turns: 10,000 idle base clients, 1,000 TLS handshakes that
 are never finished, first lines and frames that come byte by byte at every port, and floods from one address:
 connections, connections that say hello, and lines. Told are p50 and p99 beside those of the quiet time just before,
-what an idle connection takes of memory, and whom the server dropped, and why. All limits but `--capacity` are the
-defaults.
+how long newcomers from elsewhere wait in a flood, what an idle connection takes of memory, and whom the server dropped,
+and why. All limits but `--capacity` are the defaults.
 
     make abuse                                    one node
     make abuse ARGS="--pair --rounds 5"           a registry and two nodes; all of their ports are abused
@@ -31,8 +31,9 @@ from typing import Any
 
 import trustme
 
-from tests.bench.attackers import KINDS, Ports, attack
+from tests.bench.attackers import FLOODS, KINDS, Ports, attack
 from tests.bench.deployment import HOST, NODES, Pair, lasting_ports
+from tests.bench.newcomers import newcomers
 from tests.bench.servers import (
     FOLLOWER_CORES,
     LOAD_CORES,
@@ -227,6 +228,7 @@ class Figures:
     rss_mib: float
     kib_each: float
     arriving: dict[str, float]
+    newcomers: dict[str, float]
 
     @property
     def worse(self) -> float:
@@ -272,15 +274,19 @@ class Stopwatch:
 
     def since(self, begin: float) -> dict[str, float]:
         self._worker.pipe.send((begin, time.monotonic()))
-        found = sorted(self._worker.answer())
-        if len(found) < 2:
-            return {"p50": 0.0, "p99": 0.0, "most": 0.0, "count": len(found)}
-        return {
-            "p50": round(statistics.median(found) * 1e3, 3),
-            "p99": round(found[min(len(found) - 1, int(len(found) * 0.99))] * 1e3, 3),
-            "most": round(found[-1] * 1e3, 3),
-            "count": len(found),
-        }
+        return summed_up(sorted(self._worker.answer()))
+
+
+def summed_up(found: Sequence[float]) -> dict[str, float]:
+    """Return the median, p99 and most, in milliseconds, of sorted seconds."""
+    if len(found) < 2:
+        return {"p50": 0.0, "p99": 0.0, "most": 0.0, "count": len(found)}
+    return {
+        "p50": round(statistics.median(found) * 1e3, 3),
+        "p99": round(found[min(len(found) - 1, int(len(found) * 0.99))] * 1e3, 3),
+        "most": round(found[-1] * 1e3, 3),
+        "count": len(found),
+    }
 
 
 def one(target: Target, watch: Stopwatch, round: int, kind: str, options: argparse.Namespace) -> Figures:
@@ -295,6 +301,7 @@ def one(target: Target, watch: Stopwatch, round: int, kind: str, options: argpar
         time.sleep(options.settle)
         abused = watch.during(options.seconds)
         rss = memory_kib(target.server.pid)
+        came = newcomers(HOST, target.ports.client, options.seconds) if kind in FLOODS else []
         attackers.pipe.send("stop")
         standing = attackers.answer()
     finally:
@@ -304,17 +311,29 @@ def one(target: Target, watch: Stopwatch, round: int, kind: str, options: argpar
     time.sleep(options.settle)
     each = (rss - before) / standing.connections
     return Figures(
-        round, kind, quiet, abused, standing.connections, standing.tried, standing.dropped, rss / 1024, each, arriving
+        round,
+        kind,
+        quiet,
+        abused,
+        standing.connections,
+        standing.tried,
+        standing.dropped,
+        rss / 1024,
+        each,
+        arriving,
+        summed_up(came),
     )
 
 
 def describe(found: Figures) -> str:
     quiet, abused = found.quiet, found.abused
-    arriving = f"; while they came p99 {found.arriving['p99']:.1f}" if found.kind == "idle" else ""
+    also = f"; while they came p99 {found.arriving['p99']:.1f}" if found.kind == "idle" else ""
+    if came := found.newcomers["count"]:
+        also += "; {} newcomers p50 {p50:.0f} p99 {p99:.0f} most {most:.0f} ms".format(came, **found.newcomers)
     return (
         f"round {found.round}  {found.kind:<11} × {found.worse:.2f}"
         f"   quiet p50 {quiet['p50']:.2f} p99 {quiet['p99']:.2f},"
-        f" abused p50 {abused['p50']:.2f} p99 {abused['p99']:.2f} most {abused['most']:.1f} ms{arriving};"
+        f" abused p50 {abused['p50']:.2f} p99 {abused['p99']:.2f} most {abused['most']:.1f} ms{also};"
         f" {found.connections:,} there, {found.tried:,} came, {found.dropped:,} dropped;"
         f" {found.rss_mib:.0f} MiB, {found.kib_each:.1f} KiB each"
     )

@@ -28,6 +28,7 @@ DRIP_S = 0.5
 VISIT_S = 0.2
 CHUNK_LINES = 50
 HELLO = b'{"type":"hello","version":1,"history":"none"}\n'
+JOIN = b'{"type":"createroom","roomid":"flood"}\n{"type":"join","roomid":"flood"}\n'
 SAY = b'{"type":"message","content":"%s"}\n' % (b"x" * 80)
 RESET = struct.pack("ii", 1, 0)
 
@@ -254,14 +255,13 @@ def greeting(ports: Ports, count: int) -> Iterator[Standing]:
 def talking(ports: Ports, count: int) -> Iterator[Standing]:
     """One address has many connections, and says as much on each as is taken."""
     crowd = Crowd(ports)
-    for _ in range(FLOOD_CONNECTIONS):
-        crowd.connect(ports.client, FLOODER)
+    # In a room of their own: what is said in MainHall would be told to everybody who comes later.
+    unsent: dict[int, bytes] = {crowd.connect(ports.client, FLOODER): JOIN for _ in range(FLOOD_CONNECTIONS)}
     crowd.standing.connections = FLOOD_CONNECTIONS
     end = time.monotonic() + 1
     while time.monotonic() < end:
         crowd.read()
     chunk = SAY * CHUNK_LINES
-    unsent: dict[int, bytes] = {}
     while True:
         for number in list(crowd.links):
             data = unsent.get(number) or chunk
@@ -285,6 +285,7 @@ KINDS: dict[str, tuple[Callable[[Ports, int], Iterator[Standing]], int]] = {
     "talking": (talking, FLOOD_CONNECTIONS),
 }
 """What can be done to a server, and how many do it."""
+FLOODS = {"connecting", "greeting", "talking"}
 
 
 def attack(kind: str, ports: Ports, count: int, cores: set[int], pipe: Connection) -> None:

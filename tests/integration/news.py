@@ -4,26 +4,43 @@ All here runs on the reactor of the test, so nothing in it may block for long. E
 those that a node was first given, so that it is found again after it was killed.
 """
 
+import os
+import sqlite3
+import time
+import urllib.request
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import HostnameEndpoint, clientFromString
+from twisted.internet.threads import deferToThread
 
 from chatproto.chat.passwords import secret_of
 from chatproto.errors import RegistryError
+from chatproto.keyvalue.prefixes import end_of
+from chatproto.keyvalue.sqlite import TABLE
+from chatproto.news.contracting.client import ContractClient
+from chatproto.news.items import Item
+from chatproto.news.reader import NewsReader
+from chatproto.news.reader import registered as reader_registered
+from chatproto.news.source import NewsSource
+from chatproto.news.terms import Place, Terms
+from chatproto.news.tree import records
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services.news import NewsStatus
 from chatproto.services.news.status import decode_status
 from chatproto.services.registering import STATUS
+from tests.exposition import check_exposition
 from tests.integration.nodes import WAIT_S_MAX, Node
 from tests.integration.pairs import HOST, lasting_ports, moment
 
 reactor: Any = installed
 SERVICE = "news"
 REGISTRY = "registry"
+HERE = f"interface={HOST}"
 PASSWORD = "as everybody here"
 CHEAP_COST_LOG2 = 4
 """A secret that is quickly checked, for the machine has more to do."""
@@ -52,12 +69,56 @@ class NewsProcess(Node):
 
     def terminate(self) -> int:
         """SIGTERM, and what comes of it."""
+        self.ask_to_end()
+        return self.wait()
+
+    def ask_to_end(self) -> None:
+        """SIGTERM."""
+        assert self.process is not None
         self._meant = True
-        return super().terminate()
+        self.process.terminate()
 
     def ended_by_itself(self) -> bool:
         """Whether it has ended, and nobody wanted that."""
         return self.process is not None and not self.alive() and not self._meant
+
+    # What its disk has
+
+    def items(self) -> dict[int, records.Record]:
+        """Return what its disk has of items, by number."""
+        rows = self._rows(records.ITEM)
+        return {records.number_in(key, records.ITEM)[0]: records.decode_record(value) for key, value in rows}
+
+    def whole(self) -> set[int]:
+        """Return the numbers of the items that it has had whole."""
+        return {number for number, record in self.items().items() if record.phase != records.PARTIAL}
+
+    def pieces(self) -> int:
+        """Return how many pieces of bodies it has."""
+        return len(self._rows(records.BODY))
+
+    def _rows(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        path = TABLE.path_in(str(self.data))
+        if not os.path.exists(path):
+            return []
+        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=WAIT_S_MAX)
+        try:
+            return database.execute(
+                "SELECT key, value FROM held WHERE key >= ? AND key < ?", (prefix, end_of(prefix))
+            ).fetchall()
+        finally:
+            database.close()
+
+
+def write_sources(path: Path, priorities: Mapping[str, int] | None = None, **passwords: str) -> Path:
+    """Write a file for `--sources`, with cheap secrets; a source's priority is 5 unless given."""
+    tables = [
+        f'[sources.{name}]\nsecret = "{secret_of(password, bytes(16), CHEAP_COST_LOG2)}"\n'
+        f"priority = {(priorities or {}).get(name, 5)}\n"
+        for name, password in passwords.items()
+    ]
+    path.write_text("\n".join(tables))
+    return path
 
 
 class NewsDeployment:
@@ -97,14 +158,16 @@ class NewsDeployment:
         self._roles = set(roles)
         self._more = dict(options or {})
         self._make_node = make_node
+        self._visitors: list[Callable[[], Any]] = []
+        self._probes: dict[str, int] = {}
         (registry, self.root_peer, self.router_peer, self.web) = lasting_ports(4)
         self._taken = {registry, self.root_peer, self.router_peer, self.web}
         self._registry_port = registry
         listening = f"--registry-listen=tcp:{registry}:interface={HOST}"
         self.registry = make_node("--role=registry", listening, name=REGISTRY, listen=None)
-        self._sources = folder / "sources.toml"
-        self._write_sources(sources or {"agency": 3, "urgent": 9})
-        self._add("root", "root", f"--sources={self._sources}", self._listen("root"), self._peer(self.root_peer))
+        priorities = sources or {"agency": 3, "urgent": 9}
+        known = write_sources(folder / "sources.toml", priorities, **dict.fromkeys(priorities, PASSWORD))
+        self._add("root", "root", f"--sources={known}", self._listen("root"), self._peer(self.root_peer))
         above = self.root_peer
         if "router" in self._roles:
             parent = f"--parent=tcp:{HOST}:{above}"
@@ -126,7 +189,8 @@ class NewsDeployment:
             return
         more = [*self._more.get("", ()), *self._more.get(name, ())]
         registry = f"--registry=tcp:{HOST}:{self._registry_port}"
-        who = f"--name={name}", f"--role={role}", registry
+        (self._probes[name],) = self._fresh(1)
+        who = f"--name={name}", f"--role={role}", registry, f"--metrics=tcp:{self._probes[name]}:interface={HOST}"
         self.nodes[name] = self._make_node(*who, *options, *more, name=name, kind=NewsProcess, listen=None)
 
     def _listen(self, name: str) -> str:
@@ -144,11 +208,6 @@ class NewsDeployment:
             self._taken.update(found)
         return found
 
-    def _write_sources(self, priorities: Mapping[str, int]) -> None:
-        secret = secret_of(PASSWORD, bytes(16), CHEAP_COST_LOG2)
-        tables = [f'[sources.{name}]\nsecret = "{secret}"\npriority = {each}\n' for name, each in priorities.items()]
-        self._sources.write_text("\n".join(tables))
-
     # Life
 
     async def start(self) -> "NewsDeployment":
@@ -161,8 +220,15 @@ class NewsDeployment:
         await self.until_serving(*self.nodes)
         return self
 
+    def terminate(self) -> None:
+        """SIGTERM for every node of the news, at once."""
+        for node in self.nodes.values():
+            node.ask_to_end()
+
     async def end(self) -> None:
-        """Let go of the registry."""
+        """Have everybody who talks to it leave; its processes are ended elsewhere."""
+        while self._visitors:
+            await maybeDeferred(self._visitors.pop())
         client, self.client = self.client, None
         if client is not None:
             await client.stopService()
@@ -170,6 +236,22 @@ class NewsDeployment:
     def whole_log(self) -> str:
         """Return what all nodes have said, in all their lives."""
         return "\n".join(node.whole_log() for node in self.nodes.values())
+
+    # Who talks to it
+
+    def source(self, name: str = "agency") -> NewsSource:
+        """Return a source that begins to dial the root; it ends with the deployment."""
+        endpoint = HostnameEndpoint(reactor, HOST, self.ports["root"])
+        source = NewsSource(endpoint, reactor, name, PASSWORD, now=time.time)
+        source.startService()
+        self._visitors.append(source.stopService)
+        return source
+
+    def subscriber(self, name: str) -> "Subscriber":
+        """Return a reader without a contract; it ends with the deployment."""
+        subscriber = Subscriber(self, name)
+        self._visitors.append(lambda: Deferred.fromCoroutine(subscriber.end()))
+        return subscriber
 
     # Looking
 
@@ -191,6 +273,17 @@ class NewsDeployment:
         except RegistryError:
             return None
 
+    async def measured(self, name: str) -> dict[tuple[str, ...], float]:
+        """Return each sample of a node by its name and the values of its labels; all is as Prometheus wants it."""
+        url = f"http://{HOST}:{self._probes[name]}/metrics"
+
+        def scrape() -> str:
+            with urllib.request.urlopen(url, timeout=WAIT_S_MAX) as answer:
+                return str(answer.read().decode())
+
+        families = check_exposition(await deferToThread(scrape))
+        return {(sample.name, *sample.labels.values()): sample.value for found in families.values() for sample in found}
+
     async def registered(self) -> dict[str, Registration]:
         """Return what is registered now, by name."""
         assert self.client is not None, "it runs"
@@ -208,3 +301,51 @@ class NewsDeployment:
             assert not ended, f"while waiting until {what}, ended:\n" + "\n".join(ended)
             assert reactor.seconds() < end, f"not within {seconds} s: {what}\n{self.whole_log()[-8000:]}"
             await moment(0.02)
+
+
+class Subscriber:
+    """A paid reader of a deployment: negotiates its contract, then keeps the books of what it is delivered.
+
+    Attributes:
+        client: of the contracting service.
+        reader: is delivered to; None before `subscribe`.
+        got: titles, in the order in which they came.
+        bodies: by title.
+    """
+
+    def __init__(self, deployment: NewsDeployment, name: str) -> None:
+        """Make one that has no contract yet."""
+        self.name = name
+        self.reader: NewsReader | None = None
+        self.got: list[str] = []
+        self.bodies: dict[str, bytes] = {}
+        self._deployment = deployment
+        endpoint = HostnameEndpoint(reactor, HOST, deployment.ports["contracts"])
+        self.client = ContractClient(endpoint, reactor, name, PASSWORD, opens=True)
+        self.client.startService()
+
+    async def subscribe(self, topics: tuple[str, ...] = ("politics",), **terms: Any) -> Place:
+        """Agree on a paid contract, or the nearest that is on offer; return its place once the reader is let in."""
+        found: Any = (Terms(topics, **{"paid": True, "delay_s_max": 200.0, **terms}),)
+        while not isinstance(found, Place):
+            proposing: Deferred[Any] = self.client.propose(found[0])
+            found = await proposing
+        place = found
+        assert self._deployment.client is not None
+        reach = reader_registered(self._deployment.client, partial(clientFromString, reactor), SERVICE)
+        reader = self.reader = NewsReader(
+            place, reach, self._delivered, reactor, time.time, substitute=self.client.substitute, away_s=1.0
+        )
+        reader.startService()
+        await self._deployment.until(lambda: reader.node == place.node, f"{self.name} is at {place.node}")
+        return place
+
+    def _delivered(self, item: Item, body: bytes) -> None:
+        self.got.append(item.title)
+        self.bodies[item.title] = body
+
+    async def end(self) -> None:
+        """Leave."""
+        for service in (self.reader, self.client):
+            if service is not None and service.running:
+                await maybeDeferred(service.stopService)

@@ -1,6 +1,7 @@
 """Free delivery over real UDP sockets."""
 
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +14,7 @@ from twisted.internet.task import deferLater
 from chatproto.news.datagrams.asking import PullEnded
 from chatproto.news.datagrams.outlet import DOOR, FreeOutlet
 from chatproto.news.datagrams.reader import DatagramReader, Find, NotFound, ReaderPort, reached
-from chatproto.news.datagrams.reassembly import Arrived
-from chatproto.news.items import BODY_BYTES_MAX
+from chatproto.news.items import BODY_BYTES_MAX, Item
 from chatproto.news.terms import PULL, PUSH, Placement
 from chatproto.tap import real_world
 from chatproto.world import World
@@ -68,18 +68,25 @@ def node() -> Iterator[Node]:
 
 
 def found(node: Node, world: World, host: str = "localhost") -> Find:
-    return lambda name: reached(world, f"{host}:{node.port}")
+    return lambda name: reached(f"{host}:{node.port}", world.clock)
 
 
 class Reader:
     def __init__(self, node: Node, name: str, mode: Any = PUSH, port: ReaderPort | None = None) -> None:
         node.modes[name] = mode
         self.world = node.world
-        self.got: list[Arrived] = []
+        self.got: list[tuple[Item, bytes]] = []
         self.reader = DatagramReader(
-            self.world, place_of(name, mode), found(node, self.world), self.got.append, port=port
+            place_of(name, mode), found(node, self.world), self.take, reactor, time.time, port or reactor.listenUDP
         )
         self.reader.startService()
+
+    def take(self, item: Item, body: bytes) -> None:
+        self.got.append((item, body))
+
+
+def ignore(item: Item, body: bytes) -> None:
+    """Do nothing with it."""
 
 
 async def until(condition: Any, seconds: float = WAIT_S_MAX) -> None:
@@ -104,8 +111,8 @@ async def test_items_of_all_sizes_come_whole(node: Node) -> None:
                 break
             except AssertionError:
                 continue
-    assert [arrived.item.number for arrived in reader.got] == [1, 2, 3, 4, 5]
-    assert [arrived.body for arrived in reader.got] == [
+    assert [item.number for item, _ in reader.got] == [1, 2, 3, 4, 5]
+    assert [body for _, body in reader.got] == [
         body_of(number, size) for number, size in enumerate((0, 10, 5000, 200_000, BODY_BYTES_MAX), 1)
     ]
     await reader.reader.stopService()
@@ -123,7 +130,7 @@ async def test_a_pull(node: Node) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_hundred_readers_behind_one_port(node: Node) -> None:
-    port = ReaderPort(node.world)
+    port = ReaderPort(reactor.listenUDP)
     readers = [Reader(node, f"reader{number}", port=port) for number in range(100)]
     await until(lambda: len(node.listeners) == 100)
     for name in sorted(node.listeners):
@@ -145,7 +152,9 @@ def speaks_ipv6() -> bool:
 @pytest_twisted.ensureDeferred
 async def test_over_ipv6() -> None:
     node = Node("::1")
-    reader = DatagramReader(node.world, place_of("reader"), found(node, node.world, "[::1]"), lambda arrived: None)
+    reader = DatagramReader(
+        place_of("reader"), found(node, node.world, "[::1]"), ignore, reactor, time.time, reactor.listenUDP
+    )
     node.modes["reader"] = PUSH
     reader.startService()
     await until(lambda: node.listeners == {"reader"})
@@ -165,7 +174,7 @@ async def test_nobody_listens_there(node: Node) -> None:
         return succeed((HOST, 1 if len(looked) < 3 else node.port))
 
     node.modes["reader"] = PUSH
-    reader = DatagramReader(node.world, place_of("reader"), find, lambda arrived: None)
+    reader = DatagramReader(place_of("reader"), find, ignore, reactor, time.time, reactor.listenUDP)
     reader.startService()
     await until(lambda: node.listeners == {"reader"})
     await reader.stopService()
@@ -176,4 +185,4 @@ async def test_nobody_listens_there(node: Node) -> None:
 async def test_a_name_without_a_machine(node: Node) -> None:
     for place in ("", "nowhere", "no-such-host.invalid:5000"):
         with pytest.raises(NotFound):
-            await reached(node.world, place)
+            await reached(place, reactor)

@@ -65,8 +65,10 @@ def tls(certificate: Path) -> str:
     return f"ssl:0:interface=127.0.0.1:privateKey={certificate}:certKey={certificate}"
 
 
-def tls_client(node: Node, certificate: Path, receive_bytes: int | None = None) -> Client:
+def tls_client(node: Node, certificate: Path, receive_bytes: int | None = None, offers: tuple[str, ...] = ()) -> Client:
     context = ssl.create_default_context(cafile=str(certificate))
+    if offers:
+        context.set_alpn_protocols(list(offers))
     connection = socket.socket()
     if receive_bytes is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -98,6 +100,16 @@ def chat(base: Client, extended: Client) -> None:
 
 
 # TLS
+
+
+def test_what_clients_offer_to_speak_is_ignored(start_node: StartNode, certificate: Path) -> None:
+    """Some libraries always offer something (ALPN); a server that negotiates nothing serves them as if they had not."""
+    node = start_node(listen=tls(certificate))
+    client = tls_client(node, certificate, offers=("h2", "irc"))
+    assert isinstance(client.socket, ssl.SSLSocket)
+    assert client.socket.selected_alpn_protocol() is None
+    client.hello(identity="ada")
+    assert client.welcome["identity"] == "ada"
 
 
 def test_chat_over_tls(start_node: StartNode, certificate: Path) -> None:

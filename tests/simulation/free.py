@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from chatproto.news.datagrams.outlet import FreeOutlet
 from chatproto.news.datagrams.parcels import Parcel
 from chatproto.news.datagrams.reader import DatagramReader, ReaderPort, reached
-from chatproto.news.datagrams.reassembly import Arrived
+from chatproto.news.items import Item
 from chatproto.news.terms import PULL, PUSH, Place, Placement
 from chatproto.testing import DatagramFaults, SimClock, SimHost, SimNetwork
 from tests.unit.news.datagrams.rig import TICKET, body_of, item_of, parcel_of, place_of, placement_of
@@ -75,32 +75,36 @@ class Node:
 
 
 class Reader:
-    """A free reader that looks at what it is handed: whole, undamaged, not expired, and once."""
+    """A free reader that looks at what it is handed: whole, undamaged, not expired, and once.
+
+    `got` has how long each item had been under way.
+    """
 
     def __init__(
         self, host: SimHost, name: str, mode: object = PUSH, *, ticket: str = TICKET, port: ReaderPort | None = None
     ) -> None:
         self.world = host.world()
-        self.got: dict[int, Arrived] = {}
+        self.got: dict[int, float] = {}
         self.refusals: list[str] = []
         place: Place = place_of(name, mode, "node", ticket)
         self.reader = DatagramReader(
-            self.world,
             place,
-            lambda node: reached(self.world, f"{node}:{NODE_PORT}"),
+            lambda node: reached(f"{node}:{NODE_PORT}", self.world.clock),
             self.take,
-            port=port,
+            self.world.clock,
+            self.world.now,
+            port or self.world.udp,
             refused=self.refusals.append,
+            dice=self.world.dice,
         )
         self.reader.startService()
 
-    def take(self, arrived: Arrived) -> None:
-        item = arrived.item
+    def take(self, item: Item, body: bytes) -> None:
         assert item.number not in self.got, f"item {item.number} twice"
         assert item.expires > self.world.now(), f"item {item.number} after it had expired"
         assert item == item_of(item.number, item.size, item.expires), f"item {item.number} is another"
-        assert arrived.body == body_of(item.number, item.size), f"item {item.number} is damaged"
-        self.got[item.number] = arrived
+        assert body == body_of(item.number, item.size), f"item {item.number} is damaged"
+        self.got[item.number] = self.reader.delay_s
 
 
 class World:
@@ -120,16 +124,20 @@ class World:
         return len(self.node.listeners) == len(self.readers)
 
 
-def lossy(seed: int, share: float, sizes: dict[int, int], seconds: float = 60.0) -> dict[int, tuple[int, int]]:
+def lossy(
+    seed: int, share: float, sizes: dict[int, int], seconds: float = 60.0, *, worse: bool = True
+) -> dict[int, tuple[int, int]]:
     """Send items under loss; return how many of each size were sent, and have come whole.
 
     Args:
         seed: of the network.
-        share: of datagrams that are lost; as many again come twice, and half as many damaged.
+        share: of datagrams that are lost.
         sizes: how many items of each size, in bytes.
         seconds: for all of them to leave.
+        worse: as many again come twice, and half as many are damaged.
     """
-    world = World(seed, faults=DatagramFaults(lost=share, repeated=share, damaged=share / 2))
+    faults = DatagramFaults(lost=share, repeated=share, damaged=share / 2) if worse else DatagramFaults(lost=share)
+    world = World(seed, faults=faults)
     world.network.clock.run_until(world.all_listen, 60.0)
     number = 0
     for size, count in sizes.items():
@@ -137,7 +145,7 @@ def lossy(seed: int, share: float, sizes: dict[int, int], seconds: float = 60.0)
             number += 1
             world.node.publish(number, size)
     world.run(seconds)
-    came = Counter(arrived.item.size for arrived in world.readers[0].got.values())
+    came = Counter(parcel.item.size for parcel in world.node.parcels if parcel.item.number in world.readers[0].got)
     return {size: (count, came[size]) for size, count in sizes.items()}
 
 

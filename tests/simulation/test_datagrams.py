@@ -39,7 +39,7 @@ class PushTests(SynchronousTestCase):
         for reader in world.readers:
             self.assertEqual(sorted(reader.got), [1, 2, 3, 4, 5])
             self.assertEqual(reader.reader.node, "node")
-        delays = [arrived.delay_s for arrived in world.readers[0].got.values()]
+        delays = list(world.readers[0].got.values())
         self.assertTrue(all(1.5 < delay_s < 5.0 for delay_s in delays), delays)
         self.assertEqual(world.node.sent, {True: 25})
         self.assertEqual(world.node.outlet.items, 25)
@@ -87,7 +87,7 @@ class PushTests(SynchronousTestCase):
         world = World(15)
         world.run(1)
         (known,) = world.node.outlet._door.correspondents.values()
-        liar = ReaderPort(world.network.host("liar").world())
+        liar = ReaderPort(world.network.host("liar").world().udp)
         liar.send(parcel_of(1).datagram(0, known.conversation, 0.0), known.address)
         world.run(1)
         port = world.readers[0].reader._port
@@ -169,7 +169,7 @@ class PushTests(SynchronousTestCase):
     def test_thousands_share_a_port(self) -> None:
         world = World(12, readers=0)
         host = world.network.host("many")
-        port = ReaderPort(host.world())
+        port = ReaderPort(host.world().udp)
         names = [f"many{number}" for number in range(50)]
         world.node.placements.update({name: placement_of(name) for name in names})
         many = [Reader(host, name, port=port) for name in names]
@@ -190,11 +190,13 @@ class PushTests(SynchronousTestCase):
 
         def find(node: str) -> "Deferred[Any]":
             looked.append(node)
-            return reached(own, there[0]) if there else fail(NotFound(node))
+            return reached(there[0], own.clock) if there else fail(NotFound(node))
 
         own = world.network.host("late").world()
         world.node.placements["late"] = placement_of("late")
-        reader = DatagramReader(own, place_of("late", node="node"), find, lambda arrived: None)
+        reader = DatagramReader(
+            place_of("late", node="node"), find, lambda item, body: None, own.clock, own.now, own.udp, dice=own.dice
+        )
         reader.startService()
         world.run(60)
         self.assertTrue(3 < len(looked) < 20, looked)
@@ -281,7 +283,7 @@ class NodeTests(SynchronousTestCase):
         world = World(32)
         dice = random.Random(1)
         heard: list[bytes] = []
-        port = ReaderPort(world.network.host("fuzz").world())
+        port = ReaderPort(world.network.host("fuzz").world().udp)
         port.datagramReceived = lambda data, address: heard.append(data)  # type: ignore[method-assign]
         for _ in range(500):
             port.send(dice.randbytes(dice.randint(0, 1300)), (world.node.host.address, NODE_PORT))
@@ -324,7 +326,7 @@ class StormTests(SynchronousTestCase):
         """A reader that believes what it gets is caught by the readers of the tests."""
         world = World(1)
         world.run(1)
-        world.readers[0].got[1] = object()  # type: ignore[assignment]
+        world.readers[0].got[1] = 0.0
         world.node.publish(1, 10)
         world.run(1)
         self.assertEqual(len(self.flushLoggedErrors(AssertionError)), 1)

@@ -2,6 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from chatproto.news.delivery import inbox
 from chatproto.news.delivery.records import Undelivered
 from tests.simulation.delivering import Node, Rita, network, run_until
 from tests.unit.news.delivery.items import body_of, item, paid
@@ -157,6 +158,24 @@ class DeliveryTests(SynchronousTestCase):
         net.clock.run(3)
         self.assertEqual(sorted(rita.numbers()), [1, 2, 3, 4, 5, 6])
         self.assertEqual((rita.homecomings, rita.reader.temporary, south.here), (1, False, False))
+
+    def test_what_is_too_much_for_a_hello_is_not_told_again(self) -> None:
+        self.patch(inbox, "GOT_RANGES_MAX", 1)
+        net = network(12)
+        north, south = Node(net, "north"), Node(net, "south")
+        rita = Rita(net, paid(), "north", "south")
+        rita.stand_in = lambda: south.place(paid(home="north"))
+        north.place(paid())
+        for number in (1, 3, 5, 7):
+            north.items.put(item(number))
+            south.items.put(item(number))
+        run_until(net, lambda: len(rita.got) == 4, 5)
+        north.process.host.crash()
+        south.items.put(item(9))
+        run_until(net, lambda: len(rita.got) == 5, 20)
+        net.clock.run(2)
+        self.assertEqual(sorted(rita.numbers()), [1, 3, 5, 7, 9])
+        self.assertEqual(south.desk.delivered, 4, "of these, the reader had three")
 
     def test_whoever_has_no_ticket_is_turned_away(self) -> None:
         net = network(9)

@@ -47,14 +47,13 @@ class Leaf:
         self.process = SimProcess(host, self._build)
 
     def _build(self, world: World) -> MultiService:
-        settings = RouterSettings(data="/news", name=self.name, parent=self._parent)
         turn = Turn(world.clock)
-        node = TreeNode(settings.name, world.clock, world.now, world.dice, world.tally, keeps=True)
+        node = TreeNode(self.name, world.clock, world.now, world.dice, world.tally, keeps=True)
         node.watch(self._came, lambda held: self.gone.append(held.item.number))
         node.serve_exclusives(self.topics)
         tree = MultiService()
         tree.node = node  # type: ignore[attr-defined]
-        mount(tree, "tree", TreeService(world, settings, node, build_parent(world, node, self._parent, turn)))
+        mount(tree, "tree", TreeService(world, "/news", node, build_parent(world, node, self._parent, turn)))
         return tree
 
     def _came(self, held: Held) -> None:

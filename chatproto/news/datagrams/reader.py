@@ -1,5 +1,6 @@
-"""A free reader: hears from its delivery node by datagrams, and hands out what has come whole."""
+"""A free reader, for Twisted programs: hears from its delivery node by datagrams, and hands out what has come whole."""
 
+import random
 from collections.abc import Callable
 from typing import Any, assert_never
 
@@ -14,6 +15,7 @@ from twisted.internet.interfaces import (
     IHostResolution,
     IListeningPort,
     IReactorPluggableNameResolver,
+    IReactorTime,
     IResolutionReceiver,
 )
 from twisted.internet.protocol import DatagramProtocol
@@ -40,10 +42,10 @@ from chatproto.news.datagrams.asking import (
 from chatproto.news.datagrams.messages import CONVERSATION_BYTES, PULL_ITEMS_MAX, Datagram, Part, from_node
 from chatproto.news.datagrams.proof import Address
 from chatproto.news.datagrams.reassembly import Arrived, Reassembly
+from chatproto.news.items import Item
 from chatproto.news.terms import PUSH, Place
 from chatproto.registry.visitor import RegistryClient
 from chatproto.wire import host_and_port
-from chatproto.world import World
 
 ATTRIBUTE = "datagrams"
 """Of a delivery node's registration: `HOST:PORT` where free readers ask."""
@@ -51,8 +53,11 @@ ATTRIBUTE = "datagrams"
 Find = Callable[[str], "Deferred[Address]"]
 """Finds a delivery node by its name; may fail, and is called again then, after a while."""
 
-Delivered = Callable[[Arrived], object]
-"""Told of each item once, when it is there, whole and undamaged."""
+Delivered = Callable[[Item, bytes], object]
+"""Told of each item once, with its body, when it is there, whole and undamaged."""
+
+ListenUDP = Callable[[int, DatagramProtocol, str], IListeningPort]
+"""Listens for datagrams: on a port, with a protocol, at an address: a reactor's `listenUDP`, or `World.udp`."""
 
 log = Logger()
 
@@ -61,24 +66,30 @@ class NotFound(ClientError):
     """A delivery node has no address for free readers, or none that this program can reach."""
 
 
-def finding(world: World, registry: RegistryClient, service: str) -> Find:
-    """Return what finds delivery nodes in a registry."""
+def finding(registry: RegistryClient, service: str, clock: IReactorTime) -> Find:
+    """Return what finds delivery nodes as they are registered.
+
+    Args:
+        registry: knows them.
+        service: the name of the deployment.
+        clock: the reactor, which also knows what addresses a machine's name means.
+    """
 
     def find(node: str) -> "Deferred[Address]":
         return registry.resolve(service, node).addCallback(
-            lambda found: reached(world, dict(found.attributes).get(ATTRIBUTE, ""))
+            lambda found: reached(found.attributes.get(ATTRIBUTE, ""), clock)
         )
 
     return find
 
 
-def reached(world: World, place: str) -> "Deferred[Address]":
-    """Return the IP address and port of `HOST:PORT`; fails with `NotFound`."""
+def reached(place: str, clock: IReactorTime) -> "Deferred[Address]":
+    """Return the IP address and port of `HOST:PORT`, as the reactor knows it; fails with `NotFound`."""
     known = host_and_port(place)
     if known is None:
         return fail(NotFound(f"no delivery node for free readers: {place!r}"))
     host, port = known
-    resolver: IHostnameResolver = IReactorPluggableNameResolver(world.clock).nameResolver
+    resolver: IHostnameResolver = IReactorPluggableNameResolver(clock).nameResolver
     resolution = _Resolution(host, port)
     resolver.resolveHostName(resolution, host, port, transportSemantics="UDP")
     return resolution.found
@@ -115,10 +126,10 @@ class ReaderPort(DatagramProtocol):
         nonsense: how many datagrams were damaged, or of no conversation of this port.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, listen: ListenUDP) -> None:
         """Make a port that is opened by the first that sends something."""
         self.nonsense = 0
-        self._world = world
+        self._listen = listen
         self._heard: dict[bytes, Callable[[Datagram, Address], None]] = {}
         self._port: IListeningPort | None = None
 
@@ -135,7 +146,7 @@ class ReaderPort(DatagramProtocol):
         """Send a datagram, or lose it."""
         try:
             if self._port is None:
-                self._port = self._world.udp(0, self, "::" if ":" in address[0] else "")
+                self._port = self._listen(0, self, "::" if ":" in address[0] else "")
             assert self.transport is not None
             self.transport.write(data, address)
         except (OSError, CannotListenError) as error:
@@ -167,44 +178,57 @@ class DatagramReader(Service):
 
     Attributes:
         node: the name that the node has answered with; empty before.
+        delay_s: how long the item that was delivered last had been under way when it left the node.
         reassembly: what has come of items; its `dropped` counts what was lost on the way here.
         last_refusal: the code (`messages.REASONS`) with which the node has refused; empty if it has granted since.
     """
 
     def __init__(
         self,
-        world: World,
         place: Place,
         find: Find,
         delivered: Delivered,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        port: ReaderPort | ListenUDP,
         *,
-        port: ReaderPort | None = None,
         after: int = 0,
         refused: Callable[[str], object] = lambda code: None,
+        dice: random.Random | None = None,
     ) -> None:
         """Make a reader; `startService` begins.
 
         Args:
-            world: the outside: `clock`, `now`, `dice` and `udp` of it.
             place: as the contracting service has told it, of a free contract.
             find: finds the node by `place.node`, at first and whenever it does not answer; see `finding`.
             delivered: told of each item; what it raises is logged.
-            port: shared with others; one of its own where it is not given.
+            clock: the reactor, as far as time goes.
+            now: the time of day, in Unix seconds.
+            port: shared with others; or what opens one of its own.
             after: of a pull contract: the stamp that `position` was, when this program ran last.
             refused: told of each refusal of the node, by its code; it is asked again later, unless that is `moved`.
+            dice: draws what nobody is to guess; the system's source where it is not given.
+
+        Raises:
+            ClientError: the contract is paid: `chatproto.news.reader.NewsReader` is for those.
         """
+        if place.terms.paid:
+            raise ClientError("a paid contract is read over a connection")
+        dice = dice if dice is not None else random.SystemRandom()
         self.node = ""
+        self.delay_s = 0.0
         self.reassembly = Reassembly()
         self.last_refusal = ""
-        self._world = world
+        self._clock = clock
+        self._now = now
         self._place = place
         self._find = find
         self._delivered = delivered
         self._refused = refused
-        self._port = port if port is not None else ReaderPort(world)
-        self._conversation = world.dice.randbytes(CONVERSATION_BYTES)
+        self._port = port if isinstance(port, ReaderPort) else ReaderPort(port)
+        self._conversation = dice.randbytes(CONVERSATION_BYTES)
         pen = Pen(place.reader, token_hash(place.ticket), self._conversation)
-        spread = world.dice.random()
+        spread = dice.random()
         self._asking: Listening | Pulling
         self._asking = Listening(pen, spread) if place.terms.mode == PUSH else Pulling(pen, spread, after)
         self._backoff = Backoff(RETRY_S_MIN, RETRY_S_MAX)
@@ -224,7 +248,7 @@ class DatagramReader(Service):
         super().startService()
         self._port.join(self._conversation, self._heard)
         if isinstance(self._asking, Listening):
-            self._perform(self._asking.start(self._world.clock.seconds()))
+            self._perform(self._asking.start(self._clock.seconds()))
         self._look()
 
     def stopService(self) -> "Deferred[Any]":
@@ -255,7 +279,7 @@ class DatagramReader(Service):
         if not 1 <= count <= PULL_ITEMS_MAX:
             raise ClientError(f"a pull asks for 1 to {PULL_ITEMS_MAX} items")
         pulls = self._pulls = Deferred()
-        self._perform(self._asking.start(count, self._world.clock.seconds()))
+        self._perform(self._asking.start(count, self._clock.seconds()))
         self._await_next()
         return pulls
 
@@ -275,7 +299,7 @@ class DatagramReader(Service):
         self._backoff.failures = 0
         if address != self._address and self.running:
             self._address = address
-            self._perform(self._asking.again(self._world.clock.seconds()))
+            self._perform(self._asking.again(self._clock.seconds()))
         self._await_next()
 
     def _not_found(self, failure: Failure) -> None:
@@ -283,7 +307,7 @@ class DatagramReader(Service):
         if self.running:
             log.info("{node} is not found: {why}; looking again", node=self._place.node, why=failure.getErrorMessage())
             _, wait_s = self._backoff()
-            self._find_again = self._world.clock.callLater(wait_s, self._look)
+            self._find_again = self._clock.callLater(wait_s, self._look)
 
     # Datagrams
 
@@ -291,11 +315,11 @@ class DatagramReader(Service):
         if address != self._address:
             self._port.nonsense += 1
             return
-        now = self._world.clock.seconds()
+        now = self._clock.seconds()
         message = datagram.message
         self._asking.heard(now)
         if isinstance(message, Part):
-            arrived = self.reassembly.received(message, datagram.delay_s, now, self._world.now())
+            arrived = self.reassembly.received(message, datagram.delay_s, now, self._now())
             if arrived is not None:
                 self._deliver(arrived)
         elif isinstance(self._asking, Listening):
@@ -305,8 +329,9 @@ class DatagramReader(Service):
         self._await_next()
 
     def _deliver(self, arrived: Arrived) -> None:
+        self.delay_s = arrived.delay_s
         try:
-            self._delivered(arrived)
+            self._delivered(arrived.item, arrived.body)
         except Exception:
             log.failure("whoever reads failed with item {number}", number=arrived.item.number)
         if isinstance(self._asking, Pulling):
@@ -341,7 +366,7 @@ class DatagramReader(Service):
     def _wake(self) -> None:
         self._timer = None
         try:
-            now = self._world.clock.seconds()
+            now = self._clock.seconds()
             self.reassembly.wake(now)
             self._perform(self._asking.wake(now))
         except Exception:
@@ -352,8 +377,8 @@ class DatagramReader(Service):
         dues = [due for due in (self._asking.next_wakeup(), self.reassembly.next_wakeup()) if due is not None]
         if not dues or not self.running:
             return
-        wait_s = max(0.0, min(dues) - self._world.clock.seconds())
+        wait_s = max(0.0, min(dues) - self._clock.seconds())
         if self._timer is None:
-            self._timer = self._world.clock.callLater(wait_s, self._wake)
-        elif self._timer.getTime() > self._world.clock.seconds() + wait_s:
+            self._timer = self._clock.callLater(wait_s, self._wake)
+        elif self._timer.getTime() > self._clock.seconds() + wait_s:
             self._timer.reset(wait_s)

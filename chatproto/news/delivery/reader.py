@@ -177,14 +177,12 @@ class Reader:
         return True
 
     def withdraw(self, held: Held) -> bool:
-        """Hear that an item has gone; return whether the reader is to be told."""
-        told = False
-        if held.stamp in self.position:
-            told = self.outlet is not None and self.outlet.withdrawn(held.stamp)
-            self.credits += self.pulls
-            self._done(held)
-            self.waits = True
-        return told
+        """Hear that an item that is under way has gone; return whether the reader is to be told."""
+        assert self.outlet is not None
+        self.credits += self.pulls
+        self._done(held)
+        self.waits = True
+        return self.outlet.withdrawn(held.stamp)
 
     def _done(self, held: Held) -> None:
         self._presses.pop(held.stamp, None)

@@ -134,12 +134,6 @@ class Placing(Service):
         if self.running:
             self._perform(self.coordinator.recorded(act, transaction, self._world.clock.seconds()))
 
-    @property
-    def away(self) -> list[str]:
-        """Delivery nodes that have a part in a transaction and are not reached, sorted."""
-        wanted = {node for transaction in self._ledger.open.values() for node in transaction.steps}
-        return sorted(wanted - self.coordinator.up)
-
     def _perform(self, effects: list[CoordinatorEffect]) -> None:
         for effect in effects:
             match effect:

@@ -13,7 +13,7 @@ from chatproto.news.messages import VERSION, Announce, Chunk, Taken, Withdrawn
 from chatproto.news.tree.holdings import Holding
 from chatproto.news.tree.messages import REFUSALS, Below, ChildHello, check_reach
 from chatproto.news.tree.node import TreeNode
-from chatproto.news.tree.outlet import WINDOW_BYTES_MAX, Outlet, Send
+from chatproto.news.tree.outlet import WINDOW_BYTES_MAX, Outlet, Send, window_for
 from chatproto.news.tree.records import Child
 
 log = Logger()
@@ -37,6 +37,8 @@ class Follower:
         self._node = node
         self._has = dict(hello.has)
         self._reading = False
+        self._window_bytes = window_bytes
+        self._way_s = 0.0
 
     def begin(self) -> None:
         """Offer it all that is there for it, and tell it what never comes."""
@@ -88,6 +90,7 @@ class Follower:
 
     def pump(self) -> None:
         """Send what may be sent now."""
+        self._measure()
         while self.link.open and not self._reading:
             send = self.outlet.next_send()
             if send is None:
@@ -101,6 +104,13 @@ class Follower:
             reading.addCallbacks(partial(self._say, send), self._gone)
             reading.addBoth(self._read)
             reading.addErrback(lambda failure: log.failure("sending to a child failed", failure))
+
+    def _measure(self) -> None:
+        # The shortest: what is measured while the link is full has what was sent before on its way, too.
+        way_s = self.link.way_s
+        if way_s and (not self._way_s or way_s < self._way_s):
+            self._way_s = way_s
+            self.outlet.window_bytes = window_for(way_s, self._window_bytes)
 
     def _gone(self, failure: Failure) -> None:
         # It went while it was read, and is withdrawn.
@@ -127,12 +137,12 @@ class Children:
     """Hears the links of a node's children.
 
     Attributes:
-        followers: those that are connected, by name.
+        by_name: those that are connected.
     """
 
     def __init__(self, node: TreeNode, window_bytes: int = WINDOW_BYTES_MAX) -> None:
         """Pass on what a node has; at most so many bytes to each child that it has not acknowledged."""
-        self.followers: dict[str, Follower] = {}
+        self.by_name: dict[str, Follower] = {}
         self._node = node
         self._window_bytes = window_bytes
         self._by_link: dict[NewsLink, Follower] = {}
@@ -156,8 +166,8 @@ class Children:
     def link_lost(self, link: NewsLink, reason: str) -> None:
         """See `NewsHeard.link_lost`."""
         follower = self._by_link.pop(link, None)
-        if follower is not None and self.followers.get(follower.name) is follower:
-            del self.followers[follower.name]
+        if follower is not None and self.by_name.get(follower.name) is follower:
+            del self.by_name[follower.name]
             log.info("child {name} is gone: {reason}", name=follower.name, reason=reason)
 
     def _hello(self, link: NewsLink, hello: ChildHello) -> None:
@@ -169,32 +179,32 @@ class Children:
             return
         link.check_name(hello.name)
         link.introduced()
-        before = self.followers.get(hello.name)
+        before = self.by_name.get(hello.name)
         if before is not None:
             del self._by_link[before.link]
             before.link.refuse("moved", REFUSALS["moved"])
         log.info("child {name} is here", name=hello.name)
         self._node.perform(self._node.holdings.child_came(hello.name, hello.born))
         follower = Follower(self._node, hello, link, self._window_bytes)
-        self._by_link[link] = self.followers[hello.name] = follower
+        self._by_link[link] = self.by_name[hello.name] = follower
         follower.begin()
 
     # Downstream
 
     def offer(self, holding: Holding) -> None:
         """See `Downstream.offer`."""
-        for follower in list(self.followers.values()):
+        for follower in list(self.by_name.values()):
             follower.offer(holding)
 
     def grew(self, number: int, available: int) -> None:
         """See `Downstream.grew`."""
-        for follower in list(self.followers.values()):
+        for follower in list(self.by_name.values()):
             follower.outlet.grow(number, available)
             follower.pump()
 
     def withdrawn(self, number: int) -> None:
         """See `Downstream.withdrawn`."""
-        for follower in list(self.followers.values()):
+        for follower in list(self.by_name.values()):
             if follower.outlet.withdrawn(number):
                 follower.link.say(Withdrawn(number))
             follower.pump()

@@ -143,6 +143,7 @@ class Holdings:
         routes: which way exclusive items go.
         children: those that are known, connected or not.
         bytes: of bodies that are here, or come.
+        whole: how many items are here, whole.
     """
 
     def __init__(self, routes: Routes, *, keeps: bool) -> None:
@@ -155,6 +156,7 @@ class Holdings:
         self.routes = routes
         self.children: dict[str, Child] = {}
         self.bytes = 0
+        self.whole = 0
         self._keeps = keeps
         self._items: dict[int, Holding] = {}
         self._by_id: dict[tuple[str, str], int] = {}
@@ -208,6 +210,7 @@ class Holdings:
         heappush(self._expiries, (item.expires, item.number))
         if holding.phase != RELEASED:
             self.bytes += item.size
+        self.whole += holding.stamped and holding.phase == WHOLE
 
     # What is known
 
@@ -283,6 +286,7 @@ class Holdings:
             holding.kept = min(holding.kept + PIECE_BYTES, size)
             return [Kept(number, holding.kept) if holding.kept < size else Verify(holding)]
         holding.stamped = True
+        self.whole += 1
         return [Finished(holding.held()), *self._release(number, holding)]
 
     def verified(self, holding: Holding, digest: bytes, moment: Moment) -> list[Effect]:
@@ -336,6 +340,7 @@ class Holdings:
         size, holding.arrived = holding.arrived, 0
         if holding.phase != RELEASED:
             self.bytes -= holding.item.size
+        self.whole -= holding.stamped and holding.phase == WHOLE
         return records.removal(holding.item.number, size)
 
     def _release(self, number: int, holding: Holding) -> list[Effect]:

@@ -7,7 +7,7 @@ acknowledged once it is on the disk.
 from typing import NamedTuple
 
 from chatproto.errors import WireError
-from chatproto.news.messages import CHUNK_BYTES_MAX, Taken
+from chatproto.news.messages import CHUNK_BYTES_MAX
 from chatproto.news.tree.records import PIECE_BYTES
 
 OPEN_MAX = 1000
@@ -25,10 +25,10 @@ class Piece(NamedTuple):
 class _Open:
     """An item that comes."""
 
-    __slots__ = ("arrived", "key", "loose", "number", "size")
+    __slots__ = ("arrived", "keys", "loose", "number", "size")
 
-    def __init__(self, key: int, number: int, size: int, arrived: int) -> None:
-        self.key = key
+    def __init__(self, number: int, size: int, arrived: int) -> None:
+        self.keys: list[int] = []
         self.number = number
         self.size = size
         self.arrived = arrived
@@ -47,7 +47,7 @@ class Intake:
         """Expect the body of an item, or the rest of it.
 
         Args:
-            key: on this connection; the item's data came under another one before, if it is announced twice.
+            key: on this connection; an item that is announced twice comes under two, and either brings it on.
             number: the item's.
             size: of its body.
             arrived: how much of that is here: whole pieces, or everything.
@@ -55,14 +55,16 @@ class Intake:
         Raises:
             WireError: it is one too many.
         """
-        self.end(number)
         replaced = self._by_key.get(key)
         if replaced is not None:
             self.end(replaced.number)
         if len(self._by_key) >= OPEN_MAX:
             raise WireError(f"more than {OPEN_MAX} items at once")
-        coming = _Open(key, number, size, arrived)
-        self._by_key[key] = self._by_number[number] = coming
+        coming = self._by_number.get(number)
+        if coming is None:
+            coming = self._by_number[number] = _Open(number, size, arrived)
+        coming.keys.append(key)
+        self._by_key[key] = coming
 
     def data(self, key: int, offset: int, data: bytes) -> list[Piece]:
         """Take some of a body; return the pieces that are whole now. What nobody expects (any more) is passed over.
@@ -87,23 +89,13 @@ class Intake:
             coming.arrived += len(piece)
         return pieces
 
-    def kept(self, number: int, size: int) -> Taken | None:
-        """Hear that so much of an item is on the disk, or all of it; return what to say to that, if it came here."""
+    def keys_of(self, number: int) -> list[int]:
+        """Return the keys under which an item comes here."""
         coming = self._by_number.get(number)
-        return None if coming is None else Taken(coming.key, size)
-
-    def key_of(self, number: int) -> int | None:
-        """Return the key of an item that comes here."""
-        coming = self._by_number.get(number)
-        return None if coming is None else coming.key
-
-    def number_of(self, key: int) -> int | None:
-        """Return the number of an item that comes here."""
-        coming = self._by_key.get(key)
-        return None if coming is None else coming.number
+        return [] if coming is None else list(coming.keys)
 
     def end(self, number: int) -> None:
         """Expect nothing more of an item."""
         coming = self._by_number.pop(number, None)
-        if coming is not None:
-            del self._by_key[coming.key]
+        for key in coming.keys if coming is not None else ():
+            del self._by_key[key]

@@ -17,6 +17,12 @@ WINDOW_BYTES_MAX = 64 * 1024
 HEADER_BYTES = 256
 """What an item counts for in the window beyond its body, until it is acknowledged as a whole: about its description."""
 
+LINK_BYTES_PER_S = 200_000
+"""What a link of the tree takes, by the seed's sizing."""
+
+LONG_WINDOW_BYTES_MAX = 512 * 1024
+"""However long the way is."""
+
 TURNS = 8
 """Of so many chunks, one goes to the lane that has waited longest."""
 
@@ -83,17 +89,23 @@ class _Lane:
         return None
 
 
+def window_for(way_s: float, window_bytes: int = WINDOW_BYTES_MAX) -> int:
+    """Return the window for a link of the tree: what is on a way of so many seconds, there and back, and a window."""
+    return max(window_bytes, min(window_bytes + int(2 * way_s * LINK_BYTES_PER_S), LONG_WINDOW_BYTES_MAX))
+
+
 class Outlet:
     """Decides what goes to one follower next.
 
     Attributes:
+        window_bytes: so many may be unacknowledged; may be changed at any time.
         unacknowledged: bytes that were sent and not acknowledged, headers included.
     """
 
     def __init__(self, window_bytes: int = WINDOW_BYTES_MAX, chunk_bytes: int = CHUNK_BYTES_MAX) -> None:
         """Make one that has nothing to send."""
         self.unacknowledged = 0
-        self._window_bytes = window_bytes
+        self.window_bytes = window_bytes
         self._chunk_bytes = chunk_bytes
         self._parcels: dict[int, _Parcel] = {}
         self._lanes: dict[int, _Lane] = {}
@@ -132,7 +144,7 @@ class Outlet:
 
     def next_send(self) -> Send | None:
         """Return what to send now, and count it as sent; None if nothing waits, or the window is full."""
-        if self.unacknowledged >= self._window_bytes:
+        if self.unacknowledged >= self.window_bytes:
             return None
         waiting = [(priority, lane) for priority, lane in self._lanes.items() if lane.first() is not None]
         if not waiting:

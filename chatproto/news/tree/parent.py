@@ -32,6 +32,7 @@ class Parent:
         self._node = node
         self._intake = Intake()
         self._reported: Reach = ()
+        self._refused = ""
         node.upstreams.append(self)
 
     @property
@@ -59,7 +60,9 @@ class Parent:
             self._intake.end(message.key)
             self._node.perform(self._node.holdings.withdrawn(message.key))
         elif isinstance(message, Refused):
-            log.warn("the parent refuses this node: {code}, {why}", code=message.code, why=message.why)
+            if message.code != self._refused:
+                self._refused = message.code
+                log.warn("the parent refuses this node: {code}, {why}", code=message.code, why=message.why)
             link.abort()
         else:
             raise WireError(f"no {type(message).__name__} comes from a parent")
@@ -95,16 +98,17 @@ class Parent:
 
     def kept(self, number: int, size: int) -> None:
         """See `Upstream.kept`."""
-        self._say(self._intake.kept(number, size))
+        for key in self._intake.keys_of(number):
+            self._say(Taken(key, size))
 
     def finished(self, item: Item) -> None:
         """See `Upstream.finished`."""
-        self._say(self._intake.kept(item.number, item.size))
+        self.kept(item.number, item.size)
         self._intake.end(item.number)
 
     def damaged(self, item: Item) -> None:
         """See `Upstream.damaged`."""
-        self._say(self._intake.kept(item.number, 0))
+        self.kept(item.number, 0)
         self._intake.end(item.number)
 
     def gone(self, item: Item) -> None:
@@ -119,7 +123,7 @@ class Parent:
             self._reported = reach
             self._say(Below(reach))
 
-    def _say(self, message: Taken | Below | None) -> None:
+    def _say(self, message: Taken | Below) -> None:
         link = self.dialler.link
-        if message is not None and link is not None:
+        if link is not None:
             link.say(message)

@@ -229,8 +229,7 @@ class Sources:
 
     def _say(self, number: int, answer: Callable[[int], Message], *, end: bool) -> None:
         for link, publisher in list(self._by_link.items()):
-            key = publisher.intake.key_of(number)
-            if key is not None:
-                if end:
-                    publisher.intake.end(number)
+            for key in publisher.intake.keys_of(number):
                 link.say(answer(key))
+            if end:
+                publisher.intake.end(number)

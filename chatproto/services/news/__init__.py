@@ -8,7 +8,8 @@ from twisted.application.service import MultiService
 from chatproto.services.news.contracts import ContractsSettings, build_contracts
 from chatproto.services.news.delivery import DeliverySettings, build_delivery
 from chatproto.services.news.node import NewsNode
-from chatproto.services.news.root import RootSettings, build_root
+from chatproto.services.news.proxy import ProxySettings, build_proxy
+from chatproto.services.news.root import RootSettings, build_root, root_problems
 from chatproto.services.news.router import RouterSettings, build_router
 from chatproto.services.news.settings import NewsSettings
 from chatproto.services.news.status import NewsStatus
@@ -22,10 +23,12 @@ __all__ = [
     "NewsRole",
     "NewsSettings",
     "NewsStatus",
+    "ProxySettings",
     "RootSettings",
     "RouterSettings",
     "build_contracts",
     "build_delivery",
+    "build_proxy",
     "build_root",
     "build_router",
 ]
@@ -47,9 +50,10 @@ class NewsRole(NamedTuple):
 
 
 BUILT: dict[str, NewsRole] = {
-    "root": NewsRole(RootSettings, build_root),
+    "root": NewsRole(RootSettings, build_root, root_problems),
     "router": NewsRole(RouterSettings, build_router),
     "delivery": NewsRole(DeliverySettings, build_delivery),
     "contracts": NewsRole(ContractsSettings, build_contracts),
+    "proxy": NewsRole(ProxySettings, build_proxy),
 }
 """By what `--role` calls them."""

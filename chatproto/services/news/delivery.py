@@ -19,9 +19,12 @@ from chatproto.news.delivery.keeping import RECORD, records_of
 from chatproto.news.delivery.messages import ReaderHello, from_reader
 from chatproto.news.delivery.records import Record
 from chatproto.news.delivery.table import READERS_MAX, Table
-from chatproto.news.messages import decoder
+from chatproto.news.link import NewsHeard
+from chatproto.news.messages import Message, decoder
 from chatproto.news.placing.messages import Coordinate, FromCoordinator
 from chatproto.news.placing.participating import Participating
+from chatproto.news.proxy.desk import ProxyDesk
+from chatproto.news.proxy.messages import PULLED, ProxyHello
 from chatproto.news.tree.node import TreeNode
 from chatproto.registry import Registration
 from chatproto.services.measures import COUNTER, GAUGE, Measure
@@ -89,10 +92,12 @@ class DeliveryService(NewsNode):
         self._own = settings
         self._udp_port = 0
         parent = build_parent(world, self.node, settings.parent, turn) if settings.parent else None
-        self._tree = TreeService(world, settings, self.node, parent, self._open)
+        self._tree = TreeService(world, settings.data, self.node, parent, self._open)
         mount(self, "tree", self._tree)
         mount(self, "desk", _DeskService(self.desk))
-        self.open_guarded(PLACING_DOOR, decoder(FromCoordinator), {Coordinate: self.placing}, COORDINATORS)
+        proxies = ProxyDesk(settings.name, self.node, world.now, self._free_deliveries_wait)
+        hellos: dict[type[Message], NewsHeard] = {Coordinate: self.placing, ProxyHello: proxies}
+        self.open_guarded(PLACING_DOOR, decoder(FromCoordinator, PULLED), hellos, COORDINATORS)
         self.open_public(DOOR, from_reader, {ReaderHello: self.desk}, READERS)
         if settings.datagrams is not None:
             host, port = settings.datagrams
@@ -101,6 +106,9 @@ class DeliveryService(NewsNode):
             self.outlet.ready.addCallback(self._reached_at)
             mount(self, "datagrams", self.outlet)
         self.complete()
+
+    def _free_deliveries_wait(self) -> bool:
+        return self.desk.readers.schedule.suspended(self._world.clock.seconds())
 
     def _reached_at(self, port: int) -> None:
         self._udp_port = port

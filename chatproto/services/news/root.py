@@ -1,27 +1,21 @@
 """The root of the tree: takes items from sources, and passes them on to its children."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-from twisted.application.service import MultiService, Service
+from twisted.application.service import Service
 
 from chatproto.gate import Limits
-from chatproto.link import Turn
-from chatproto.news.link import NewsLinkFactory
+from chatproto.news.items import name_allowed
 from chatproto.news.messages import Announce, Chunk, decoder
-from chatproto.news.tree.children import Children
 from chatproto.news.tree.messages import SourceHello
-from chatproto.news.tree.node import TreeNode
 from chatproto.news.tree.outlet import WINDOW_BYTES_MAX
 from chatproto.news.tree.sources import DOOR, HELD_BYTES_MAX, Sources, SourceSettings
-from chatproto.services.listener import Listener
-from chatproto.services.measures import of_process
+from chatproto.services.measures import GAUGE, Labels, Measure
 from chatproto.services.mounting import mount
 from chatproto.services.news.settings import NewsSettings
-from chatproto.services.news.tree import TreeService, build_children, listener, mount_links
-from chatproto.services.probes import build_probes
-from chatproto.services.systemd import Health, Supervision
+from chatproto.services.news.tree import TreeNews
 from chatproto.world import World
 
 SOURCES = Limits(connections_max=1000, per_address_max=100, strangers_max=100)
@@ -32,8 +26,8 @@ class RootSettings(NewsSettings):
     """What can be set of the root.
 
     Attributes:
-        sources: TOML file of the sources that are let in; see `read_sources`. Empty for none but `known`.
-        known: sources that are let in, by name, where there is no file.
+        sources: TOML file of the sources that are let in; see `read_sources`. Empty where `known` says who.
+        known: the sources that are let in, by name.
         window_bytes: so much is on its way to each child that is not acknowledged.
         held_bytes_max: beyond so much, no item is accepted before others have expired.
     """
@@ -49,49 +43,59 @@ class _SourcesFile(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_sources(path: str) -> dict[str, SourceSettings]:
-    """Read who may publish: `[sources.NAME]` with `secret = "scrypt$…"` and, from 0 to 9, `priority = 5`.
+    """Read who may publish: for each a table `[sources.NAME]` with `secret = "scrypt$…"` and `priority`, 0 to 9.
 
     Raises:
         ValueError: the file cannot be read, or says something else; the message says what, and where.
     """
     try:
         with open(path, "rb") as file:
-            return msgspec.toml.decode(file.read(), type=_SourcesFile).sources
+            known = msgspec.toml.decode(file.read(), type=_SourcesFile).sources
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
+    for name in known:
+        if not name_allowed(name):
+            raise ValueError(f"{path}: no source can be called {name!r}")
+    return known
 
 
-class RootService(MultiService):
+def root_problems(settings: RootSettings) -> list[str]:
+    """Say what would be in the way of a start with such settings."""
+    try:
+        read_sources(settings.sources)
+    except ValueError as error:
+        return [f"cannot use --sources: {error}"]
+    return []
+
+
+class RootService(TreeNews):
     """The service tree of the root.
 
     Attributes:
-        node: what it holds.
-        children: the links of those below it.
         sources: the links of those that publish.
-        listeners: for sources, in the order given, then for children; `ready` fires with the port.
     """
 
-    def __init__(self, tree: TreeService, children: Children, sources: Sources, listeners: list[Listener]) -> None:
-        """Collect the parts; `build_root` makes them."""
-        super().__init__()
-        self.node: TreeNode = tree.node
-        self.children = children
-        self.sources = sources
-        self.listeners = listeners
-        self._tree = tree
+    role = "root"
 
-    def health(self) -> Health:
-        """Return how it is, for a service manager."""
-        ready = self._tree.open and all(each.port is not None for each in self.listeners)
-        sources, items = len(self.sources.connected), len(self.node.held())
-        children, known = len(self.children.followers), len(self.node.holdings.children)
-        status = f"{sources} sources, {children} of {known} children, {items} items"
-        return Health(ready, lambda: True, not self.running, status, ready and bool(self.running))
+    def __init__(self, world: World, settings: RootSettings) -> None:
+        """Collect the parts; `build_root` opens the doors."""
+        super().__init__(world, settings, window_bytes=settings.window_bytes)
+        self.sources = Sources(self.node, settings.known, settings.topics, world.aside, settings.held_bytes_max)
+
+    def summary(self) -> str:
+        """See `NewsNode.summary`."""
+        return f"{len(self.sources.connected)} of {len(self.sources.known)} sources, {super().summary()}"
+
+    def measures(self) -> Iterator[Measure]:
+        """See `NewsNode.measures`."""
+        yield from super().measures()
+        connected: list[tuple[Labels, float]] = [({}, len(self.sources.connected))]
+        yield Measure(GAUGE, "chatproto_news_sources", "Sources that are connected.", connected)
 
 
-class _SourcesService(Service):
+class _SourcesFileService(Service):
     """Reads who may publish when it starts, and again when it is told."""
 
     def __init__(self, world: World, path: str, sources: Sources) -> None:
@@ -101,14 +105,11 @@ class _SourcesService(Service):
 
     def startService(self) -> None:
         super().startService()
-        try:
-            self._sources.known = read_sources(self._path)
-        except ValueError as error:
-            self._world.fatal(f"cannot read the sources: {error}")
-            return
-        self._world.reloading.add("sources", self._again)
+        for problem in self._read():
+            self._world.fatal(f"cannot use --sources: {problem}")
+        self._world.reloading.add("sources", self._read)
 
-    def _again(self) -> list[str]:
+    def _read(self) -> list[str]:
         try:
             self._sources.known = read_sources(self._path)
         except ValueError as error:
@@ -123,32 +124,14 @@ def build_root(world: World, settings: RootSettings) -> RootService:
         world: the outside. `world.fatal` is called when the disk cannot be opened or written, the sources cannot be
             read, or an endpoint is busy.
         settings: what can be set.
+
+    Raises:
+        MissingExtra: a library for something that was asked for is not installed.
     """
-    turn = Turn(world.clock)
-    node = TreeNode(settings.name, world.clock, world.now, world.dice, world.tally, keeps=False)
-    tree = TreeService(world, settings, node, None)
-    children, child_links = build_children(world, node, turn, settings.window_bytes)
-    sources = Sources(node, settings.known, settings.topics, world.aside, settings.held_bytes_max)
-    source_links = NewsLinkFactory(
-        DOOR,
-        decoder(SourceHello, Announce, Chunk),
-        {SourceHello: sources},
-        turn,
-        world.clock,
-        world.tally,
-        limits=SOURCES.within(world.connections_max() // 2),
-    )
-    public = [listener(world, description, source_links, guarded=False) for description in settings.listen]
-    guarded = [listener(world, settings.peer_listen, child_links, guarded=True)] if settings.peer_listen else []
-    root = RootService(tree, children, sources, [*public, *guarded])
-    if settings.metrics:
-        measures = of_process("root", root.health, world.tally)
-        mount(root, "probes", build_probes(world, settings.metrics, root.health, measures))
-    mount(root, "tree", tree)
+    root = RootService(world, settings)
     if settings.sources:
-        mount(root, "sources", _SourcesService(world, settings.sources, sources))
-    mount_links(root, "child", child_links, guarded)
-    mount_links(root, "source", source_links, public)
-    if world.supervisor is not None:
-        mount(root, "supervision", Supervision(world.clock, turn, world.supervisor, root.health))
+        mount(root, "sources", _SourcesFileService(world, settings.sources, root.sources))
+    root.open_to_children()
+    root.open_public(DOOR, decoder(SourceHello, Announce, Chunk), {SourceHello: root.sources}, SOURCES)
+    root.complete()
     return root

@@ -1,50 +1,31 @@
 """What root, router and delivery node have in common: a disk, children, and perhaps a parent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from twisted.application.service import MultiService, Service
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
 from chatproto.errors import StoreError
 from chatproto.gate import Limits
 from chatproto.keyvalue import IKeyValueStore
 from chatproto.link import Turn
-from chatproto.news.link import HEARTBEAT_S, SUSPECT_S, NewsDialler, NewsLinkFactory
+from chatproto.news.link import NewsDialler
 from chatproto.news.messages import Taken, decoder
 from chatproto.news.tree.children import Children
 from chatproto.news.tree.messages import Below, ChildHello, decode_from_parent
 from chatproto.news.tree.node import TreeNode
 from chatproto.news.tree.outlet import WINDOW_BYTES_MAX
 from chatproto.news.tree.parent import Parent
-from chatproto.services.listener import Listener
+from chatproto.services.measures import GAUGE, Measure
 from chatproto.services.mounting import mount
+from chatproto.services.news.node import NewsNode
 from chatproto.services.news.settings import NewsSettings
 from chatproto.trust.proof import PEER
 from chatproto.world import World
 
 CHILD_DOOR = "news-child"
 CHILDREN = Limits(connections_max=256, strangers_max=32)
-
-
-def build_children(
-    world: World, node: TreeNode, turn: Turn, window_bytes: int = WINDOW_BYTES_MAX
-) -> tuple[Children, NewsLinkFactory]:
-    """Build what passes items on to the children of a node, and what makes the links of these."""
-    children = Children(node, window_bytes)
-    factory = NewsLinkFactory(
-        CHILD_DOOR,
-        decoder(ChildHello, Below, Taken),
-        {ChildHello: children},
-        turn,
-        world.clock,
-        world.tally,
-        limits=CHILDREN.within(world.connections_max() // 2),
-        trust=world.trust,
-        heartbeat_s=HEARTBEAT_S,
-        suspect_s=SUSPECT_S,
-    )
-    return children, factory
 
 
 def build_parent(world: World, node: TreeNode, endpoint: str, turn: Turn) -> Parent:
@@ -71,12 +52,6 @@ def build_parent(world: World, node: TreeNode, endpoint: str, turn: Turn) -> Par
     return parent
 
 
-def listener(world: World, description: str, factory: NewsLinkFactory, *, guarded: bool) -> Listener:
-    """Build what listens on an endpoint, for other nodes if it is guarded."""
-    endpoint = world.guarded_server(description, PEER) if guarded else world.server(description)
-    return Listener(description, endpoint, factory, world.fatal, factory.gate)
-
-
 class TreeService(Service):
     """Opens a node's disk when it starts, and dials its parent; finishes both when it stops.
 
@@ -89,26 +64,26 @@ class TreeService(Service):
     def __init__(
         self,
         world: World,
-        settings: NewsSettings,
+        data: str,
         node: TreeNode,
-        parent: Parent | None,
+        upstream: Parent | None,
         opened: Callable[[IKeyValueStore], None] = lambda table: None,
     ) -> None:
         """Run a node.
 
         Args:
             world: the outside. `world.fatal` is called when the disk cannot be opened or written.
-            settings: of the node.
+            data: the data directory.
             node: which is not open yet.
-            parent: whoever it takes items from; None for the root.
+            upstream: whoever it takes items from; None for the root.
             opened: called with the table once it is open, before items come: others keep things in it, too, under
                 keys of their own.
         """
         self.node = node
-        self.upstream = parent
+        self.upstream = upstream
         self.open = False
         self._world = world
-        self._data = settings.data
+        self._data = data
         self._opened = opened
 
     def startService(self) -> None:
@@ -134,21 +109,61 @@ class TreeService(Service):
         return self.node.close()
 
 
-class LinksService(Service):
-    """Ends the links of a factory when it stops."""
+class TreeNews(NewsNode):
+    """The service tree of a node that has children in the distribution tree.
 
-    def __init__(self, factory: NewsLinkFactory) -> None:
-        """End its links, politely."""
-        self._factory = factory
+    Attributes:
+        node: what it holds.
+        upstream: whoever it takes items from; None for the root.
+        followers: the links of its children.
+    """
 
-    def stopService(self) -> None:
-        """End every link."""
-        super().stopService()
-        self._factory.stop()
+    def __init__(
+        self, world: World, settings: NewsSettings, parent: str = "", window_bytes: int = WINDOW_BYTES_MAX
+    ) -> None:
+        """Begin a tree, whose disk is mounted first.
 
+        Args:
+            world: the outside.
+            settings: what can be set of any node.
+            parent: client endpoint string of the guarded port of its parent; empty for the root.
+            window_bytes: so much is on its way to each child that is not acknowledged.
+        """
+        super().__init__(world, settings)
+        self.node = TreeNode(settings.name, world.clock, world.now, world.dice, world.tally, keeps=False)
+        self.upstream = build_parent(world, self.node, parent, self.turn) if parent else None
+        self.followers = Children(self.node, window_bytes)
+        self._disk = TreeService(world, settings.data, self.node, self.upstream)
+        mount(self, "tree", self._disk)
 
-def mount_links(tree: MultiService, name: str, factory: NewsLinkFactory, listeners: list[Listener]) -> None:
-    """Mount what listens, and what ends links after that."""
-    mount(tree, f"{name}-links", LinksService(factory))
-    for number, each in enumerate(listeners, 1):
-        mount(tree, f"{name}-listener-{number}", each)
+    def open_to_children(self) -> None:
+        """Mount the door of its children."""
+        self.open_guarded(CHILD_DOOR, decoder(ChildHello, Below, Taken), {ChildHello: self.followers}, CHILDREN)
+
+    def opened(self) -> bool:
+        """See `NewsNode.opened`."""
+        return self._disk.open
+
+    def serves(self) -> bool:
+        """See `NewsNode.serves`."""
+        return self.upstream is None or self.upstream.up
+
+    def summary(self) -> str:
+        """See `NewsNode.summary`."""
+        above = "" if self.upstream is None else f"parent {'here' if self.upstream.up else 'gone'}, "
+        here, known = len(self.followers.by_name), len(self.node.holdings.children)
+        return f"{above}{here} of {known} children, {self.node.holdings.whole} items"
+
+    def measures(self) -> Iterator[Measure]:
+        """See `NewsNode.measures`."""
+        holdings = self.node.holdings
+        figures = [
+            ("chatproto_news_items", "Items that are held, whole.", holdings.whole),
+            ("chatproto_news_items_unfinished", "Items of which a part has come.", len(holdings.unfinished())),
+            ("chatproto_news_body_bytes", "Of bodies that are held, or come.", holdings.bytes),
+            ("chatproto_news_children", "Children in the tree that are connected.", len(self.followers.by_name)),
+            ("chatproto_news_children_known", "Children in the tree that items wait for.", len(holdings.children)),
+        ]
+        if self.upstream is not None:
+            figures.append(("chatproto_news_parent_reached", "1 if the parent is reached.", self.upstream.up))
+        return (Measure(GAUGE, name, meaning, [({}, value)]) for name, meaning, value in figures)

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.chat.messages import Status, encode
 from chatproto.cli import demo
 from chatproto.cli.demo import HOST, Child, DemoFailed, DemoOptions
+from chatproto.disk.directory import lock
 
 
 class PortTests(SynchronousTestCase):
@@ -35,6 +37,24 @@ class PortTests(SynchronousTestCase):
             options = DemoOptions(self.mktemp(), taken.getsockname()[1], None)
             self.assertRaises(DemoFailed, demo.demo, options, self.fail)
         child.assert_not_called()
+
+
+class ClearTests(SynchronousTestCase):
+    def test_what_somebody_has_a_node_run_on_stays(self) -> None:
+        directory = self.mktemp()
+        os.mkdir(directory)
+        held = lock(os.path.join(directory, "primary"))
+        os.mkdir(os.path.join(directory, "secondary"))
+        Path(directory, "primary.log").touch()
+        said: list[str] = []
+        demo._clear(directory, said.append)
+        self.assertEqual(sorted(os.listdir(directory)), ["primary", "primary.log", "secondary"])
+        self.assertIn("primary was started by hand", "".join(said))
+        self.assertNotIn("secondary", "".join(said))
+        os.close(held)
+        demo._clear(directory, self.fail)
+        self.assertFalse(os.path.exists(directory))
+        demo._clear(directory, self.fail)
 
 
 class RedundancyTests(SynchronousTestCase):

@@ -349,6 +349,20 @@ class RegisterTests(RegistryClientTestCase):
         self.next_try()
         self.assertEqual(self.asked(self.enter()).registration, EAST)
 
+    def test_of_one_that_hangs_up_without_a_word_it_is_said_what_that_may_be(self) -> None:
+        """A registry that speaks TLS ends what is none, and cannot say why."""
+        self.assertIn("as one that speaks TLS does", self.hung_up_on(self.connect))
+        self.assertIn("closed cleanly", self.hung_up_on(self.enter))
+
+    def hung_up_on(self, connect: Callable[[], End]) -> str:
+        """Lose every link until a request has run out of time; return what is said of that."""
+        listing = self.client.list()
+        end = self.clock.seconds() + TIMEOUT_S
+        while self.clock.seconds() < end:
+            connect().lose()
+            self.next_try()
+        return self.failureResultOf(listing, RegistryUnanswered).getErrorMessage()
+
     def test_withdrawn(self) -> None:
         end = self.enter()
         self.registered(end)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from chatproto.gate import Gate, Limits
-from chatproto.services.listener import ACCEPTS_A_TURN_MAX, Listener
+from chatproto.services.listener import ACCEPTS_A_TURN_MAX, REFUSALS_AT_ONCE_MAX, REST_S, Listener
 from chatproto.tally import Tally
 
 
@@ -99,6 +99,9 @@ class ListenerTests(SynchronousTestCase):
         self.assertEqual(len(self.failures), 1)
 
 
+FLOODER = IPv4Address("TCP", "10.0.0.1", 5)
+
+
 class PorchTests(SynchronousTestCase):
     """Before a port's factory, and its TLS, stands who knows how often somebody may come."""
 
@@ -110,10 +113,15 @@ class PorchTests(SynchronousTestCase):
         self.factory.noisy = False
         self.factory.doStart()
         self.taken: list[int] = []
+        self.waiting: list[IPv4Address] = []
 
         def take(port: Port) -> None:
             """Take in as many as may come, as Twisted does, and then more."""
-            self.taken.append(port.numberAccepts)
+            count = port.numberAccepts
+            self.taken.append(count)
+            for address in self.waiting[:count]:
+                self.come(address)
+            del self.waiting[:count]
             port.numberAccepts += 20
 
         self.patch(Port, "doRead", take)
@@ -121,17 +129,18 @@ class PorchTests(SynchronousTestCase):
         listener = Listener("tcp:0", FakeEndpoint(succeed(self.port)), self.factory, self.fail, self.gate)
         self.patch(self.port, "getHost", lambda: "there")
         listener.startService()
+        self.port.connected = True
+        self.port.startReading()
 
     def come(self, address: Any) -> bool:
         assert self.port.factory is not None
         return self.port.factory.buildProtocol(address) is not None
 
     def test_who_comes_too_often_is_refused_and_counted(self) -> None:
-        address = IPv4Address("TCP", "10.0.0.1", 5)
-        self.assertEqual([self.come(address) for _ in range(5)], [True] * 3 + [False] * 2)
+        self.assertEqual([self.come(FLOODER) for _ in range(5)], [True] * 3 + [False] * 2)
         self.assertTrue(self.come(IPv4Address("TCP", "10.0.0.2", 5)))
         self.clock.advance(0.5)
-        self.assertEqual([self.come(address) for _ in range(2)], [True, False])
+        self.assertEqual([self.come(FLOODER) for _ in range(2)], [True, False])
         self.assertEqual(self.tally.dropped, {("client", "too-often-from-address"): 3})
 
     def test_who_is_on_this_machine_comes_as_it_likes(self) -> None:
@@ -141,6 +150,49 @@ class PorchTests(SynchronousTestCase):
         for _ in range(3):
             self.port.doRead()
         self.assertEqual(self.taken, [ACCEPTS_A_TURN_MAX] * 3)
+
+    def flood(self, count: int) -> None:
+        """Have one address come more often than it may."""
+        self.waiting = [FLOODER] * 3
+        while self.waiting:
+            self.port.doRead()
+        self.taken.clear()
+        self.waiting = [FLOODER] * count
+        self.port.doRead()
+
+    def reading(self) -> bool:
+        return self.port in self.clock.getReaders()
+
+    def test_a_port_rests_after_a_refusal(self) -> None:
+        """The process sleeps now and then, however many come."""
+        self.flood(1)
+        self.assertFalse(self.reading())
+        self.clock.advance(REST_S)
+        self.assertTrue(self.reading())
+        self.port.doRead()
+        self.assertTrue(self.reading(), "nobody was refused this time")
+
+    def test_of_whom_it_refuses_it_takes_more_at_once(self) -> None:
+        """The slower they are refused, the longer is the kernel's queue of those who wait, newcomers among them."""
+        self.flood(1000)
+        self.assertEqual(self.taken, [2, 4, 8, 16, 32])
+        self.assertEqual(self.taken[-1], REFUSALS_AT_ONCE_MAX)
+        self.assertFalse(self.reading())
+
+    def test_with_who_is_let_in_the_turn_is_over(self) -> None:
+        self.flood(0)
+        self.waiting = [FLOODER] * 2 + [IPv4Address("TCP", "10.0.0.2", 5)] + [FLOODER] * 20
+        self.taken.clear()
+        self.port.doRead()
+        self.assertEqual(self.taken, [2, 4])
+        self.assertFalse(self.reading())
+
+    def test_a_port_that_is_closed_while_it_rests_stays_closed(self) -> None:
+        self.flood(1)
+        self.patch(self.port, "connectionLost", lambda reason: setattr(self.port, "connected", False))
+        self.port.stopListening()  # type: ignore[no-untyped-call]
+        self.clock.advance(REST_S)
+        self.assertFalse(self.reading() or self.port.connected)
 
     def test_the_factory_hears_of_the_end(self) -> None:
         assert self.port.factory is not None

@@ -157,6 +157,28 @@ class CertificatesTests(FolderTestCase):
         self.assertEqual(events.count("node.pem ends on"), 3)
         watch.stopService()
 
+    def test_it_is_warned_of_authorities_that_are_all_new(self) -> None:
+        """One at a time is how they are changed; all at once, a node is on its own."""
+        events = Events()
+        globalLogPublisher.addObserver(events)
+        self.addCleanup(globalLogPublisher.removeObserver, events)
+        made = self.sign()
+        watch = CertificateWatch(self.certificates(), Clock())
+        old = (made / "ca.pem").read_bytes()
+        foreign = Path(Authority(self.mktemp()).sign("east"))
+        new = (foreign / "ca.pem").read_bytes()
+        for authorities, of in ((old + new, made), (old + new, foreign), (new, foreign)):
+            for name in ("node.pem", "node.key"):
+                (made / name).write_bytes((of / name).read_bytes())
+            (made / "ca.pem").write_bytes(authorities)
+            self.assertEqual(watch.read_again(), [])
+        self.assertEqual(events.count("no authority is believed"), 0)
+        other = Path(Authority(self.mktemp()).sign("east"))
+        for name in ("node.pem", "node.key", "ca.pem"):
+            (made / name).write_bytes((other / name).read_bytes())
+        self.assertEqual(watch.read_again(), [])
+        self.assertEqual(events.count("no authority is believed"), 1)
+
     def test_what_openssl_finds_has_a_code(self) -> None:
         codes = {9: "not-yet-valid", 10: "expired", 19: "wrong-authority", 20: "wrong-authority", 26: "bad-certificate"}
         for error, code in codes.items():

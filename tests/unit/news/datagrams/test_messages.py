@@ -1,3 +1,5 @@
+import re
+from pathlib import Path
 from zlib import crc32
 
 import msgspec
@@ -11,6 +13,7 @@ from chatproto.news.datagrams.messages import (
     NO_COOKIE,
     PART_BYTES,
     PULL_ITEMS_MAX,
+    REASONS,
     Challenge,
     Denied,
     Granted,
@@ -27,6 +30,7 @@ from chatproto.news.datagrams.messages import (
 )
 from tests.unit.news.datagrams.rig import CONVERSATION
 
+ROOT = Path(__file__).parents[4]
 BIG = 2**63 - 1
 PROOF = bytes(16)
 FROM_READER = (
@@ -91,3 +95,19 @@ class MessageTests(SynchronousTestCase):
         for data in (garbage, with_tail(garbage, crc32(garbage), CONVERSATION, 0.0)):
             self.assertRaises(WireError, from_reader, data)
             self.assertRaises(WireError, from_node, data)
+
+
+class DocumentTests(SynchronousTestCase):
+    def test_every_message_and_code_is_explained(self) -> None:
+        text = (ROOT / "docs" / "news-datagrams.md").read_text(encoding="utf-8")
+        operating = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+        for message in FROM_READER + FROM_NODE:
+            name = type(message).__struct_config__.tag
+            self.assertIn(f"`{name}`", text)
+            for field in type(message).__struct_fields__:
+                self.assertIn(f"`{field}`", text, name)
+        for code in REASONS:
+            self.assertIn(f"| `{code}` |", text)
+        door = (ROOT / "chatproto" / "news" / "datagrams" / "door.py").read_text(encoding="utf-8")
+        for reason in re.findall(r'(?:Dropped|denied)\("([a-z-]+)"\)', door):
+            self.assertIn(f"`{reason}`", operating)

@@ -163,8 +163,17 @@ class SuspensionTests(SynchronousTestCase):
         self.assertEqual(room.readers.paid["rita"].record.late, 0)
         room.run(60)
         self.assertEqual(room.stamps("fred"), [1])
+        self.assertGreaterEqual(room.got["fred"][0][0] - room.got["rita"][0][0], RESUME_AFTER_S)
         self.assertEqual((schedule.suspensions, schedule.is_suspended), (1, False))
         self.assertGreaterEqual(schedule.suspended_s, RESUME_AFTER_S)
+
+    def test_also_what_presses_for_one_below_the_minimum(self) -> None:
+        room = Room(rate=10_000)
+        room.place(paid(delay_s_max=200, minimum=5), free())
+        room.come("rita", "fred")
+        room.put(1, 300_000, delay_s=170)
+        room.run(15)
+        self.assertEqual((room.stamps("fred"), room.readers.schedule.is_suspended), ([], True))
 
     def test_who_pulls_meanwhile_is_told(self) -> None:
         room = Room(rate=1000)

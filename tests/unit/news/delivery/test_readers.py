@@ -106,6 +106,8 @@ class ReadersTests(SynchronousTestCase):
         room.put(1, exclusive=True)
         room.run(1)
         self.assertEqual({name: room.stamps(name) for name in room.got}, {"rita": [1]})
+        room.expire(room.put(2, exclusive=True))
+        self.assertEqual(room.readers.undeliverable.entries[0].names, ("rita",))
 
     def test_nothing_goes_to_one_that_has_it_from_elsewhere(self) -> None:
         room = Room()
@@ -160,6 +162,16 @@ class ReadersTests(SynchronousTestCase):
         room.readers.free["fred"].listens = False
         room.run(1)
         self.assertEqual((room.stamps("fred"), room.stamps("frida")), ([], [1]))
+
+    def test_a_free_reader_has_one_turn(self) -> None:
+        room = Room()
+        room.place(free())
+        room.come("fred")
+        room.put(1)
+        room.come("fred")
+        room.readers.finished("fred", room.now)
+        room.run(1)
+        self.assertEqual(room.order, ["fred"])
 
     def test_free_items_under_way_are_bounded(self) -> None:
         room = Room()

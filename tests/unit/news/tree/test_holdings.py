@@ -103,7 +103,9 @@ class Disk:
 
     @property
     def numbers(self) -> list[int]:
-        return [held.item.number for held in self.holdings.held()]
+        held = self.holdings.held()
+        assert self.holdings.whole == len(held)
+        return [each.item.number for each in held]
 
 
 class ComingTests(SynchronousTestCase):

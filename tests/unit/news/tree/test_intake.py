@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import WireError
-from chatproto.news.messages import CHUNK_BYTES_MAX, Taken
+from chatproto.news.messages import CHUNK_BYTES_MAX
 from chatproto.news.tree.intake import OPEN_MAX, Intake, Piece
 from chatproto.news.tree.records import PIECE_BYTES
 
@@ -39,9 +39,7 @@ class IntakeTests(SynchronousTestCase):
         intake.end(7)
         intake.end(7)
         self.assertEqual(intake.data(3, 5, b"x"), [])
-        self.assertIsNone(intake.kept(7, 5))
-        self.assertIsNone(intake.key_of(7))
-        self.assertIsNone(intake.number_of(3))
+        self.assertEqual(intake.keys_of(7), [])
 
     def test_what_cannot_be_is_refused(self) -> None:
         intake = Intake()
@@ -53,15 +51,22 @@ class IntakeTests(SynchronousTestCase):
         with self.assertRaises(WireError):
             intake.data(4, 0, bytes(CHUNK_BYTES_MAX + 1))
 
-    def test_keys_are_those_of_the_link(self) -> None:
+    def test_an_item_that_is_announced_twice_comes_under_two_keys(self) -> None:
         intake = Intake()
-        intake.begin(3, 7, 20, 0)
-        self.assertEqual(intake.kept(7, 10), Taken(3, 10))
-        self.assertEqual((intake.key_of(7), intake.number_of(3)), (3, 7))
+        intake.begin(3, 7, 4, 0)
+        intake.begin(4, 7, 4, 0)
+        self.assertEqual(intake.keys_of(7), [3, 4])
+        self.assertEqual(intake.data(3, 0, b"ab"), [])
+        self.assertEqual(intake.data(4, 0, b"abcd"), [Piece(7, 0, b"abcd")])
+        self.assertEqual(intake.data(3, 2, b"cd"), [])
+        intake.end(7)
+        self.assertEqual((intake.keys_of(7), intake.data(3, 0, b"x")), ([], []))
+
+    def test_a_key_is_the_last_item_s(self) -> None:
+        intake = Intake()
         intake.begin(4, 7, 20, 0)
-        self.assertEqual((intake.key_of(7), intake.number_of(3)), (4, None), "announced again under another key")
         intake.begin(4, 9, 20, 0)
-        self.assertEqual((intake.key_of(7), intake.key_of(9)), (None, 4), "the key is another item's now")
+        self.assertEqual((intake.keys_of(7), intake.keys_of(9)), ([], [4]))
 
     def test_there_are_not_too_many_at_once(self) -> None:
         intake = Intake()

@@ -5,7 +5,16 @@ import random
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import WireError
-from chatproto.news.tree.outlet import HEADER_BYTES, TURNS, Outlet, Send
+from chatproto.news.tree.outlet import (
+    HEADER_BYTES,
+    LINK_BYTES_PER_S,
+    LONG_WINDOW_BYTES_MAX,
+    TURNS,
+    WINDOW_BYTES_MAX,
+    Outlet,
+    Send,
+    window_for,
+)
 
 CHUNK = 100
 
@@ -89,6 +98,17 @@ class OutletTests(SynchronousTestCase):
         self.assertEqual(sending.unacknowledged, 300 + HEADER_BYTES)
         sending.taken(7, 100)
         self.assertEqual(drain(sending), [Send(7, 300, 100, False)])
+
+    def test_a_long_way_has_room_for_what_is_on_it(self) -> None:
+        self.assertEqual(window_for(0.0), WINDOW_BYTES_MAX)
+        self.assertEqual(window_for(0.5), WINDOW_BYTES_MAX + LINK_BYTES_PER_S)
+        self.assertEqual(window_for(1e6), LONG_WINDOW_BYTES_MAX)
+        self.assertEqual(window_for(1.0, 10**9), 10**9)
+        sending = outlet(1)
+        sending.offer(7, 5, 1000, 1000)
+        self.assertEqual(len(drain(sending)), 1)
+        sending.window_bytes = 10**9
+        self.assertEqual(len(drain(sending)), 9)
 
     def test_items_without_a_body_fill_the_window_too(self) -> None:
         sending = outlet(HEADER_BYTES * 4)

@@ -1,0 +1,1 @@
+"""`chatproto news`: publish, read, contract, and how a deployment is."""

@@ -1,0 +1,354 @@
+"""The command line of `chatproto news`: what may be typed, and what it means."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from chatproto.cli.accounts import password_asked
+from chatproto.cli.news.offers import ASK, NEAREST, NOTHING
+from chatproto.cli.servers import Misuse
+from chatproto.news.items import LIFE_S_MAX, PRIORITIES, TITLE_CHARS_MAX, TOPICS, name_allowed
+from chatproto.news.terms import DELAY_S_MAX, ITEMS_AN_HOUR_MAX, PULL, PUSH, Terms
+
+TIMEOUT_S = 30.0
+LIFE_S = 86400
+STANDARD_INPUT = "-"
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+Subparsers = Any
+
+
+def add_news(subparsers: Subparsers) -> None:
+    """Add the commands."""
+    news = subparsers.add_parser(
+        "news",
+        help="publish and read news, make contracts, and see how a deployment is",
+        description="The news system, whose daemon is `twistd newsserver`. Passwords are asked for on the terminal, or "
+        "read from standard input.",
+    )
+    doings = news.add_subparsers(title="what to do", metavar="DO", required=True)
+    _add_publish(doings)
+    _add_read(doings)
+    _add_contract(doings)
+    _add_status(doings)
+    _add_source(doings)
+
+
+def _doing(doings: Subparsers, word: str, run: Callable[[argparse.Namespace], str], does: str, more: str = "") -> Any:
+    doing = doings.add_parser(word, help=does, description=f"{does[0].upper()}{does[1:]}. {more}".strip())
+    doing.set_defaults(run=run)
+    return doing
+
+
+def _add_reach(doing: argparse.ArgumentParser, server: str = "") -> None:
+    if server:
+        doing.add_argument(
+            server,
+            dest="server",
+            metavar="SERVER",
+            help="HOST, HOST:PORT, tls:HOST:PORT or a Twisted client endpoint (default: found by --registry; default "
+            "port: 4848)",
+        )
+    doing.add_argument(
+        "--registry",
+        metavar="REGISTRY",
+        help="HOST, HOST:PORT, tls:HOST:PORT or a Twisted client endpoint of the registry (default port: 4646)",
+    )
+    doing.add_argument("--service", default="news", metavar="NAME", help="the deployment (default: %(default)s)")
+    doing.add_argument("--ca", metavar="FILE", help="PEM file of the authorities to trust with TLS (default: system's)")
+    doing.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=TIMEOUT_S,
+        metavar="SECONDS",
+        help="how long an answer is waited for (default: %(default)g)",
+    )
+
+
+def _add_password(doing: argparse.ArgumentParser) -> None:
+    doing.add_argument(
+        "--password-stdin",
+        action="store_true",
+        help="read the password from the first line of standard input (default: ask for it on the terminal)",
+    )
+
+
+def _reach(given: argparse.Namespace) -> Any:
+    from chatproto.cli.news.reaching import Reach
+
+    return Reach(getattr(given, "server", None), given.registry, given.service, given.ca, given.timeout)
+
+
+def _password(given: argparse.Namespace, *, new: bool = False) -> str:
+    if given.password_stdin:
+        # As bytes, and no more than the line: what follows may be what is to be published.
+        line = sys.stdin.buffer.readline()
+        return line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+    password = password_asked("password: ")
+    if new and password_asked("again: ") != password:
+        raise Misuse("the two passwords differ; nothing was done")
+    return password
+
+
+# publish
+
+
+def _add_publish(doings: Subparsers) -> None:
+    doing = _doing(
+        doings,
+        "publish",
+        _publish,
+        "publish an item",
+        "Prints its number once the root has it on its disk. With the same --id it may be repeated: it is published "
+        "once.",
+    )
+    doing.add_argument("file", metavar="FILE", help="what to publish; - for standard input")
+    doing.add_argument("--source", type=_name, required=True, metavar="NAME", help="who publishes")
+    doing.add_argument(
+        "--topic", required=True, metavar="TOPIC", help=f"one of the deployment's, by default {', '.join(TOPICS)}"
+    )
+    doing.add_argument(
+        "--title", default="", help=f"what it is about, at most {TITLE_CHARS_MAX} characters (default: none)"
+    )
+    doing.add_argument(
+        "--expires-in",
+        type=_life,
+        default=LIFE_S,
+        metavar="SPAN",
+        help="seconds, or like 30m, 12h, 7d: nobody gets it after that (default: 1d)",
+    )
+    doing.add_argument("--media-type", metavar="TYPE", help="like text/plain (default: what the file's name says)")
+    doing.add_argument("--exclusive", action="store_true", help="only for paid contracts that include exclusives")
+    doing.add_argument("--id", metavar="ID", help="the same at every try of this item (default: drawn)")
+    _add_password(doing)
+    _add_reach(doing, "--root")
+
+
+def _publish(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.publishing import Publication, media_type_of, publish, read_body
+
+    if given.file == STANDARD_INPUT and not given.password_stdin and sys.stdin.isatty():
+        print("Type the item; end with Ctrl-D.", file=sys.stderr)
+    password = _password(given)
+    number = publish(
+        Publication(
+            _reach(given),
+            given.source,
+            password,
+            given.topic,
+            given.title,
+            read_body(given.file),
+            given.media_type or media_type_of(given.file),
+            given.expires_in,
+            given.exclusive,
+            given.id,
+        )
+    )
+    print(number)
+    return ""
+
+
+# read
+
+
+def _add_read(doings: Subparsers) -> None:
+    doing = _doing(
+        doings,
+        "read",
+        _read,
+        "read what a reader's contract is about",
+        "A pull contract ends with what is there, a push contract with Ctrl-C, unless told otherwise. What was shown "
+        "of a paid contract does not come again.",
+    )
+    doing.add_argument("--reader", type=_name, required=True, metavar="NAME", help="who reads")
+    doing.add_argument("--count", type=_count, default=0, metavar="N", help="read so many items (default: any number)")
+    doing.add_argument("--for", type=_seconds, default=0.0, dest="for_s", metavar="SECONDS", help="read for so long")
+    doing.add_argument("--save", metavar="DIR", help="keep bodies there, each in a file (default: show texts only)")
+    doing.add_argument("--json", action="store_true", help="an item is a line of JSON (default: in words)")
+    _add_password(doing)
+    _add_reach(doing, "--contracts")
+
+
+def _read(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.reading import Reading, read
+
+    wanted = given.count, given.for_s, given.save, given.json
+    reading = Reading(_reach(given), given.reader, _password(given), *wanted)
+    read(reading, lambda line: print(line, flush=True), lambda line: print(line, file=sys.stderr, flush=True))
+    return ""
+
+
+# contract
+
+
+def _add_contract(doings: Subparsers) -> None:
+    doing = _doing(
+        doings,
+        "contract",
+        _contract,
+        "make, change, show or end a reader's contract",
+        "Without --topics it asks for the terms, and when they cannot be had, what to take instead.",
+    )
+    doing.add_argument("--reader", type=_name, required=True, metavar="NAME", help="who reads")
+    doing.add_argument("--new", action="store_true", help="the reader may be a new one, with this password")
+    doing.add_argument("--topics", type=_topics, metavar="A,B", help="what to hear of (default: ask)")
+    way = doing.add_mutually_exclusive_group()
+    way.add_argument("--push", action="store_true", help="be sent what comes (default)")
+    way.add_argument("--pull", action="store_true", help="ask for it")
+    way.add_argument("--mobile", action="store_true", help="read the mobile page: free")
+    doing.add_argument("--paid", action="store_true", help="nothing is lost, and in time (default: free, no promise)")
+    doing.add_argument("--exclusives", action="store_true", help="with exclusives; paid")
+    doing.add_argument("--minimum", type=int, default=0, metavar="N", help="items an hour at least; paid (default: 0)")
+    doing.add_argument(
+        "--maximum",
+        type=int,
+        default=ITEMS_AN_HOUR_MAX,
+        metavar="N",
+        help="items an hour at most (default: %(default)d)",
+    )
+    doing.add_argument(
+        "--max-delay",
+        type=_seconds,
+        metavar="SECONDS",
+        help=f"from publishing to delivery; paid (default: {DELAY_S_MAX:g} if paid)",
+    )
+    doing.add_argument(
+        "--offers",
+        choices=(ASK, NEAREST, NOTHING),
+        help="where the terms cannot be had: ask, take the nearest offer, or nothing (default: ask without --topics, "
+        "else nothing)",
+    )
+    doing.add_argument("--show", action="store_true", help="show the contract that holds")
+    doing.add_argument("--end", action="store_true", help="end the contract")
+    doing.add_argument("--json", action="store_true", help="as JSON (default: in words)")
+    _add_password(doing)
+    _add_reach(doing, "--contracts")
+
+
+def _contract(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.contracting import Wish, contract, place_as_json, place_in_words
+
+    if given.show and given.end:
+        raise Misuse("either --show or --end")
+    if given.topics is None and (given.json and not (given.show or given.end)):
+        raise Misuse("--json needs --topics: nobody is asked where a program reads")
+    offers = given.offers or (ASK if given.topics is None else NOTHING)
+    wish = Wish(
+        _reach(given),
+        given.reader,
+        _password(given, new=given.new),
+        given.new,
+        _terms(given) if given.topics is not None else None,
+        offers,
+        given.end,
+        given.show,
+    )
+    # What is told on the way is not the answer.
+    place = contract(wish, lambda line: print(line, file=sys.stderr if given.json else sys.stdout, flush=True))
+    if place is None:
+        print("null" if given.json else f"{given.reader} has no contract.")
+    else:
+        print(place_as_json(place) if given.json else "\n".join(place_in_words(place)))
+    return ""
+
+
+def _terms(given: argparse.Namespace) -> Terms:
+    delay_s = given.max_delay if given.max_delay is not None else DELAY_S_MAX if given.paid else 0.0
+    return Terms(
+        given.topics,
+        mode=PULL if given.pull or given.mobile else PUSH,
+        paid=given.paid,
+        exclusives=given.exclusives,
+        mobile=given.mobile,
+        minimum=given.minimum,
+        maximum=given.maximum,
+        delay_s_max=delay_s,
+    )
+
+
+# status, source
+
+
+def _add_status(doings: Subparsers) -> None:
+    doing = _doing(doings, "status", _status, "say how each node is, and whether news gets through")
+    doing.add_argument("--json", action="store_true", help="as JSON, with all figures (default: as a table)")
+    _add_reach(doing)
+    doing.set_defaults(timeout=5.0)
+
+
+def _status(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.status import news_status
+
+    print(news_status(_reach(given), json_wanted=given.json))
+    return ""
+
+
+def _add_source(doings: Subparsers) -> None:
+    doing = _doing(
+        doings,
+        "source",
+        _source,
+        "write what lets a source in, for the file that the root's --sources names",
+        "Only the salted hash of the password is in it.",
+    )
+    doing.add_argument("name", type=_name, metavar="NAME", help="of the source")
+    doing.add_argument(
+        "--priority",
+        type=int,
+        choices=PRIORITIES,
+        default=5,
+        metavar="0-9",
+        help="of its items: the higher passes the lower (default: %(default)d)",
+    )
+    _add_password(doing)
+
+
+def _source(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.publishing import source_line
+
+    print(source_line(given.name, _password(given, new=True), given.priority))
+    return ""
+
+
+# Values
+
+
+def _name(value: str) -> str:
+    if not name_allowed(value):
+        raise argparse.ArgumentTypeError(f"{value!r} is not a name: letters, digits, dots, hyphens and underscores")
+    return value
+
+
+def _topics(value: str) -> tuple[str, ...]:
+    found = tuple(sorted({part.strip() for part in value.split(",")} - {""}))
+    if not found:
+        raise argparse.ArgumentTypeError(f"{value!r} has no topic")
+    return found
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds <= 10**6:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a number of seconds from 0 to 1000000")
+    return seconds
+
+
+def _count(value: str) -> int:
+    if value.isascii() and value.isdecimal() and 0 < int(value[:10]) < 10**9:
+        return int(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not a number of items above 0")
+
+
+def _life(value: str) -> int:
+    number, unit = value.rstrip("smhd"), value.lstrip("0123456789")
+    known = number.isascii() and number.isdecimal() and len(number) <= 9 and unit in _UNITS
+    seconds = int(number) * _UNITS[unit] if known else 0
+    if not 0 < seconds <= LIFE_S_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{value!r} is neither seconds nor like 30m, 12h, 7d, and {LIFE_S_MAX // 86400} days at most"
+        )
+    return seconds
