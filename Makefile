@@ -4,6 +4,7 @@
 # make docs    the documentation as pages to read  docs/_build/html/index.html
 # make bench   node and pair beside Redis, NATS    ARGS="--rounds 3 --plot docs/performance.svg"
 # make failover  how long a killed leader is felt  ARGS="--runs 5 --static --jetstream --json failover.json"
+# make readers one delivery node of the news, and 20,000 readers             ARGS="--readers 2000 --send-rate 2000000"
 # make abuse   what others notice of idle crowds, floods, slow-loris   ARGS="--pair --rounds 5 --json abuse.json"
 # make newstree  how late an item is after 15 nodes, simulated  ARGS="--minutes 60 --svg docs/news-tree.svg"
 
@@ -18,7 +19,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 SPHINX := $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going
 
-.PHONY: run test unit integration check docs coverage fix bench replay failover abuse newstree clean
+.PHONY: run test unit integration check docs coverage fix bench replay failover abuse newstree readers clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.for-run
@@ -70,6 +71,9 @@ abuse: $(VENV)/.for-development
 
 newstree: $(VENV)/.for-development
 	$(BIN)/python -m tests.bench.newstree $(ARGS)
+
+readers: $(VENV)/.for-development
+	$(BIN)/python -m tests.bench.readers $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage htmlcov .hypothesis

@@ -158,6 +158,8 @@ class NewsReader(Service):
         # The reader's own node, and the one that stands in for it.
         self._own: _Side | None = None
         self._other: _Side | None = None
+        # Whether its own node is there, and will not have it.
+        self._hopeless = False
         self._asking: Deferred[Any] | None = None
         self._timer: IDelayedCall | None = None
         self._again: dict[int, IDelayedCall] = {}
@@ -210,6 +212,7 @@ class NewsReader(Service):
         return answer
 
     def _begin(self) -> None:
+        self._hopeless = False
         self._own = self._dial(self.place.node)
         self._wait(self._away_s)
 
@@ -257,6 +260,7 @@ class NewsReader(Service):
         """Hear that a node delivers from now on."""
         self.last_refusal = ""
         if side is self._own:
+            self._hopeless = False
             self._cancel_timer()
             other, self._other = self._other, None
             if other is not None:
@@ -277,6 +281,13 @@ class NewsReader(Service):
         self.last_refusal = code
         if code == "moved":
             self._end()
+        elif side is self._own:
+            self._hopeless = code in HOPELESS
+        elif side is self._other and code in HOPELESS:
+            # It does not stand in any more, or not yet: then that is asked for again.
+            self._other = None
+            side.stop()
+            self._wait(self._away_s)
         self._refused(code)
 
     def _wait(self, span_s: float) -> None:
@@ -290,9 +301,7 @@ class NewsReader(Service):
 
     def _away(self, waited_s: float) -> None:
         self._timer = None
-        if self.last_refusal in HOPELESS:
-            return
-        if self._asking is None and self._substitute is not None:
+        if self._asking is None and self._substitute is not None and not self._hopeless:
             node = self.place.substitute
             log.info("{node} is away: {other} is to stand in", node=self.place.node, other=node)
             asking = self._asking = maybeDeferred(self._substitute)

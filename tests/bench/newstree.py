@@ -174,6 +174,7 @@ def draw(chain: Chain, path: Path) -> None:
         return round(x, 1), round(HEIGHT - BOTTOM - seconds * (HEIGHT - TOP - BOTTOM) / latest, 1)
 
     parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>']
+    labels: list[tuple[float, str]] = []
     for tick in range(0, int(latest) + 1, 10):
         _, y = place(0, tick)
         parts.append(f'<path d="M{LEFT} {y}H{WIDTH - RIGHT}" stroke="#ddd"/>')
@@ -188,12 +189,17 @@ def draw(chain: Chain, path: Path) -> None:
                 line = " ".join(f"{x},{y}" for x, y in points)
                 stroke = f'stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"'
                 parts.append(f'<polyline points="{line}" fill="none" {stroke}/>')
-                x, y = points[-1]
-                parts.append(f'<text x="{x + 6}" y="{y + 4}" fill="{colour}">{name}, {word}</text>')
+                _, y = points[-1]
+                labels.append((y + 4, f'fill="{colour}">{name}, {word}</text>'))
+    below = float(HEIGHT)
+    for y, label in sorted(labels, reverse=True):
+        # None on another.
+        below = min(y, below - 14)
+        parts.append(f'<text x="{WIDTH - RIGHT + 6}" y="{below}" {label}')
     for number in range(len(chain.nodes)):
         x, _ = place(number, 0)
-        label = number + 1 if number < last else "end"
-        parts.append(f'<text x="{x}" y="{HEIGHT - 32}" text-anchor="middle">{label}</text>')
+        name = f"{number + 1}" if number < last else "end"
+        parts.append(f'<text x="{x}" y="{HEIGHT - 32}" text-anchor="middle">{name}</text>')
     title = "whole at the nodes on the way, seconds after the root accepted it"
     parts.append(f'<text x="{LEFT}" y="{HEIGHT - 12}">{title}</text>')
     box = f'viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12"'

@@ -57,7 +57,7 @@ class Node:
     def _build(self, world: World) -> MultiService:
         turn = Turn(world.clock)
         self.tally = world.tally
-        self.items.life(world.clock.seconds)
+        self.items.life(world.clock)
         epoch = world.now() - world.clock.seconds()
         desk = Desk(self.name, self.items, turn, world.clock, epoch, Table(frozenset(TOPICS)), self._bytes_a_second)
         self.lives.append(desk)

@@ -6,16 +6,19 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.errors import ClientError
+from chatproto.errors import ClientError, RegistryRefused
 from chatproto.news.datagrams.asking import PullEnded
 from chatproto.news.datagrams.door import LEASE_S
 from chatproto.news.datagrams.outlet import DOOR, FreeOutlet
-from chatproto.news.datagrams.reader import DatagramReader, NotFound, ReaderPort, reached
+from chatproto.news.datagrams.reader import ATTRIBUTE, DatagramReader, NotFound, ReaderPort, finding, reached
 from chatproto.news.items import BODY_BYTES_MAX
-from chatproto.testing import DatagramFaults, FaultPlan
+from chatproto.news.terms import Place
+from chatproto.registry import Registration, RegistryClient
+from chatproto.services.registry import RegistrySettings, build_registry
+from chatproto.testing import DatagramFaults, FaultPlan, SimClock, SimNetwork, SimProcess
 from chatproto.testing.faults import crash, cut, cut_one_way, isolate, pause, slow_path
 from tests.simulation.free import NODE_PORT, PULL, Reader, World, lossy
-from tests.unit.news.datagrams.rig import parcel_of, place_of, placement_of
+from tests.unit.news.datagrams.rig import TICKET, parcel_of, place_of, placement_of, terms_of
 
 WEATHER = DatagramFaults(lost=0.1, repeated=0.1, damaged=0.05)
 
@@ -207,6 +210,31 @@ class PushTests(SynchronousTestCase):
         world.run(60)
         self.assertIn("late", world.node.listeners, "nobody answers there, so it is looked for again")
         reader.stopService()
+
+
+class RegistryTests(SynchronousTestCase):
+    def test_nodes_are_found_as_they_are_registered(self) -> None:
+        """By their attribute; a node that has none has no free readers, one that is not there is not found."""
+        network = SimNetwork(SimClock(), random.Random(1))
+        address = network.host("node").address
+        SimProcess(network.host("registry"), lambda world: build_registry(world, RegistrySettings("data")))
+        own = network.host("reader").world()
+        names = RegistryClient(own.client("tcp:registry:4646"), own.clock, own.dice)
+        names.startService()
+        for name, attributes in (("east", {ATTRIBUTE: "node:4848"}), ("west", {}), ("far", {ATTRIBUTE: "away:1"})):
+            names.register(Registration("news", name, "news-delivery", attributes=attributes), b"token")
+        network.clock.run(2)
+        looking = [finding(names, "news", own.clock)(name) for name in ("east", "west", "far", "nobody")]
+        network.clock.run(2)
+        self.assertEqual(self.successResultOf(looking[0]), (address, 4848))
+        for failing in looking[1:3]:
+            self.failureResultOf(failing, NotFound)
+        self.failureResultOf(looking[3], RegistryRefused)
+
+    def test_paid_contracts_are_for_others(self) -> None:
+        own = SimNetwork(SimClock(), random.Random(1)).host("reader").world()
+        place = Place("r", terms_of(paid=True), "node", "", TICKET)
+        self.assertRaises(ClientError, DatagramReader, place, finding, print, own.clock, own.now, own.udp)
 
 
 class PullTests(SynchronousTestCase):

@@ -1,9 +1,13 @@
 """Delivery to paid readers, by the production services on a simulated network."""
 
+import random
+
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.news.delivery import inbox
 from chatproto.news.delivery.records import Undelivered
+from chatproto.testing import SimNetwork
 from tests.simulation.delivering import Node, Rita, network, run_until
 from tests.unit.news.delivery.items import body_of, item, paid
 
@@ -107,6 +111,22 @@ class DeliveryTests(SynchronousTestCase):
         self.assertEqual(len(tries), 3)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
+    def test_what_is_accepted_after_a_new_connection_is_acknowledged_there(self) -> None:
+        net = network(14)
+        node, rita = Node(net, "north"), Rita(net, paid(), "north")
+        node.place(paid())
+        rita.ready = Deferred()
+        for number in (1, 2):
+            node.items.put(item(number, 30_000))
+        run_until(net, lambda: len(rita.got) == 2, 5)
+        net.reset_all()
+        net.clock.run(3)
+        self.assertEqual((len(rita.got), node.desk.delivered), (2, 0))
+        ready, rita.ready = rita.ready, None
+        ready.callback(None)
+        net.clock.run(2)
+        self.assertEqual((len(rita.got), node.desk.delivered), (2, 2))
+
     def test_pulls_what_there_is(self) -> None:
         net = network(7)
         puller = paid(mode="pull", maximum=4)
@@ -177,6 +197,20 @@ class DeliveryTests(SynchronousTestCase):
         self.assertEqual(sorted(rita.numbers()), [1, 3, 5, 7, 9])
         self.assertEqual(south.desk.delivered, 4, "of these, the reader had three")
 
+    def test_a_substitute_that_does_not_know_the_reader_is_asked_for_again(self) -> None:
+        net = network(13)
+        north, south = Node(net, "north"), Node(net, "south")
+        rita = Rita(net, paid(), "north", "south")
+        rita.stand_in = lambda: len(rita.asked) > 1 and south.place(paid(home="north"))
+        north.place(paid())
+        net.clock.run(1)
+        north.process.host.crash()
+        south.items.put(item(1))
+        run_until(net, lambda: len(rita.got) == 1, 20)
+        self.assertEqual((len(rita.asked), rita.reader.node, set(rita.refusals)), (2, "south", {"unknown-reader"}))
+        north.process.host.boot()
+        run_until(net, lambda: rita.reader.node == "north", 10)
+
     def test_whoever_has_no_ticket_is_turned_away(self) -> None:
         net = network(9)
         node = Node(net, "north")
@@ -220,3 +254,48 @@ class DeliveryTests(SynchronousTestCase):
         node.process.host.crash()
         node.process.host.boot()
         self.assertEqual(list(node.desk.readers.undeliverable.entries), [entry])
+
+    def test_storms(self) -> None:
+        """Whatever breaks of two nodes and the ways to them: in the end a reader has everything, and nothing twice."""
+        substituted = 0
+        for seed in range(25):
+            net = network(seed, trace_events_max=0)
+            dice = random.Random(seed)
+            nodes = north, south = Node(net, "north"), Node(net, "south")
+            rita = Rita(net, paid(), "north", "south")
+            rita.stand_in = lambda south=south: south.process.host.alive and south.place(paid(home="north"))
+            north.place(paid())
+            for number in range(1, 41):
+                size, priority = dice.choice((10, 1000, 60_000, 400_000)), dice.randrange(10)
+                # It does not come to both at the same time, nor under the same stamp.
+                for node in dice.sample(nodes, 2):
+                    node.items.put(item(number, size, priority=priority))
+                    net.clock.run(dice.uniform(0, 0.3))
+                self.break_something(net, dice, nodes)
+                net.clock.run(dice.uniform(0, 2))
+            for node in nodes:
+                net.heal("rita", node.name)
+                if not node.process.host.alive:
+                    node.process.host.boot()
+            run_until(net, lambda rita=rita: len(rita.got) >= 40, 60)
+            net.clock.run(10)
+            self.assertEqual(sorted(rita.numbers()), list(range(1, 41)), seed)
+            self.assertEqual(rita.reader.node, "north", seed)
+            substituted += bool(rita.homecomings)
+        self.assertGreater(substituted, 5, "some were delivered to by the other node")
+
+    @staticmethod
+    def break_something(net: SimNetwork, dice: random.Random, nodes: tuple[Node, ...]) -> None:
+        node = dice.choice(nodes)
+        host = node.process.host
+        match dice.randrange(12):
+            case 0 if host.alive:
+                host.crash(dice.choice(("reset", "close", "silence")))
+            case 1 | 2 | 3 if not host.alive:
+                host.boot()
+            case 4:
+                net.cut("rita", node.name)
+            case 5 | 6 | 7:
+                net.heal("rita", node.name)
+            case 8:
+                net.reset_all()

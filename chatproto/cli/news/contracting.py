@@ -20,6 +20,9 @@ from chatproto.news.terms import DELAY_S_MAX, ITEMS_AN_HOUR_MAX, PULL, PUSH, Pla
 CONTRACTS = "news-contracts"
 """What the contracting service is registered as."""
 
+PAID_ITEMS_AN_HOUR = 50
+"""At most, of a paid contract, unless said otherwise: the seed's."""
+
 
 class ContractFailed(ChatprotoError):
     """There is no contract, or nobody knows."""
@@ -131,14 +134,14 @@ class Negotiating:
             return replace_terms(terms, paid=False, exclusives=False, minimum=0, delay_s_max=0.0)
         exclusives = await self._yes("With exclusives", wanted.exclusives)
         minimum = await self._asked(f"At least how many an hour ({wanted.minimum}): ", _number)
-        maximum = await self._asked(f"At most how many an hour ({wanted.maximum}): ", _number)
+        maximum = await self._asked(f"At most how many an hour ({min(wanted.maximum, PAID_ITEMS_AN_HOUR)}): ", _number)
         delay = await self._asked(f"At most how late, in seconds ({wanted.delay_s_max or DELAY_S_MAX:g}): ", _number)
         return replace_terms(
             terms,
             paid=True,
             exclusives=exclusives,
             minimum=wanted.minimum if minimum is None else minimum,
-            maximum=wanted.maximum if maximum is None else maximum,
+            maximum=min(wanted.maximum, PAID_ITEMS_AN_HOUR) if maximum is None else maximum,
             delay_s_max=float(wanted.delay_s_max or DELAY_S_MAX if delay is None else delay),
         )
 
@@ -248,6 +251,8 @@ async def contracting(reactor: Any, wish: Wish, say: Say) -> Place | None:
         raise ContractFailed(str(error)) from None
     finally:
         typed.end()
+        # That it is lost then is no news.
+        client.told = lambda text: None
         client.stopService()
 
 

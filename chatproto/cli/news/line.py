@@ -203,9 +203,8 @@ def _add_contract(doings: Subparsers) -> None:
     doing.add_argument(
         "--maximum",
         type=int,
-        default=ITEMS_AN_HOUR_MAX,
         metavar="N",
-        help="items an hour at most (default: %(default)d)",
+        help="items an hour at most (default: 50 if paid, else any number)",
     )
     doing.add_argument(
         "--max-delay",
@@ -254,6 +253,8 @@ def _contract(given: argparse.Namespace) -> str:
 
 
 def _terms(given: argparse.Namespace) -> Terms:
+    from chatproto.cli.news.contracting import PAID_ITEMS_AN_HOUR
+
     delay_s = given.max_delay if given.max_delay is not None else DELAY_S_MAX if given.paid else 0.0
     return Terms(
         given.topics,
@@ -262,7 +263,7 @@ def _terms(given: argparse.Namespace) -> Terms:
         exclusives=given.exclusives,
         mobile=given.mobile,
         minimum=given.minimum,
-        maximum=given.maximum,
+        maximum=given.maximum if given.maximum is not None else PAID_ITEMS_AN_HOUR if given.paid else ITEMS_AN_HOUR_MAX,
         delay_s_max=delay_s,
     )
 

@@ -13,7 +13,7 @@ from chatproto.cli.text import harmless, in_columns
 from chatproto.errors import ChatprotoError, RegistryError
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services.news.status import NewsStatus, decode_status
-from chatproto.services.registering import STATUS
+from chatproto.services.registering import PAGE, PEER, STATUS
 
 KIND = "news-"
 """How the kinds of what is registered here begin."""
@@ -44,6 +44,12 @@ class Found(msgspec.Struct, frozen=True):
         return self.registration.kind.removeprefix(KIND)
 
     @property
+    def place(self) -> str:
+        """Where others reach it: readers and sources, or those with a browser, or other nodes alone."""
+        known = self.registration.attributes
+        return self.registration.place or known.get(PAGE) or known.get(PEER) or "-"
+
+    @property
     def serves(self) -> bool:
         """Whether it says that it does what it is there for."""
         return self.status is not None and self.status.serving
@@ -71,7 +77,7 @@ def table(found: Sequence[Found]) -> str:
     """Return a line for each node, and the verdict under it."""
     rows = [HEADS]
     for one in sorted(found, key=_order):
-        status, at = one.status, one.registration.place or one.registration.attributes.get("peer", "-")
+        status, at = one.status, one.place
         if status is None:
             rows.append((one.registration.name, one.role, "?", "-", at, harmless(one.why)))
         else:

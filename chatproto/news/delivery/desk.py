@@ -264,8 +264,6 @@ class Desk:
 
     def _read(self, data: bytes, link: NewsLink, sending: PaidSend) -> None:
         held, send = sending.held, sending.send
-        if self._names.get(link) != sending.reader.placement.reader:
-            return
         if send.announces:
             item = msgspec.structs.replace(held.item, route=None)
             delay_s = held.delay_at(self._clock.seconds()) + link.way_s

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, fail, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
 
+from chatproto.advertised import advertised_from
 from chatproto.errors import StoreError
 from chatproto.keyvalue import IKeyValueStore
 from chatproto.news.contracting.messages import decode_to_part
@@ -36,6 +37,8 @@ from chatproto.services.mounting import mount
 from chatproto.services.news.finding import guarded_endpoint
 from chatproto.services.news.node import NewsNode
 from chatproto.services.news.settings import NewsSettings
+from chatproto.services.registering import PAGE
+from chatproto.trust.endpoints import listens_with_tls
 from chatproto.trust.proof import PEER
 from chatproto.world import World
 
@@ -185,8 +188,13 @@ class ProxyNode(NewsNode):
         return "; ".join([said, *(f"{what} is not reached" for what, up in away if not up)])
 
     def attributes(self) -> dict[str, str]:
-        """Return whose readers it has."""
-        return {"delivery": self.settings.delivery} if isinstance(self.settings, ProxySettings) else {}
+        """Return whose readers it has, and where they go."""
+        settings = self.settings
+        assert isinstance(settings, ProxySettings)
+        port = getattr(self.listener.port.getHost(), "port", 0) if self.listener.port is not None else 0
+        place = advertised_from(settings.web, port)
+        scheme = "https" if listens_with_tls(settings.web) else "http"
+        return {"delivery": settings.delivery, **({PAGE: f"{scheme}://{place}/"} if place else {})}
 
     def measures(self) -> Iterable[Measure]:
         """Measure what is kept, and for whom."""

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from chatproto.chat.passwords import token_hash
@@ -11,6 +13,7 @@ from chatproto.news.interface import IItems
 from chatproto.news.items import Held, Item
 from chatproto.news.terms import Placement, Terms
 
+READ_S = 0.003
 FAR = 4e9
 """Expires when no test runs any more."""
 
@@ -56,13 +59,15 @@ class Items:
         self.all: dict[int, Held] = {}
         self.reads = 0
         self._now = now
+        self._clock: IReactorTime | None = None
         self._watching: list[tuple[Callable[[Held], None], Callable[[Held], None]]] = []
 
-    def life(self, now: Callable[[], float]) -> None:
-        """Begin anew: nobody watches, and the clock is another."""
+    def life(self, clock: IReactorTime) -> None:
+        """Begin anew: nobody watches, and the clock is another; from now on reading takes a while."""
         self._watching.clear()
-        self._now = now
-        self.all = {stamp: Held(each.item, each.stamp, each.delay_s, now()) for stamp, each in self.all.items()}
+        self._now, self._clock = clock.seconds, clock
+        now = clock.seconds()
+        self.all = {stamp: Held(each.item, each.stamp, each.delay_s, now) for stamp, each in self.all.items()}
 
     def put(self, item: Item, delay_s: float = 0.0) -> Held:
         new = Held(item, len(self.all) + 1, delay_s, self._now())
@@ -84,7 +89,8 @@ class Items:
         self.reads += 1
         for each in self.held():
             if each.item.number == number:
-                return succeed(body_of(number, each.item.size)[offset : offset + count])
+                data = body_of(number, each.item.size)[offset : offset + count]
+                return succeed(data) if self._clock is None else deferLater(self._clock, READ_S, bytes, data)
         return fail(KeyError(number))
 
     def watch(self, arrived: Callable[[Held], None], gone: Callable[[Held], None]) -> None:
