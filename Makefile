@@ -69,11 +69,11 @@ failover: $(VENV)/.for-bench
 abuse: $(VENV)/.for-development
 	$(BIN)/python -m tests.bench.abuse $(ARGS)
 
-newstree: $(VENV)/.for-development
-	$(BIN)/python -m tests.bench.newstree $(ARGS)
-
 readers: $(VENV)/.for-development
 	$(BIN)/python -m tests.bench.readers $(ARGS)
+
+newstree: $(VENV)/.for-development
+	$(BIN)/python -m tests.bench.newstree $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .coverage htmlcov .hypothesis

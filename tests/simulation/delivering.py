@@ -15,8 +15,9 @@ from chatproto.news.link import NewsLinkFactory
 from chatproto.news.placing.actions import Place as PlaceReader
 from chatproto.news.reader import NewsReader
 from chatproto.news.terms import Place, Placement
+from chatproto.services.listener import Listener
 from chatproto.services.mounting import mount
-from chatproto.services.news.tree import listener, mount_links
+from chatproto.services.news.doors import Links
 from chatproto.testing import SimClock, SimNetwork, SimProcess
 from chatproto.world import World
 from tests.unit.news.delivery.items import Items
@@ -67,7 +68,9 @@ class Node:
         for placement in self.placements.values():
             if placement.reader not in desk.table.placements:
                 self._place(desk, placement)
-        mount_links(tree, "reader", factory, [listener(world, f"tcp:{PORT}", factory, guarded=False)])
+        mount(tree, "links", Links(factory, world.clock))
+        description = f"tcp:{PORT}"
+        mount(tree, "listener", Listener(description, world.server(description), factory, world.fatal, factory.gate))
         return tree
 
 
