@@ -410,7 +410,12 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
         world: the outside. `world.fatal` is called when the log cannot be opened or written, or an endpoint is busy.
         settings: what can be set.
         place: makes what coordinates transactions.
+
+    Raises:
+        ValueError: no registry is named.
     """
+    if not settings.registry:
+        raise ValueError("the contracts need a registry: it knows the delivery nodes, and leads readers here")
     tree = ContractsService(world, settings)
     turn = tree.turn
     peer = settings.peer
