@@ -48,7 +48,7 @@ from chatproto.registry.visitor import RegistryClient
 from chatproto.wire import host_and_port
 
 ATTRIBUTE = "datagrams"
-"""Of a delivery node's registration: `HOST:PORT` where free readers ask."""
+"""The attribute of a delivery node's registration that says `HOST:PORT` where free readers ask."""
 
 Find = Callable[[str], "Deferred[Address]"]
 """Finds a delivery node by its name; may fail, and is called again then, after a while."""
