@@ -424,6 +424,8 @@ def storm(test: SynchronousTestCase, seed: int) -> None:
         test.assertEqual({each.item.number: (each.item.source, each.item.id) for each in held}, kept, (seed, name))
         test.assertEqual(len({each.stamp for each in held}), len(held), (seed, name))
         test.assertEqual(len(set(leaf.arrived)), len(leaf.arrived), (seed, name))
-        test.assertLessEqual(set(leaf.arrived), set(accepted), (seed, name))
+        # An item whose source never heard that it was accepted, and which had expired when it asked again.
+        unknown = len(set(leaf.arrived) - set(accepted))
+        test.assertLessEqual(unknown, sum(len(agency.rejected) for agency in agencies), (seed, name))
     for name in ("root", "r1", "r2", "r3"):
         test.assertEqual(tree.node(name).held(), [], (seed, name))
