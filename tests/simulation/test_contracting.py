@@ -6,7 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import ContractRefused, ContractStopped
 from chatproto.news.terms import Place, Terms
-from chatproto.services.news.contracts import CannotStandIn, ContractsSettings, build_contracts
+from chatproto.services.news.contracts import ContractsSettings, build_contracts
+from chatproto.services.news.slave import CannotStandIn
 from chatproto.services.news.status import decode_status
 from tests.simulation.contracting import PAID, SPORT, TOO_MUCH, Contracts
 from tests.simulation.placing_links import DeliveryNode
