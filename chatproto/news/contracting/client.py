@@ -230,10 +230,8 @@ class ContractClient(Service):
         elif isinstance(message, Waits):
             self.told(f"as many negotiate as may; before you: {message.before}")
         else:
-            asked = self._asked.popleft()
-            # Before it is answered: whoever hears that may ask again at once, which sends what it asks.
+            self._answered(self._asked.popleft(), message)
             self._send()
-            self._answered(asked, message)
 
     def link_lost(self, link: NewsLink, reason: str) -> None:
         """See `NewsHeard.link_lost`: what has no answer is asked again."""
@@ -250,11 +248,10 @@ class ContractClient(Service):
 
     def _entered(self, message: Entered) -> None:
         self.server = message.server
-        self._send()
-        # After that: whoever hears it may ask at once, which sends what it asks.
         entering, self._entering = self._entering, []
         for waiting in entering:
             waiting.callback(message.server)
+        self._send()
 
     def _refused(self, message: Refused) -> None:
         if message.code in TRIED_AGAIN:
