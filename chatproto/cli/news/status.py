@@ -121,20 +121,24 @@ async def inquiring(reactor: Any, reach: Reach) -> list[Found]:
     client = RegistryClient(reach.registry_endpoint(reactor), reactor, who="news status", timeout_s=reach.timeout_s)
     client.startService()
     try:
-        listed: list[Registration] = await client.list(service=reach.service)
-        nodes = [one for one in listed if one.kind.startswith(KIND)]
-
-        async def ask(one: Registration) -> Found:
-            try:
-                answer = await client.call(one.service, one.name, STATUS, reach.timeout_s)
-                return Found(one, decode_status(answer))
-            except RegistryError as error:
-                return Found(one, None, str(error))
-            except (msgspec.MsgspecError, ValueError):
-                return Found(one, None, "it does not speak this protocol")
-
-        asking = [Deferred.fromCoroutine(ask(one)) for one in nodes]
-        found: list[Found] = await gatherResults(asking)
-        return found
+        return await asking(client, reach)
     finally:
         await client.stopService()
+
+
+async def asking(client: RegistryClient, reach: Reach) -> list[Found]:
+    """Do that through a client of the registry that runs."""
+    listed: list[Registration] = await client.list(service=reach.service)
+    nodes = [one for one in listed if one.kind.startswith(KIND)]
+
+    async def ask(one: Registration) -> Found:
+        try:
+            answer = await client.call(one.service, one.name, STATUS, reach.timeout_s)
+            return Found(one, decode_status(answer))
+        except RegistryError as error:
+            return Found(one, None, str(error))
+        except (msgspec.MsgspecError, ValueError):
+            return Found(one, None, "it does not speak this protocol")
+
+    found: list[Found] = await gatherResults([Deferred.fromCoroutine(ask(one)) for one in nodes])
+    return found
