@@ -160,7 +160,7 @@ def _add_read(doings: Subparsers) -> None:
         _read,
         "read what a reader's contract is about",
         "A pull contract ends with what is there, a push contract with Ctrl-C, unless told otherwise. What was shown "
-        "of a paid contract does not come again.",
+        "of a paid contract does not come again; where another node stands in, it may, to a new command.",
     )
     doing.add_argument("--reader", type=_name, required=True, metavar="NAME", help="who reads")
     doing.add_argument("--count", type=_count, default=0, metavar="N", help="read so many items (default: any number)")

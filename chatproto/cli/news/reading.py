@@ -27,6 +27,10 @@ from chatproto.registry import RegistryClient
 
 PULL_ITEMS = 100
 """Asked for at once."""
+UNKNOWN = "unknown-reader"
+UNKNOWN_S_MAX = 10.0
+FINAL = frozenset({UNKNOWN, "moved", "version", "free"})
+"""Refusals of a node after which no more will come; of the first, when it has said so for so long."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -106,12 +110,14 @@ class Showing:
         enough: fires when as many were shown as are wanted, or fails when no more will come.
     """
 
-    def __init__(self, reading: Reading, say: Callable[[str], None]) -> None:
-        """Write as is wanted."""
+    def __init__(self, reading: Reading, say: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
+        """Write as is wanted; `now` is in seconds since whenever."""
         self.enough: Deferred[None] = Deferred()
         self._reading = reading
         self._say = say
+        self._now = now
         self._shown = 0
+        self._refused_at: dict[str, float] = {}
 
     @property
     def left(self) -> int:
@@ -123,6 +129,7 @@ class Showing:
         """Write an item; what is raised has it delivered again."""
         if self.enough.called:
             raise ReadingFailed("that was enough")
+        self._refused_at.clear()
         path = self._keep(item, body)
         for line in [as_json(item, body, path)] if self._reading.as_json else in_words(item, body, path):
             self._say(line)
@@ -132,7 +139,9 @@ class Showing:
 
     def refused(self, code: str) -> None:
         """Hear that a node does not let the reader in."""
-        if code in ("unknown-reader", "moved", "version", "free") and not self.enough.called:
+        # A node hears a little later than the reader that it is to have it.
+        patient = code == UNKNOWN and self._now() - self._refused_at.setdefault(code, self._now()) < UNKNOWN_S_MAX
+        if code in FINAL and not patient and not self.enough.called:
             self.enough.errback(ReadingFailed(f"refused by the delivery node: {code}"))
 
     def _keep(self, item: Item, body: bytes) -> str:

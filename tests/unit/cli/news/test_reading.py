@@ -13,7 +13,9 @@ from tests.unit.news.proxy.making import item_of
 class ShowingTests(SynchronousTestCase):
     def showing(self, **given: object) -> Showing:
         self.said: list[str] = []
-        return Showing(Reading(Reach("here"), "anna", "secret", **given), self.said.append)  # type: ignore[arg-type]
+        self.now = 0.0
+        reading = Reading(Reach("here"), "anna", "secret", **given)  # type: ignore[arg-type]
+        return Showing(reading, self.said.append, lambda: self.now)
 
     def test_nothing_in_an_item_does_anything_on_a_terminal(self) -> None:
         show = self.showing()
@@ -50,5 +52,18 @@ class ShowingTests(SynchronousTestCase):
         show = self.showing()
         show.refused("closing")
         self.assertNoResult(show.enough)
-        show.refused("unknown-reader")
+        show.refused("moved")
         self.failureResultOf(show.enough, ReadingFailed)
+
+    def test_a_node_may_hear_a_little_later_that_it_has_a_reader(self) -> None:
+        show = self.showing()
+        for self.now, late in ((5.0, False), (14.9, False), (15.0, True)):
+            show.refused("unknown-reader")
+            self.assertEqual(show.enough.called, late, self.now)
+        self.failureResultOf(show.enough, ReadingFailed)
+        show = self.showing()
+        show.refused("unknown-reader")
+        show.show(item_of(1), b"It rains.")
+        self.now += 60
+        show.refused("unknown-reader")
+        self.assertNoResult(show.enough)
