@@ -11,16 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from chatproto.cli.main import NEWS_PORTS
+from chatproto.cli.news.demo import MOBILE, PASSWORD
+from tests.integration.browsers import SCREENSHOTS, chromium
 from tests.integration.demos import Demo, neighbouring_ports, run
-from tests.integration.nodes import TROUBLE, WAIT_S_MAX, environment, wait_until
+from tests.integration.nodes import PROJECT, TROUBLE, WAIT_S_MAX, environment, wait_until
 from tests.integration.pairs import CHATPROTO
 
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
-    demo = Demo(tmp_path, f"--port={neighbouring_ports(NEWS_PORTS)}", "--pace=0.2", subject="news")
+    demo = Demo(tmp_path, f"--port={neighbouring_ports(NEWS_PORTS)}", "--pace=0.3", subject="news")
     yield demo
     demo.end()
     texts = [demo.said(), *(path.read_text() for path in (tmp_path / "data").glob("*.log"))]
@@ -82,3 +85,24 @@ def test_whoever_looks_at_it_sees_the_news_survive_a_delivery_node(
     assert 6 < had <= published + 1
     assert twice == 0
     assert last == "Ending the deployment."
+
+
+@pytest.mark.skipif(SCREENSHOTS not in os.environ, reason="only where pictures for the documents are wanted")
+def test_the_page_as_the_documents_show_it(demo: Demo) -> None:
+    demo.says("end:     Ctrl-C")
+    home = re.findall(r"page: +(\S+)", demo.said())[0]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 360, "height": 800}, device_scale_factor=2)
+        page.goto(home)
+        page.get_by_label("Name").fill(MOBILE)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+
+        def shows_a_picture() -> bool:
+            page.goto(home)
+            return page.locator("article img").count() > 0
+
+        wait_until(shows_a_picture, "a picture is there")
+        page.screenshot(path=PROJECT / "docs" / "news-mobile.png")
+        browser.close()
