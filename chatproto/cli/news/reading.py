@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.endpoints import clientFromString
+from twisted.internet.task import deferLater
 
 from chatproto.cli.news.contracting import CONTRACTS
 from chatproto.cli.news.reaching import Reach, on_reactor
@@ -243,6 +244,8 @@ async def _until_the_end(
         reactor.callLater(reading.for_s, _ended, show)
     try:
         await show.enough
+        # What was shown last is acknowledged only when this has returned.
+        await deferLater(reactor, 0)
     except CancelledError:
         # Ctrl-C, where nothing else ends it.
         return
@@ -255,9 +258,7 @@ async def _pulling(reactor: Any, reading: Reading, show: Showing, pull: Callable
         if not more and reactor.seconds() - began >= reading.for_s:
             return
         if not more:
-            pause: Deferred[None] = Deferred()
-            reactor.callLater(1.0, pause.callback, None)
-            await pause
+            await deferLater(reactor, 1.0)
 
 
 def _ended(show: Showing, failure: Any = None) -> None:
