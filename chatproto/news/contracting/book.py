@@ -5,6 +5,7 @@ a transaction over delivery nodes, see `chatproto.news.placing`. A reader has on
 version of what the reader has, also where it comes to nothing.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 
 import msgspec
@@ -123,7 +124,7 @@ class Book:
         held = _State({}, {}, Kept()) if state is None else _decoder.decode(state)
         self.accounts, self.pending, self.ledger = held.accounts, held.pending, Ledger(held.ledger)
         self.taken: defaultdict[str, Room] = defaultdict(Room)
-        self._mobile: defaultdict[str, set[str]] = defaultdict(set)
+        self._mobile: defaultdict[str, list[str]] = defaultdict(list)
         self._guests: defaultdict[str, set[str]] = defaultdict(set)
         for name, account in self.accounts.items():
             self._note(name, None, account.contract)
@@ -143,7 +144,9 @@ class Book:
 
     def mobile(self, node: str, after: str, count_max: int) -> list[str]:
         """Return mobile readers of a node, sorted, those after a name."""
-        return sorted(name for name in self._mobile.get(node, ()) if name > after)[:count_max]
+        names = self._mobile.get(node, [])
+        begin = bisect_right(names, after)
+        return names[begin : begin + count_max]
 
     def guests(self, home: str) -> list[str]:
         """Return the readers of a node who are temporary ones elsewhere, and are not about to be something else."""
@@ -210,10 +213,12 @@ class Book:
         self._take(before, -1)
         self._take(after, 1)
         if before is not None:
-            self._mobile[before.node].discard(reader)
             self._guests[before.node].discard(reader)
+        if before is not None and before.terms.mobile:
+            names = self._mobile[before.node]
+            del names[bisect_left(names, reader)]
         if after is not None and after.terms.mobile:
-            self._mobile[after.node].add(reader)
+            insort(self._mobile[after.node], reader)
         if after is not None and after.standing:
             self._guests[after.node].add(reader)
 
