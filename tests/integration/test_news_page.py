@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from chatproto.cli.certs import make_certificates
 from chatproto.cli.news.invented import picture
 from tests.integration.browsers import chromium
 from tests.integration.mobile import PASSWORD, Mobile
@@ -43,7 +44,7 @@ class Reader:
         self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
         self.page.on("dialog", lambda dialog: self.trouble.append(f"a script ran: {dialog.message}"))
         self.page.on("console", lambda said: self.trouble.append(said.text) if said.type == "error" else None)
-        self.home = f"http://{HOST}:{mobile.web}/"
+        self.home = mobile.home
         self.page.goto(self.home)
 
     def log_in(self, password: str = PASSWORD) -> None:
@@ -135,3 +136,17 @@ def test_without_scripts_and_what_expired_is_told(browser: Browser, mobile: Mobi
     # The refusals are told by the browser, too; nothing else is.
     assert not [said for said in anna.trouble if "401" not in said and "429" not in said]
     anna.context.close()
+
+
+def test_by_tls_what_lets_a_reader_in_goes_nowhere_else(browser: Browser, tmp_path: Path) -> None:
+    make_certificates(str(tmp_path), ["proxy"], [HOST], 13, print)
+    (web,) = lasting_ports(1)
+    process = Mobile(tmp_path, web, tmp_path / "proxy")
+    anna = Reader(browser, process, ignore_https_errors=True)
+    anna.log_in()
+    expect(anna.page.get_by_role("button", name="Log out")).to_be_visible()
+    (cookie,) = anna.context.cookies()
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
+    assert anna.trouble == []
+    anna.context.close()
+    process.end()
