@@ -274,6 +274,11 @@ def _terms(given: argparse.Namespace) -> Terms:
 
 def _add_status(doings: Subparsers) -> None:
     doing = _doing(doings, "status", _status, "say how each node is, and whether news gets through")
+    doing.add_argument(
+        "--check",
+        action="store_true",
+        help="exit status 1 unless news gets through now (default: only if nothing is registered)",
+    )
     doing.add_argument("--json", action="store_true", help="as JSON, with all figures (default: as a table)")
     _add_reach(doing)
     doing.set_defaults(timeout=5.0)
@@ -282,8 +287,9 @@ def _add_status(doings: Subparsers) -> None:
 def _status(given: argparse.Namespace) -> str:
     from chatproto.cli.news.status import news_status
 
-    print(news_status(_reach(given), json_wanted=given.json))
-    return ""
+    said, gets_through = news_status(_reach(given), json_wanted=given.json)
+    print(said)
+    return "" if gets_through or not given.check else "news does not get through"
 
 
 def _add_source(doings: Subparsers) -> None:

@@ -13,7 +13,7 @@ from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.task import deferLater
 
-from chatproto.cli.news.contracting import CONTRACTS
+from chatproto.cli.news.contracting import CONTRACTS, place_in_words
 from chatproto.cli.news.reaching import Reach, on_reactor
 from chatproto.cli.servers import Misuse, endpoint
 from chatproto.cli.text import harmless, harmless_lines, iso_time
@@ -90,7 +90,7 @@ async def _reading(reactor: Any, reading: Reading, say: Callable[[str], None], t
         if place.terms.mobile:
             raise ReadingFailed(f"{reading.reader} reads the mobile page: its news are kept by the proxy")
         show = Showing(reading, say)
-        tell(f"delivered by {place.node}")
+        tell(place_in_words(place)[1])
         if place.terms.paid:
             await _paid(reactor, reading, place, registry, contracts, show)
         else:

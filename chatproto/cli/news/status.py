@@ -102,8 +102,8 @@ def _order(one: Found) -> tuple[int, str]:
     return (ROLES.index(one.role) if one.role in ROLES else len(ROLES), one.registration.name)
 
 
-def news_status(reach: Reach, *, json_wanted: bool) -> str:
-    """Ask every node of a deployment how it is, through the registry; return what to print.
+def news_status(reach: Reach, *, json_wanted: bool) -> tuple[str, bool]:
+    """Ask every node of a deployment how it is, through the registry; return what to print, and whether all is well.
 
     Raises:
         Misuse: there can be no such registry.
@@ -113,7 +113,7 @@ def news_status(reach: Reach, *, json_wanted: bool) -> str:
     found = on_reactor(lambda reactor: inquiring(reactor, reach))
     if not found:
         raise NewsStatusFailed(f"no node of {reach.service} is registered")
-    return as_json(found) if json_wanted else table(found)
+    return as_json(found) if json_wanted else table(found), verdict(found)[0]
 
 
 async def inquiring(reactor: Any, reach: Reach) -> list[Found]:
