@@ -130,7 +130,7 @@ async def test_one_datagram_of_ten_is_lost(tmp_path: Path, make_node: Callable[.
         await news.until(lambda: all(free.reader.node for free in pushed), "free readers are listened to")
 
         source, dice = news.source(), random.Random(1)
-        bodies = {f"item {number}": dice.randbytes((100, 900, 3000, 9000)[number % 4]) for number in range(60)}
+        bodies = {f"item {number}": dice.randbytes((100, 900, 3000, 9000)[number % 4]) for number in range(40)}
         expires = time.time() + LIFE_S
         await gatherResults(
             [source.publish("politics", title, body, expires=expires) for title, body in bodies.items()]

@@ -129,7 +129,11 @@ async def test_what_is_wrong(tmp_path: Path, make_node: Callable[..., Node]) -> 
         assert news.nodes["root"].items() == {} and news.nodes["root"].pieces() == 0
 
         # Mobile readers
-        assert (await deferToThread(log_in, news.web)) == 401
+        async def is_refused() -> bool:
+            # 503 as long as the proxy has not found the contracting service.
+            return await deferToThread(log_in, news.web) == 401
+
+        await news.until(is_refused, "a mobile reader is refused")
         assert (await dropped(news, "proxy"))["news-web", "login-failed"]
 
         # Contracts
