@@ -220,6 +220,8 @@ async def test_the_master_is_killed_in_the_middle_of_negotiations(make_node: Cal
         assert scene.slave.terminate() in (0, -signal.SIGTERM)
         assert (await scene.clients[0].where()) == before
         assert scene.master.terminate() in (0, -signal.SIGTERM)
+        for node in (scene.master, scene.slave):
+            assert "bad-frame" not in node.whole_log()
     finally:
         await scene.stop()
 

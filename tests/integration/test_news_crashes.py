@@ -227,3 +227,39 @@ async def test_full_disks(tmp_path: Path, make_node: MakeNode) -> None:
         for node in (east, west):
             await news.until(lambda node=node: node.whole() == set(numbers.values()), f"all is at {node.name}")
             assert sorted(record.item.title for record in node.items().values()) == sorted(bodies)
+
+
+VICTIMS = ("router", "east", "root", "contracts", "west", "router", "east")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_storm(tmp_path: Path, make_node: MakeNode) -> None:
+    """Whatever is killed, two of them at a time for a while: every reader has every item, and each once."""
+    dice = random.Random(1)
+    options = {"contracts": ("--maximum-max=3600",)}
+    async with deployed(tmp_path, make_node, "root", "router", "delivery", "contracts", options=options) as news:
+        await news.start()
+        readers: list[Subscriber] = []
+        for name, mode in (("anna", PUSH), ("bert", PULL), ("cleo", PULL), ("dora", PUSH)):
+            readers.append(news.subscriber(name))
+            await readers[-1].subscribe(mode=mode, maximum=3600)
+        agency = Agency(news.source(), 2)
+        down: list[str] = []
+        for victim in VICTIMS:
+            await agency.burst() if "root" not in down else None
+            await moment(dice.uniform(0.0, 0.3))
+            if victim not in down:
+                news.nodes[victim].kill()
+                down.append(victim)
+            if len(down) == 2:
+                news.nodes[down.pop(0)].launch()
+        for victim in down:
+            news.nodes[victim].launch()
+        await agency.finish()
+        await news.until(lambda: all(len(reader.got) >= len(agency.bodies) for reader in readers), "all have all")
+        for reader in readers:
+            assert sorted(reader.got) == sorted(agency.bodies), f"{reader.name} has each once"
+            assert reader.bodies == agency.bodies
+        await news.until(
+            lambda: all(reader.reader.node == reader.place.node for reader in readers), "all are at home again"
+        )
