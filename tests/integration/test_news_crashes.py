@@ -1,8 +1,11 @@
 """Nodes of the news that are killed, or whose disk is full, while items flow: nothing is lost, nothing comes twice."""
 
+import json
 import os
 import random
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -14,11 +17,11 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from chatproto.news.items import BODY_BYTES_MAX
 from chatproto.news.source import NewsSource
-from chatproto.news.terms import PULL, PUSH
+from chatproto.news.terms import PULL, PUSH, Terms
 from chatproto.news.tree.records import PIECE_BYTES
-from tests.integration.news import NewsDeployment, Subscriber
-from tests.integration.nodes import Node
-from tests.integration.pairs import HOST, Forwarder, moment
+from tests.integration.news import PASSWORD, NewsDeployment, Subscriber
+from tests.integration.nodes import Node, environment, stop_process
+from tests.integration.pairs import CHATPROTO, HOST, Forwarder, moment
 
 LIFE_S = 600
 MIB = 1024 * 1024
@@ -263,3 +266,41 @@ async def test_a_storm(tmp_path: Path, make_node: MakeNode) -> None:
         await news.until(
             lambda: all(reader.reader.node == reader.place.node for reader in readers), "all are at home again"
         )
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_command_reads_on_at_the_substitute(tmp_path: Path, make_node: MakeNode) -> None:
+    """`chatproto news read` shows each item once, whichever node delivers, and ends when it has what it was to read."""
+    async with deployed(tmp_path, make_node, "root", "delivery", "contracts") as news:
+        await news.start()
+        source, client = news.source(), news.subscriber("anna").client
+        proposing: Deferred[Any] = client.propose(Terms(("politics",), paid=True, maximum=50, delay_s_max=200.0))
+        home = news.nodes[(await proposing).node]
+        out = tmp_path / "out"
+
+        reading = [sys.executable, "-c", CHATPROTO, "news", "read", "--reader=anna", "--json", "--password-stdin"]
+        process = subprocess.Popen(
+            [*reading, "--count=3", f"--registry={HOST}:{news.registry_port}"],
+            stdin=subprocess.PIPE,
+            stdout=out.open("wb"),
+            stderr=subprocess.STDOUT,
+            env=environment(),
+        )
+        try:
+            assert process.stdin is not None
+            process.stdin.write(PASSWORD.encode())
+            process.stdin.close()
+            await publish(source, "at home", b"1")
+            await news.until(lambda: "at home" in out.read_text(), "it is shown")
+            home.kill()
+            await publish(source, "abroad", b"2")
+            await news.until(lambda: "abroad" in out.read_text(), "it is shown, too")
+            home.launch()
+            await publish(source, "in the end", b"3")
+            await news.until(lambda: process.poll() is not None, "all was read")
+        finally:
+            stop_process(process)
+        said = out.read_text().splitlines()
+        assert process.returncode == 0, said
+        items = [json.loads(line)["title"] for line in said if line.startswith("{")]
+        assert items == ["at home", "abroad", "in the end"]
