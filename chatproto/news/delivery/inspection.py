@@ -10,14 +10,12 @@ from typing import Any
 import msgspec
 
 from chatproto.news.delivery.reader import Reader
-from chatproto.news.delivery.records import HOURS_KEPT, Record, Undeliverable
+from chatproto.news.delivery.records import HOURS, HOURS_KEPT, Record, Undeliverable
 
 CONTRACTS, UNDELIVERED = b"contracts", b"undelivered"
 """The calls."""
 PAGE_BYTES_MAX = 48 * 1024
 """Of what is listed in an answer, unless it is one thing only."""
-HOURS = 24
-"""Of each contract, unless said otherwise."""
 HOUR_S = 3600
 
 

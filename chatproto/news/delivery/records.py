@@ -17,6 +17,9 @@ UNDELIVERED = b"delivery/undelivered/"
 HOURS_KEPT = 72
 """Of each contract's records."""
 
+HOURS = 24
+"""Of them that are told, unless said otherwise."""
+
 UNDELIVERED_MAX = 1000
 """Entries of the list of what could not be delivered; the oldest goes first."""
 
