@@ -19,6 +19,7 @@ from chatproto.errors import (
     StoreError,
 )
 from chatproto.news.contracting import ContractClient
+from chatproto.news.datagrams.reader import DatagramReader
 from chatproto.news.reader import NewsReader
 from chatproto.news.source import NewsSource
 from chatproto.news.terms import Terms
@@ -52,6 +53,7 @@ __all__ = [
     "ContractError",
     "ContractRefused",
     "DNSSettings",
+    "DatagramReader",
     "MonitorSettings",
     "NewsReader",
     "NewsSource",

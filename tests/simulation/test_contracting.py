@@ -6,7 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import ContractRefused, ContractStopped
 from chatproto.news.terms import Place, Terms
-from chatproto.services.news.contracts import CannotStandIn
+from chatproto.services.news.contracts import ContractsSettings, build_contracts
+from chatproto.services.news.slave import CannotStandIn
 from chatproto.services.news.status import decode_status
 from tests.simulation.contracting import PAID, SPORT, TOO_MUCH, Contracts
 from tests.simulation.placing_links import DeliveryNode
@@ -427,3 +428,7 @@ class HealthTests(SynchronousTestCase):
         scene.master.host.disk.open("data", lambda reason: None, scene.network.host("another").clock)
         scene.master.host.boot()
         self.assertEqual(len(scene.master.host.last_words), 1)
+
+    def test_it_needs_a_registry(self) -> None:
+        world = Contracts(slave=False).network.host("another").world()
+        self.assertRaises(ValueError, build_contracts, world, ContractsSettings(data="data", name="another"))

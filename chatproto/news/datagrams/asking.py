@@ -30,10 +30,10 @@ SILENT_TRIES = 4
 
 PULL_TRIES_MAX = 6
 AWAIT_S = 2.0
-"""For what was sent before the answer of a pull and has not come: on its way longer than that, it was lost."""
+"""For what was sent before the answer of a pull and has not come; what is on its way for longer was lost."""
 
 REFUSED_AGAIN_S = 30.0
-"""A refusal is asked about again after so long: the contract may be on its way to the node."""
+"""A refusal is asked about again after so long, for the contract may be on its way to the node."""
 
 CHALLENGES_MAX = 4
 """Answered in a row at once; then it waits."""

@@ -29,7 +29,7 @@ way back open through a router that forgets after 30 s (RFC 4787, 4.3)."""
 
 STRANGERS_A_SECOND = 5000.0
 STRANGERS_AT_ONCE = 20_000.0
-"""Datagrams that prove nothing and are looked at: a flood of them is not answered, nor paid for with cryptography.
+"""So many datagrams that prove nothing are looked at; a flood is not answered, nor paid for with cryptography.
 Each that is looked at takes about 15 µs; who enters needs two."""
 
 REQUESTS_A_SECOND = 1.0

@@ -17,7 +17,7 @@ from chatproto.errors import WireError
 from chatproto.news.messages import NONSENSE, Message
 
 DATAGRAM_BYTES_MAX = 1200
-"""Of any datagram, without the headers of UDP and IP: less than what every path takes in one piece (RFC 8200, 5)."""
+"""Of any datagram, without the headers of UDP and IP; less than what every path takes in one piece (RFC 8200, 5)."""
 
 PART_BYTES = 1144
 """Of an item, in one datagram; the last brings what is left. The rest of it is the message's, and the tail."""

@@ -25,7 +25,7 @@ DOOR = "news-datagram"
 SECRET_BYTES = 32
 
 Sent = Callable[[bool], object]
-"""Told once of each parcel: whether all of its datagrams have left."""
+"""Told once of each parcel whether all of its datagrams have left."""
 
 log = Logger()
 

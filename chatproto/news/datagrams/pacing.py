@@ -10,7 +10,7 @@ from chatproto.news.datagrams.parcels import Parcel
 T = TypeVar("T")
 
 READER_BYTES_A_SECOND = 200_000.0
-"""To one reader: what the seed gives a line."""
+"""To one reader, as the seed gives a line."""
 
 BURST_PARTS = 8
 """To one reader at once."""

@@ -48,7 +48,7 @@ from chatproto.registry.visitor import RegistryClient
 from chatproto.wire import host_and_port
 
 ATTRIBUTE = "datagrams"
-"""Of a delivery node's registration: `HOST:PORT` where free readers ask."""
+"""The attribute of a delivery node's registration that says where free readers ask, as an address with its port."""
 
 Find = Callable[[str], "Deferred[Address]"]
 """Finds a delivery node by its name; may fail, and is called again then, after a while."""
@@ -57,7 +57,7 @@ Delivered = Callable[[Item, bytes], object]
 """Told of each item once, with its body, when it is there, whole and undamaged."""
 
 ListenUDP = Callable[[int, DatagramProtocol, str], IListeningPort]
-"""Listens for datagrams: on a port, with a protocol, at an address: a reactor's `listenUDP`, or `World.udp`."""
+"""Listens for datagrams on a port, with a protocol, at an address, as a reactor's `listenUDP` does, or `World.udp`."""
 
 log = Logger()
 

@@ -14,7 +14,7 @@ BYTES_MAX = 8 * 1024 * 1024
 """Of the parts that are kept of all unfinished items together."""
 
 PARTS_MAX = 4 * (BYTES_MAX // 1024)
-"""Of them at all, however small: each takes some memory beside its bytes."""
+"""Of them at all, however small, for each takes some memory beside its bytes."""
 
 ITEMS_MAX = 256
 """Of unfinished items."""
