@@ -25,6 +25,7 @@ from chatproto.news.delivery.inspection import (
 )
 from chatproto.news.delivery.records import REASONS, VERDICTS
 from chatproto.registry import Registration, RegistryClient
+from chatproto.trust.proof import REGISTRY
 
 KIND = "news-delivery"
 CONTRACT_HEADS = ("NODE", "READER", "HERE", "CONTRACT", "HOURS", *map(str.upper, VERDICTS), "DELIVERED", "NOW")
@@ -75,7 +76,9 @@ def _inspect(
     reach: Reach, node: str, ask: Callable[[Calling], Coroutine["Deferred[Any]", Any, Sequence[Any]]]
 ) -> list[Told]:
     async def inspecting(reactor: Any) -> list[Told]:
-        client = RegistryClient(reach.registry_endpoint(reactor), reactor, who="news status", timeout_s=reach.timeout_s)
+        trust = reach.trust()
+        registry = trust.client(reach.registry_endpoint(reactor), REGISTRY)
+        client = RegistryClient(registry, reactor, who="news status", timeout_s=reach.timeout_s, trust=trust)
         client.startService()
         try:
             listed: list[Registration] = await client.list(service=reach.service)
@@ -152,6 +155,8 @@ def contracts_table(told: Sequence[Told]) -> str:
     rows.sort(key=lambda row: row[0])
     said = "every hour was met" if not broken else f"{broken} of them not always met"
     lines = [f"{count} paid contract{'' if count == 1 else 's'}: {said}, as far as their readers were there."]
+    if not count:
+        return "\n".join(["There are no paid contracts.", *_silent(told)])
     return "\n".join([*in_columns([CONTRACT_HEADS, *(row for _, row in rows)]), *lines, *_silent(told)])
 
 

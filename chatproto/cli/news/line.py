@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from chatproto.cli.accounts import password_asked
@@ -290,6 +291,12 @@ def _add_status(doings: Subparsers) -> None:
         metavar="N",
         help=f"of the clock, with --contracts, the present one included; up to {HOURS_KEPT} (default: %(default)s)",
     )
+    proof = doing.add_mutually_exclusive_group()
+    proof.add_argument(
+        "--secret-file", metavar="FILE", help="the deployment's, which tells some things to its own only"
+    )
+    proof.add_argument("--tls", metavar="DIR", help="certificates of a node of the deployment, for the same")
+    doing.add_argument("--name", type=_node, default="", metavar="NAME", help="the node that --tls is for")
     _add_reach(doing)
     doing.set_defaults(timeout=5.0)
 
@@ -298,7 +305,7 @@ def _status(given: argparse.Namespace) -> str:
     from chatproto.cli.news.inspecting import news_contracts, news_undelivered
     from chatproto.cli.news.status import news_status
 
-    reach = _reach(given)
+    reach = replace(_reach(given), shared_file=given.secret_file, certificates=given.tls, name=given.name)
     if given.contracts is not None:
         print(news_contracts(reach, given.contracts, given.hours, json_wanted=given.json))
     elif given.undelivered is not None:

@@ -12,8 +12,8 @@ import msgspec
 from chatproto.news.delivery.reader import Reader
 from chatproto.news.delivery.records import HOURS, HOURS_KEPT, Record, Undeliverable
 
-CONTRACTS, UNDELIVERED = b"contracts", b"undelivered"
-"""The calls."""
+CONTRACTS, UNDELIVERED = b"!contracts", b"!undelivered"
+"""The calls. They begin with `chatproto.registry.names.OURS`: who reads what is nobody else's business."""
 PAGE_BYTES_MAX = 48 * 1024
 """Of what is listed in an answer, unless it is one thing only."""
 HOUR_S = 3600

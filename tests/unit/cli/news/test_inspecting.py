@@ -85,11 +85,11 @@ class AskingTests(SynchronousTestCase):
         pages = Pages(ContractsTold((contract("a"), contract("b")), "b"), ContractsTold((contract("c"),)))
         found = self.successResultOf(Deferred.fromCoroutine(contracts_of(pages, 3)))
         self.assertEqual([one.reader for one in found], ["a", "b", "c"])
-        self.assertEqual(pages.asked, [b'contracts {"hours":3}', b'contracts {"after":"b","hours":3}'])
+        self.assertEqual(pages.asked, [b'!contracts {"hours":3}', b'!contracts {"after":"b","hours":3}'])
         pages = Pages(UndeliveredPage((missed(7), missed(6)), 6), UndeliveredPage((missed(5),)))
         items = self.successResultOf(Deferred.fromCoroutine(undelivered_of(pages)))
         self.assertEqual([one.item for one in items], [7, 6, 5])
-        self.assertEqual(pages.asked, [b"undelivered {}", b'undelivered {"before":6}'])
+        self.assertEqual(pages.asked, [b"!undelivered {}", b'!undelivered {"before":6}'])
 
     def test_a_node_that_says_the_same_again_is_not_asked_for_ever(self) -> None:
         page = ContractsTold((contract("a"),), "a")
@@ -150,5 +150,5 @@ class TableTests(SynchronousTestCase):
     def test_it_is_asked_for_by_its_name(self) -> None:
         with patch.object(inspecting, "_inspect", return_value=[Told("east", [])]) as asked:
             self.assertIn("Nothing", news_undelivered(REACH, "east", json_wanted=False))
-            self.assertIn("0 paid contracts", news_contracts(REACH, "", 3, json_wanted=False))
+            self.assertIn("no paid contracts", news_contracts(REACH, "", 3, json_wanted=False))
         self.assertEqual(asked.call_args_list[0].args[:2], (REACH, "east"))

@@ -116,7 +116,7 @@ class UndeliveredTests(SynchronousTestCase):
 
 class CallTests(SynchronousTestCase):
     def test_a_call_is_a_word_and_what_is_wanted(self) -> None:
-        self.assertEqual(call_of(CONTRACTS, ContractsWanted("rita", 3)), b'contracts {"after":"rita","hours":3}')
+        self.assertEqual(call_of(CONTRACTS, ContractsWanted("rita", 3)), b'!contracts {"after":"rita","hours":3}')
         self.assertEqual(contracts_wanted(b'{"after":"rita"}'), ContractsWanted("rita"))
         self.assertEqual((contracts_wanted(b""), undelivered_wanted(b"")), (ContractsWanted(), UndeliveredWanted()))
         for nonsense in (b"x", b"[]", b'{"hours":"many"}'):
