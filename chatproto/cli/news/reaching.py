@@ -89,7 +89,9 @@ class Reach:
         """
         if self.registry is None:
             raise Misuse("say where to go: with --registry, which knows every process, or its own address")
-        return registry_endpoint(reactor, self.registry, self.ca)
+        # Where certificates are shown, they make the TLS.
+        registry = self.registry.removeprefix("tls:") if self.certificates is not None else self.registry
+        return registry_endpoint(reactor, registry, self.ca)
 
 
 def on_reactor(act: Callable[[Any], Coroutine[Deferred[Any], Any, T]]) -> T:
