@@ -55,7 +55,9 @@ docs: $(VENV)/.for-development
 
 # 100 % of the branches of the pure modules (pyproject.toml lists them), from the unit tests alone.
 coverage: $(VENV)/.for-development
-	$(BIN)/python -m coverage run -m twisted.trial tests.unit
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m twisted.trial --jobs $(JOBS) tests.unit
+	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
 fix: $(VENV)/.for-development
