@@ -215,6 +215,11 @@ class NewsDeployment:
             self._taken.update(found)
         return found
 
+    @property
+    def registry_port(self) -> int:
+        """Where the registry listens."""
+        return self._registry_port
+
     # Life
 
     async def start(self) -> "NewsDeployment":
