@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.endpoints import clientFromString
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 
 from chatproto.cli.news.contracting import CONTRACTS, place_in_words
@@ -28,10 +29,10 @@ from chatproto.registry import RegistryClient
 
 PULL_ITEMS = 100
 """Asked for at once."""
-UNKNOWN = "unknown-reader"
 UNKNOWN_S_MAX = 10.0
-FINAL = frozenset({UNKNOWN, "moved", "version", "free"})
-"""Refusals of a node after which no more will come; of the first, when it has said so for so long."""
+"""For so long a node may not know the reader: it hears of a contract a little later than the reader does."""
+UNKNOWN = "unknown-reader"
+PAUSE_S = 1.0
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -89,7 +90,7 @@ async def _reading(reactor: Any, reading: Reading, say: Callable[[str], None], t
         place = await asking.addTimeout(reach.timeout_s, reactor)
         if place.terms.mobile:
             raise ReadingFailed(f"{reading.reader} reads the mobile page: its news are kept by the proxy")
-        show = Showing(reading, say)
+        show = Showing(reading, say, reactor)
         tell(place_in_words(place)[1])
         if place.terms.paid:
             await _paid(reactor, reading, place, registry, contracts, show)
@@ -109,16 +110,18 @@ class Showing:
 
     Attributes:
         enough: fires when as many were shown as are wanted, or fails when no more will come.
+        reader: has them delivered; None before there is one.
     """
 
-    def __init__(self, reading: Reading, say: Callable[[str], None], now: Callable[[], float] = time.monotonic) -> None:
-        """Write as is wanted; `now` is in seconds since whenever."""
+    def __init__(self, reading: Reading, say: Callable[[str], None], clock: IReactorTime) -> None:
+        """Write as is wanted."""
         self.enough: Deferred[None] = Deferred()
+        self.reader: NewsReader | DatagramReader | None = None
+        self._clock = clock
+        self._looking: IDelayedCall | None = None
         self._reading = reading
         self._say = say
-        self._now = now
         self._shown = 0
-        self._refused_at: dict[str, float] = {}
 
     @property
     def left(self) -> int:
@@ -130,7 +133,6 @@ class Showing:
         """Write an item; what is raised has it delivered again."""
         if self.enough.called:
             raise ReadingFailed("that was enough")
-        self._refused_at.clear()
         path = self._keep(item, body)
         for line in [as_json(item, body, path)] if self._reading.as_json else in_words(item, body, path):
             self._say(line)
@@ -140,9 +142,18 @@ class Showing:
 
     def refused(self, code: str) -> None:
         """Hear that a node does not let the reader in."""
-        # A node hears a little later than the reader that it is to have it.
-        patient = code == UNKNOWN and self._now() - self._refused_at.setdefault(code, self._now()) < UNKNOWN_S_MAX
-        if code in FINAL and not patient and not self.enough.called:
+        if code in ("moved", "version", "free"):
+            self._refused_for_good(code)
+        elif code == UNKNOWN and self._looking is None:
+            self._looking = self._clock.callLater(UNKNOWN_S_MAX, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        if self.reader is not None and self.reader.last_refusal == UNKNOWN:
+            self._refused_for_good(UNKNOWN)
+
+    def _refused_for_good(self, code: str) -> None:
+        if not self.enough.called:
             self.enough.errback(ReadingFailed(f"refused by the delivery node: {code}"))
 
     def _keep(self, item: Item, body: bytes) -> str:
@@ -203,6 +214,7 @@ async def _paid(
         substitute=contracts.substitute,
         refused=show.refused,
     )
+    show.reader = reader
     reader.startService()
     try:
         await _until_the_end(reactor, reading, place, show, reader.pull)
@@ -220,9 +232,13 @@ async def _free(reactor: Any, reading: Reading, place: Place, registry: Registry
         lambda port, protocol, host: reactor.listenUDP(port, protocol, interface=host),
         refused=show.refused,
     )
+    show.reader = reader
 
     async def pull(count: int) -> bool:
         ended = await reader.pull(min(count, PULL_ITEMS_MAX))
+        while ended.failure == UNKNOWN and not show.enough.called:
+            await deferLater(reactor, PAUSE_S)
+            ended = await reader.pull(min(count, PULL_ITEMS_MAX))
         if ended.failure:
             raise ReadingFailed(f"the delivery node does not deliver: {ended.failure}")
         return bool(ended.more)
@@ -258,7 +274,7 @@ async def _pulling(reactor: Any, reading: Reading, show: Showing, pull: Callable
         if not more and reactor.seconds() - began >= reading.for_s:
             return
         if not more:
-            await deferLater(reactor, 1.0)
+            await deferLater(reactor, PAUSE_S)
 
 
 def _ended(show: Showing, failure: Any = None) -> None:
