@@ -19,6 +19,7 @@ from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.threads import deferToThread
 
 from chatproto.chat.passwords import secret_of
+from chatproto.cli.servers import registry_endpoint
 from chatproto.errors import RegistryError
 from chatproto.keyvalue.prefixes import end_of
 from chatproto.keyvalue.sqlite import TABLE
@@ -141,6 +142,8 @@ class NewsDeployment:
         *,
         sources: Mapping[str, int] | None = None,
         options: Mapping[str, Iterable[str]] | None = None,
+        certificates: Path | None = None,
+        secret: Path | None = None,
     ) -> None:
         """Make one that is not started yet.
 
@@ -150,6 +153,8 @@ class NewsDeployment:
             roles: those that there are to be.
             sources: the priority of each source, whose password is `PASSWORD`; `agency` and `urgent` unless given.
             options: more of them, by the name of the node; those of `""` are for all.
+            certificates: where the certificate of each node is, by its name; None for links without TLS.
+            secret: a file with a secret that all share, the registry included; None for none.
         """
         self.folder = folder
         self.nodes: dict[str, NewsProcess] = {}
@@ -157,6 +162,8 @@ class NewsDeployment:
         self.client: RegistryClient | None = None
         self._roles = set(roles)
         self._more = dict(options or {})
+        self._certificates = certificates
+        self._secret = secret
         self._make_node = make_node
         self._visitors: list[Callable[[], Any]] = []
         self._probes: dict[str, int] = {}
@@ -164,7 +171,7 @@ class NewsDeployment:
         self._taken = {registry, self.root_peer, self.router_peer, self.web}
         self._registry_port = registry
         listening = f"--registry-listen=tcp:{registry}:interface={HOST}"
-        self.registry = make_node("--role=registry", listening, name=REGISTRY, listen=None)
+        self.registry = make_node("--role=registry", listening, *self._guard(REGISTRY), name=REGISTRY, listen=None)
         priorities = sources or {"agency": 3, "urgent": 9}
         known = write_sources(folder / "sources.toml", priorities, **dict.fromkeys(priorities, PASSWORD))
         self._add("root", "root", f"--sources={known}", self._listen("root"), self._peer(self.root_peer))
@@ -191,7 +198,14 @@ class NewsDeployment:
         registry = f"--registry=tcp:{HOST}:{self._registry_port}"
         (self._probes[name],) = self._fresh(1)
         who = f"--name={name}", f"--role={role}", registry, f"--metrics=tcp:{self._probes[name]}:interface={HOST}"
-        self.nodes[name] = self._make_node(*who, *options, *more, name=name, kind=NewsProcess, listen=None)
+        options = *who, *self._guard(name), *options, *more
+        self.nodes[name] = self._make_node(*options, name=name, kind=NewsProcess, listen=None)
+
+    def _guard(self, name: str) -> list[str]:
+        """Return the options by which a node proves to others who it is."""
+        if self._certificates is not None:
+            return [f"--tls={self._certificates / name}"]
+        return [f"--secret-file={self._secret}"] if self._secret is not None else []
 
     def _listen(self, name: str) -> str:
         (self.ports[name],) = self._fresh(1)
@@ -215,7 +229,10 @@ class NewsDeployment:
         self.registry.launch()
         for node in self.nodes.values():
             node.launch()
-        self.client = RegistryClient(HostnameEndpoint(reactor, HOST, self._registry_port), reactor, who="test")
+        authority = str(self._certificates / "ca.pem") if self._certificates is not None else None
+        place = f"{HOST}:{self._registry_port}"
+        endpoint = registry_endpoint(reactor, f"tls:{place}" if authority else place, authority)
+        self.client = RegistryClient(endpoint, reactor, who="test")
         self.client.startService()
         await self.until_serving(*self.nodes)
         return self
