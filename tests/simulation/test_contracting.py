@@ -390,7 +390,9 @@ class HealthTests(SynchronousTestCase):
         status = decode_status(scene.wait(asking))
         self.assertEqual((status.role, status.serving), ("contracts", True))
         figures = {name.removeprefix("chatproto_news_contracts_"): value for name, value in status.figures.items()}
-        self.assertEqual(figures, {"readers": 1, "changes": 0, "transactions": 0, "negotiations": 0, "nodes": 1})
+        self.assertEqual(
+            figures, {"readers": 1, "changes": 0, "transactions": 0, "negotiations": 0, "nodes": 1, "adrift": 0}
+        )
 
     def test_a_slave_that_cannot_commit_anything_does_not_open_its_door(self) -> None:
         """Cut off itself, it hears neither the master nor the witness; the readers' place is with the master."""

@@ -173,7 +173,7 @@ class ErrandTests(SynchronousTestCase):
     def test_to_be_served_by_the_substitute(self) -> None:
         self.desk.nodes.clear()
         errand = Errand("ada", 3, STAND_IN)
-        self.assertEqual(self.look(errand), [Submit(Change("ada", 1, STAND_IN))])
+        self.assertEqual(self.look(errand), [Submit(Change("ada", 1, STAND_IN, gone=("north",)))])
         self.desk.apply(Change("ada", 1, STAND_IN))
         self.desk.decide("ada/2")
         contract = self.desk.account().contract
