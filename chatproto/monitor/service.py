@@ -37,6 +37,7 @@ class MonitorService(Service):
         ask_every_s: float = ASK_EVERY_S,
         dead_after_s: float = DEAD_AFTER_S,
         what: str = "the master",
+        known: Callable[[], bool] = lambda: False,
     ) -> None:
         """Make a monitor.
 
@@ -48,6 +49,7 @@ class MonitorService(Service):
             ask_every_s: between an answer and the next question.
             dead_after_s: so long after a question without an answer the stand-in begins.
             what: the master's name in logs.
+            known: asked at the start, whether the master was there before; else it is not missed until it was heard.
         """
         self._spans_s = ask_every_s, dead_after_s
         self.watch = Watch(*self._spans_s)
@@ -57,6 +59,7 @@ class MonitorService(Service):
         self._stand_in = stand_in
         self._place = place
         self._what = what
+        self._known = known
         self._unanswered_for = ""
         self._timer: IDelayedCall | None = None
         self._asking: Deferred[Any] | None = None
@@ -72,7 +75,7 @@ class MonitorService(Service):
     def startService(self) -> None:
         """Begin to ask."""
         super().startService()
-        self.watch = Watch(*self._spans_s)
+        self.watch = Watch(*self._spans_s, known=self._known())
         self._do(self.watch.start(self._clock.seconds()))
 
     def stopService(self) -> "Deferred[Any]":

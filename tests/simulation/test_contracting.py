@@ -9,6 +9,7 @@ from chatproto.news.terms import Place, Terms
 from chatproto.services.news.contracts import ContractsSettings, build_contracts
 from chatproto.services.news.slave import CannotStandIn
 from chatproto.services.news.status import decode_status
+from chatproto.testing.clock import NeverHappened
 from tests.simulation.contracting import PAID, SPORT, TOO_MUCH, Contracts
 from tests.simulation.placing_links import DeliveryNode
 
@@ -434,3 +435,56 @@ class HealthTests(SynchronousTestCase):
     def test_it_needs_a_registry(self) -> None:
         world = Contracts(slave=False).network.host("another").world()
         self.assertRaises(ValueError, build_contracts, world, ContractsSettings(data="data", name="another"))
+
+
+class RestartedSlaveTests(SynchronousTestCase):
+    """A slave that is started again while the master is dead stands in, if it has all that was agreed on."""
+
+    def setUp(self) -> None:
+        self.scene = Contracts()
+        self.scene.settle("north")
+        self.ada = self.scene.client("ada")
+        self.place = self.scene.wait(self.ada.propose(PAID))
+
+    def host(self, name: str) -> Any:
+        return self.scene.network.host(name)
+
+    def serves(self) -> bool:
+        return self.scene.tree("slave").door is not None and "slave" in self.scene.registered()
+
+    def test_it_had_stood_in_before(self) -> None:
+        self.host("master").crash()
+        self.scene.until(self.serves)
+        bob = self.scene.wait(self.scene.client("bob").propose(PAID))
+        self.host("slave").crash()
+        self.host("slave").boot()
+        self.scene.until(self.serves)
+        self.assertEqual(self.scene.wait(self.ada.where()), self.place)
+        self.assertEqual(self.scene.wait(self.scene.client("bob").where()), bob)
+        self.host("master").boot()
+        self.scene.until(lambda: self.scene.registered() == {"master"})
+        self.assertEqual(self.scene.wait(self.scene.client("bob").where()), bob)
+
+    def test_both_have_ended_at_once(self) -> None:
+        for name in ("master", "slave"):
+            self.host(name).crash()
+        self.scene.clock.run(10)
+        self.host("slave").boot()
+        self.scene.until(self.serves)
+        self.assertEqual(self.scene.wait(self.ada.where()), self.place)
+
+    def test_it_was_away_while_something_was_agreed_on(self) -> None:
+        """Then it does not, for the master alone has that; it does what it is there for once both have met."""
+        self.host("slave").crash()
+        bob = self.scene.wait(self.scene.client("bob").propose(PAID))
+        self.host("master").crash()
+        self.host("slave").boot()
+        with self.assertRaises(NeverHappened):
+            self.scene.until(self.serves, 60)
+        self.assertFalse(self.scene.tree("slave").server.serving)
+        self.host("master").boot()
+        self.scene.until(lambda: self.scene.registered() == {"master"})
+        self.assertEqual(self.scene.wait(self.scene.client("bob").where()), bob)
+        self.scene.until(lambda: self.scene.tree("slave").pair.redundancy == "paired")
+        # Its tries to stand in have failed, as they had to.
+        self.flushLoggedErrors(CannotStandIn)

@@ -279,6 +279,7 @@ class ContractClient(Service):
         if message.code == "login-failed" and self._was_done():
             return
         self._refusal = ContractRefused(message.code, message.why)
+        self.server = ""
         self._dialler.stop()
         self._give_up(self._refusal)
 

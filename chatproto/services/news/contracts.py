@@ -342,6 +342,8 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
             ask_every_s=settings.ask_every_s,
             dead_after_s=settings.dead_after_s,
             what=settings.stands_in_for,
+            # What is in the log came from the master: a slave stands in that was started while that is dead, too.
+            known=lambda: server.log.position > 0,
         )
         mount(tree, "monitor", tree.monitor)
     return tree
