@@ -230,7 +230,7 @@ class NewsDeployment:
         for node in self.nodes.values():
             node.launch()
         authority = str(self._certificates / "ca.pem") if self._certificates is not None else None
-        place = f"{HOST}:{self._registry_port}"
+        place = self.registry_place
         endpoint = registry_endpoint(reactor, f"tls:{place}" if authority else place, authority)
         self.client = RegistryClient(endpoint, reactor, who="test")
         self.client.startService()
@@ -253,6 +253,11 @@ class NewsDeployment:
     def whole_log(self) -> str:
         """Return what all nodes have said, in all their lives."""
         return "\n".join(node.whole_log() for node in self.nodes.values())
+
+    @property
+    def registry_place(self) -> str:
+        """`HOST:PORT` of the registry."""
+        return f"{HOST}:{self._registry_port}"
 
     # Who talks to it
 
