@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chatproto.errors import ChatprotoError
 from chatproto.monitor.interfaces import IAlive, IPlace, IStandIn
 from chatproto.monitor.watch import Activate, Ask, Changed, Effect, GiveUp, StandDown, State, Watch
 
@@ -151,7 +152,11 @@ class MonitorService(Service):
         self._do(self.watch.activated())
 
     def _failed(self, failure: Failure) -> None:
-        log.failure("the stand-in for {what} cannot serve", failure, what=self._what)
+        if failure.check(ChatprotoError):
+            # It says why, and there will be another try.
+            log.warn("the stand-in for {what} cannot serve: {why}", what=self._what, why=failure.getErrorMessage())
+        else:
+            log.failure("the stand-in for {what} cannot serve", failure, what=self._what)
         self._do(self.watch.failed())
 
     def _stand_down(self, effect: StandDown) -> None:

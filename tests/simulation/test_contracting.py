@@ -486,5 +486,3 @@ class RestartedSlaveTests(SynchronousTestCase):
         self.scene.until(lambda: self.scene.registered() == {"master"})
         self.assertEqual(self.scene.wait(self.scene.client("bob").where()), bob)
         self.scene.until(lambda: self.scene.tree("slave").pair.redundancy == "paired")
-        # Its tries to stand in have failed, as they had to.
-        self.flushLoggedErrors(CannotStandIn)
