@@ -85,8 +85,9 @@ def _reach(given: argparse.Namespace) -> Any:
 
 def _password(given: argparse.Namespace, *, new: bool = False) -> str:
     if given.password_stdin:
-        # As bytes, and no more than the line: what follows may be what is to be published.
-        line = sys.stdin.buffer.readline()
+        # No more than the line, unbuffered: what follows may be what is to be published, or answers.
+        unbuffered: Any = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        line: bytes = unbuffered.readline()
         return line.decode("utf-8", "surrogateescape").rstrip("\r\n")
     password = password_asked("password: ")
     if new and password_asked("again: ") != password:
