@@ -208,7 +208,6 @@ class NewsOptions(ConfiguredOptions):
         datagrams = self["datagrams"] or ("0.0.0.0", 4848)
         return {
             "data": self["data"],
-            "control": os.path.join(self["data"], "control"),
             "name": self["name"],
             "service": self["service"],
             "listen": self.listen,
@@ -220,6 +219,7 @@ class NewsOptions(ConfiguredOptions):
             "lease_s": self["lease"],
             "metrics": self["metrics"] or "",
             "topics": self["topics"] or TOPICS,
+            "control": os.path.join(self["data"], "control"),
             "heartbeat_s": self["heartbeat"],
             "suspect_s": self["suspect"],
             "parent": self["parent"] or "",

@@ -34,7 +34,7 @@ from chatproto.world import World
 LOOK_EVERY_S = 0.01
 SWITCHOVER_S_MAX = 5.0
 COMMANDS_WAITING_MAX = 16
-TAKES_MORE = ("decree", "migrate", "lost", "delete")
+TAKES_MORE = ("decree", "delete", "forget", "lost", "migrate")
 """Commands that something may follow."""
 
 log = Logger()
@@ -90,28 +90,20 @@ class ControlFactory(Factory):
         return link
 
 
-def read_again(world: World, say: Say) -> None:
-    """Have read again what can be, and say what could not be changed, a line for each."""
-    unchanged = world.reloading.reload()
-    for line in unchanged:
-        say(f"not changed: {line}")
-    say("refused: not all of it could be changed" if unchanged else "done: read again")
-
-
-class ControlSocket(Service):
+class ControlService(Service):
     """Listens for operators while it runs."""
 
     def __init__(self, world: World, path: str, commands: dict[str, Command]) -> None:
-        """Take commands on a Unix socket at a path."""
+        """Take commands on a Unix socket at a path, beside `reload`, which every node has."""
         self._world = world
         self._path = path
-        self._commands = commands
+        self._commands = {**commands, "reload": self.reload}
         self._port: IListeningPort | None = None
         self._operators: SequentialServer[Callable[[], Deferred[None] | None], None]
         self._operators = SequentialServer(lambda call: call(), waiting_max=COMMANDS_WAITING_MAX)
 
     def startService(self) -> None:
-        """Listen. A node that cannot is not stopped by it: nobody it is there for comes over this."""
+        """Listen. A node that cannot is not stopped by it: nobody but operators comes this way."""
         super().startService()
         try:
             # The data directory is locked by this process: whoever left that socket is gone.
@@ -137,9 +129,20 @@ class ControlSocket(Service):
         port, self._port = self._port, None
         return port.stopListening() if port is not None else None
 
+    def reload(self, say: Say) -> None:
+        """Have read again what can be, and say what could not be changed, a line for each."""
+        unchanged = self._world.reloading.reload()
+        for line in unchanged:
+            say(f"not changed: {line}")
+        say("refused: not all of it could be changed" if unchanged else "done: read again")
 
-class ControlService(ControlSocket):
-    """Takes an operator's commands for a node of the chat."""
+
+class ChatControl(ControlService):
+    """Takes commands for a node of the chat.
+
+    Attributes:
+        migration: moves the node's place; None for a node that cannot be moved.
+    """
 
     def __init__(self, world: World, path: str, server: ChatServer, pair: PairLog | None, drain: Drain) -> None:
         """Take commands for a node on a Unix socket at a path."""
@@ -151,15 +154,13 @@ class ControlService(ControlSocket):
             "decree": administration.decree,
             "accounts": administration.accounts,
             "bans": administration.bans,
-            "reload": partial(read_again, world),
             "switchover": self.switchover,
         }
         super().__init__(world, path, commands)
+        self.migration: MigrationService | None = None
         self._server = server
         self._pair = pair
         self._drain = drain
-        self.migration: MigrationService | None = None
-        """Moves the node's place; None for a node that cannot be moved."""
 
     def committed(self, say: Say) -> None:
         """Say up to which index the log is committed, as far as this node knows."""

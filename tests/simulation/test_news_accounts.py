@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.chat.passwords import token_hash
 from chatproto.errors import ContractRefused
 from chatproto.news.contracting.client import ContractClient
-from chatproto.services.news.overseeing import SAYS_NO_AFTER_S, Overseeing
+from chatproto.services.news.overseeing import SAYS_NO_AFTER_S
 from tests.simulation.contracting import PAID, SPORT
 from tests.simulation.test_placing_readers import NODES, Region
 
@@ -51,8 +51,7 @@ class AccountsTestCase(SynchronousTestCase):
         """Have an operator say something to the master; return its answer."""
         said: list[str] = []
         tree = self.region.contracts.tree("master")
-        world = self.region.network.host("master").world()
-        Overseeing(world, tree.server).commands[word](said.append, *more)
+        tree.commands()[word](said.append, *more)
         self.region.until(lambda: bool(said))
         return said[0]
 

@@ -35,7 +35,7 @@ from chatproto.news.placing.ledger import Act, Ledger
 from chatproto.news.terms import DELAY_S_MAX
 from chatproto.pair.log import PairLog
 from chatproto.registry import Registration, RegistryClient
-from chatproto.services.control import ControlSocket
+from chatproto.services.control import Command
 from chatproto.services.listener import Listener
 from chatproto.services.measures import GAUGE, Measure
 from chatproto.services.mounting import mount
@@ -76,7 +76,6 @@ class ContractsSettings(NewsSettings):
         negotiations_max: at once.
         negotiation_s_max: from the turn of a negotiation to its end.
         password_cost_log2: of new secrets, see `chatproto.chat.passwords`.
-        control: path of the socket for operators' commands; empty for none.
     """
 
     peer: PeerSettings | None = None
@@ -89,7 +88,6 @@ class ContractsSettings(NewsSettings):
     negotiations_max: int = NEGOTIATIONS_MAX
     negotiation_s_max: float = NEGOTIATION_S_MAX
     password_cost_log2: int = COST_LOG2
-    control: str = ""
 
     @property
     def policy(self) -> Policy:
@@ -227,6 +225,10 @@ class ContractsService(NewsNode):
         doing = f"{self.server.negotiations} negotiations, {len(self.visits)} connections" if inside else "stands by"
         return f"{contract_log.role}, {contract_log.redundancy}{waits}, {doing}"
 
+    def commands(self) -> dict[str, Command]:
+        """See `NewsNode.commands`."""
+        return Overseeing(self._world.clock, self.server).commands
+
     def measures(self) -> Iterator[Measure]:
         """See `NewsNode.measures`."""
         book = self.server.book
@@ -317,8 +319,6 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
     tree.visits = visits = Visits(server, settings.negotiation_s_max)
     tree.book = BookService(world, server)
     mount(tree, "book", tree.book)
-    if settings.control:
-        mount(tree, "control", ControlSocket(world, settings.control, Overseeing(world, server).commands))
     if pair is not None and peer is not None:
         mount(tree, "pair-listener", build_peer_listener(world, peer, pair))
     overdue = TimerService(PUT_RIGHT_EVERY_S, server.put_right)

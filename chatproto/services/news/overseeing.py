@@ -1,15 +1,14 @@
 """What an operator has a contracting server do, over the socket in its data directory."""
 
 from collections.abc import Callable
-from functools import partial
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from chatproto.news.contracting.acts import CLOSE
 from chatproto.news.contracting.server import ContractingServer, Looks
 from chatproto.news.placing import Lost
-from chatproto.services.control import Command, Say, read_again
-from chatproto.world import World
+from chatproto.services.control import Command, Say
 
 SAYS_NO_AFTER_S = 10.0
 """What is not committed after so long may come to be so, and nobody waits for it."""
@@ -22,15 +21,15 @@ Done = Callable[[], str]
 class Overseeing:
     """Takes the commands of operators, each said to whoever asked when it is committed."""
 
-    def __init__(self, world: World, server: ContractingServer) -> None:
-        """Take commands for a server."""
-        self._world = world
+    def __init__(self, clock: IReactorTime, server: ContractingServer) -> None:
+        """Take commands for a server; `clock` is the reactor, as far as time goes."""
+        self._clock = clock
         self._server = server
 
     @property
     def commands(self) -> dict[str, Command]:
         """What can be said."""
-        return {"delete": self.delete, "lost": self.lost, "reload": partial(read_again, self._world)}
+        return {"delete": self.delete, "lost": self.lost}
 
     def lost(self, say: Say, node: str = "") -> "Deferred[None] | None":
         """Give a delivery node up: its readers are given another one, and nothing waits for it any more."""
@@ -84,6 +83,6 @@ class Overseeing:
             waiting.callback(None)
 
         why = "refused: not yet: a delivery node has said no, or nothing can be committed now; look, and try again"
-        late = self._world.clock.callLater(SAYS_NO_AFTER_S, end, why)
+        late = self._clock.callLater(SAYS_NO_AFTER_S, end, why)
         server.looking[sees] = None
         return waiting
