@@ -1,6 +1,7 @@
 """The options of `twistd newsserver`: from the command line and a TOML file to settings."""
 
 import dataclasses
+import os
 from typing import Any, ClassVar
 
 from twisted.python.usage import UsageError
@@ -26,6 +27,8 @@ from chatproto.services.news.settings import LEASE_S
 from chatproto.services.pairing import PeerSettings
 from chatproto.wire import address_of
 
+LIVE = frozenset({"delay-min", "maximum-max", "minimum-max", "negotiations-max"})
+"""What can change while a node runs."""
 ROOT, ROUTER, DELIVERY, CONTRACTS, PROXY = ROLES = ("root", "router", "delivery", "contracts", "proxy")
 LISTEN = "tcp:4848"
 PEER_LISTEN = "tcp:4747"
@@ -216,6 +219,7 @@ class NewsOptions(ConfiguredOptions):
             "lease_s": self["lease"],
             "metrics": self["metrics"] or "",
             "topics": self["topics"] or TOPICS,
+            "control": os.path.join(self["data"], "control"),
             "heartbeat_s": self["heartbeat"],
             "suspect_s": self["suspect"],
             "parent": self["parent"] or "",

@@ -56,6 +56,7 @@ class SettingsTests(NewsOptionsTestCase):
                 lease_s=3.0,
                 metrics="",
                 topics=TOPICS,
+                control="/state/chatproto/root/control",
                 heartbeat_s=0.15,
                 suspect_s=0.6,
                 parent="",

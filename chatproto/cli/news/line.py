@@ -33,6 +33,9 @@ def add_news(subparsers: Subparsers) -> None:
     _add_publish(doings)
     _add_read(doings)
     _add_contract(doings)
+    _add_account(doings)
+    _add_lost(doings)
+    _add_delete(doings)
     _add_status(doings)
     _add_source(doings)
 
@@ -269,6 +272,80 @@ def _terms(given: argparse.Namespace) -> Terms:
         maximum=given.maximum if given.maximum is not None else PAID_ITEMS_AN_HOUR if given.paid else ITEMS_AN_HOUR_MAX,
         delay_s_max=delay_s,
     )
+
+
+# account
+
+
+def _add_account(doings: Subparsers) -> None:
+    doing = _doing(doings, "account", _account, "change a reader's password, or delete its account")
+    doing.add_argument("--reader", type=_name, required=True, metavar="NAME", help="who reads")
+    what = doing.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--change-password",
+        action="store_true",
+        help="have another password: with --password-stdin the second line",
+    )
+    what.add_argument("--delete", action="store_true", help="end the contract, and have no account any more")
+    _add_password(doing)
+    _add_reach(doing, "--contracts")
+
+
+def _account(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.contracting import Wish, contract
+
+    password = _password(given)
+    if given.change_password and not given.password_stdin:
+        print("The new one:", file=sys.stderr)
+    renewed = _password(given, new=True) if given.change_password else ""
+    if given.change_password and not renewed:
+        raise Misuse("no new password; nothing was done")
+    contract(Wish(_reach(given), given.reader, password, renewed=renewed, closes=given.delete), print)
+    print(f"{given.reader} has no account any more." if given.delete else f"{given.reader} has another password.")
+    return ""
+
+
+# What an operator has the contracting service do
+
+
+def _add_lost(doings: Subparsers) -> None:
+    doing = _doing(
+        doings,
+        "lost",
+        _lost,
+        "give up a delivery node whose disk is gone: its readers are given another one",
+        "It must not come back with its old data directory. What it alone knew is lost: which items its readers had "
+        "acknowledged, and whether their contracts were met.",
+    )
+    _add_directory(doing)
+    doing.add_argument("node", type=_name, metavar="NODE", help="its name")
+
+
+def _lost(given: argparse.Namespace) -> str:
+    return _command(given.directory, f"lost {given.node}")
+
+
+def _add_delete(doings: Subparsers) -> None:
+    doing = _doing(doings, "delete", _delete, "delete a reader's account, and its contract")
+    _add_directory(doing)
+    doing.add_argument("reader", type=_name, metavar="READER", help="its name")
+
+
+def _delete(given: argparse.Namespace) -> str:
+    return _command(given.directory, f"delete {given.reader}")
+
+
+def _add_directory(doing: argparse.ArgumentParser) -> None:
+    doing.add_argument(
+        "directory", metavar="DATA_DIR", help="data directory of a server of the contracting service, which runs"
+    )
+
+
+def _command(directory: str, line: str) -> str:
+    from chatproto.cli.control import command
+
+    print(command(directory, line))
+    return ""
 
 
 # status, source
