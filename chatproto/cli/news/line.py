@@ -165,7 +165,7 @@ def _add_read(doings: Subparsers) -> None:
         _read,
         "read what a reader's contract is about",
         "A pull contract ends with what is there, a push contract with Ctrl-C, unless told otherwise. What was shown "
-        "of a paid contract does not come again.",
+        "of a paid contract does not come again; where another node stands in, it may, to a new command.",
     )
     doing.add_argument("--reader", type=_name, required=True, metavar="NAME", help="who reads")
     doing.add_argument("--count", type=_count, default=0, metavar="N", help="read so many items (default: any number)")
@@ -353,6 +353,11 @@ def _command(directory: str, line: str) -> str:
 
 def _add_status(doings: Subparsers) -> None:
     doing = _doing(doings, "status", _status, "say how each node is, and whether news gets through")
+    doing.add_argument(
+        "--check",
+        action="store_true",
+        help="exit status 1 unless news gets through now (default: only if nothing is registered)",
+    )
     doing.add_argument("--json", action="store_true", help="as JSON, with all figures (default: as a table)")
     instead = doing.add_mutually_exclusive_group()
     for option, does in {
@@ -388,7 +393,9 @@ def _status(given: argparse.Namespace) -> str:
     elif given.undelivered is not None:
         print(news_undelivered(reach, given.undelivered, json_wanted=given.json))
     else:
-        print(news_status(reach, json_wanted=given.json))
+        said, gets_through = news_status(reach, json_wanted=given.json)
+        print(said)
+        return "" if gets_through or not given.check else "news does not get through"
     return ""
 
 
