@@ -128,6 +128,7 @@ class NewsDeployment:
         nodes: by name: `root`, `router`, `east` and `west` (delivery nodes, each the other's substitute),
             `contracts`, `proxy`; as many of them as were asked for.
         registry: finds all of them.
+        registry_port: where.
         ports: public ones, by the name of the node.
         web: the port of the proxy's page.
         client: of the registry, while the deployment runs.
@@ -162,7 +163,7 @@ class NewsDeployment:
         self._probes: dict[str, int] = {}
         (registry, self.root_peer, self.router_peer, self.web) = lasting_ports(4)
         self._taken = {registry, self.root_peer, self.router_peer, self.web}
-        self._registry_port = registry
+        self.registry_port = registry
         listening = f"--registry-listen=tcp:{registry}:interface={HOST}"
         self.registry = make_node("--role=registry", listening, name=REGISTRY, listen=None)
         priorities = sources or {"agency": 3, "urgent": 9}
@@ -188,7 +189,7 @@ class NewsDeployment:
             self.ports.pop(name, None)
             return
         more = [*self._more.get("", ()), *self._more.get(name, ())]
-        registry = f"--registry=tcp:{HOST}:{self._registry_port}"
+        registry = f"--registry=tcp:{HOST}:{self.registry_port}"
         (self._probes[name],) = self._fresh(1)
         who = f"--name={name}", f"--role={role}", registry, f"--metrics=tcp:{self._probes[name]}:interface={HOST}"
         self.nodes[name] = self._make_node(*who, *options, *more, name=name, kind=NewsProcess, listen=None)
@@ -215,7 +216,7 @@ class NewsDeployment:
         self.registry.launch()
         for node in self.nodes.values():
             node.launch()
-        self.client = RegistryClient(HostnameEndpoint(reactor, HOST, self._registry_port), reactor, who="test")
+        self.client = RegistryClient(HostnameEndpoint(reactor, HOST, self.registry_port), reactor, who="test")
         self.client.startService()
         await self.until_serving(*self.nodes)
         return self
