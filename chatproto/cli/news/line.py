@@ -38,6 +38,7 @@ def add_news(subparsers: Subparsers) -> None:
     _add_delete(doings)
     _add_status(doings)
     _add_source(doings)
+    _add_children(doings)
 
 
 def _doing(doings: Subparsers, word: str, run: Callable[[argparse.Namespace], str], does: str, more: str = "") -> Any:
@@ -423,6 +424,27 @@ def _source(given: argparse.Namespace) -> str:
     from chatproto.cli.news.publishing import source_line
 
     print(source_line(given.name, _password(given, new=True), given.priority))
+    return ""
+
+
+def _add_children(doings: Subparsers) -> None:
+    doing = _doing(
+        doings,
+        "children",
+        _children,
+        "say what a root or router holds for its children, or have it forget one for good",
+        "A child that is forgotten and comes back gets what is held then, and what comes from then on.",
+    )
+    doing.add_argument("directory", metavar="DIR", help="the data directory on which the root or router runs")
+    what = doing.add_mutually_exclusive_group()
+    what.add_argument("--forget", type=_name, metavar="CHILD", help="hold nothing for it any more; it must be stopped")
+    what.add_argument("--json", action="store_true", help="a JSON object for each, in lines (default: as a table)")
+
+
+def _children(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.children import children, forget
+
+    print(forget(given.directory, given.forget) if given.forget else children(given.directory, json_wanted=given.json))
     return ""
 
 
