@@ -1,4 +1,4 @@
-"""What the agencies of the demonstration publish: places, people and pictures that do not exist. Pure."""
+"""What the agencies of the demonstration publish: places, people and pictures that do not exist."""
 
 import math
 import struct

@@ -33,8 +33,12 @@ def add_news(subparsers: Subparsers) -> None:
     _add_publish(doings)
     _add_read(doings)
     _add_contract(doings)
+    _add_account(doings)
+    _add_lost(doings)
+    _add_delete(doings)
     _add_status(doings)
     _add_source(doings)
+    _add_children(doings)
 
 
 def _doing(doings: Subparsers, word: str, run: Callable[[argparse.Namespace], str], does: str, more: str = "") -> Any:
@@ -271,6 +275,80 @@ def _terms(given: argparse.Namespace) -> Terms:
     )
 
 
+# account
+
+
+def _add_account(doings: Subparsers) -> None:
+    doing = _doing(doings, "account", _account, "change a reader's password, or delete its account")
+    doing.add_argument("--reader", type=_name, required=True, metavar="NAME", help="who reads")
+    what = doing.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--change-password",
+        action="store_true",
+        help="have another password: with --password-stdin the second line",
+    )
+    what.add_argument("--delete", action="store_true", help="end the contract, and have no account any more")
+    _add_password(doing)
+    _add_reach(doing, "--contracts")
+
+
+def _account(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.contracting import Wish, contract
+
+    password = _password(given)
+    if given.change_password and not given.password_stdin:
+        print("The new one:", file=sys.stderr)
+    renewed = _password(given, new=True) if given.change_password else ""
+    if given.change_password and not renewed:
+        raise Misuse("no new password; nothing was done")
+    contract(Wish(_reach(given), given.reader, password, renewed=renewed, closes=given.delete), print)
+    print(f"{given.reader} has no account any more." if given.delete else f"{given.reader} has another password.")
+    return ""
+
+
+# What an operator has the contracting service do
+
+
+def _add_lost(doings: Subparsers) -> None:
+    doing = _doing(
+        doings,
+        "lost",
+        _lost,
+        "give up a delivery node whose disk is gone: its readers are given another one",
+        "It must not come back with its old data directory. What it alone knew is lost: which items its readers had "
+        "acknowledged, and whether their contracts were met.",
+    )
+    _add_directory(doing)
+    doing.add_argument("node", type=_name, metavar="NODE", help="its name")
+
+
+def _lost(given: argparse.Namespace) -> str:
+    return _command(given.directory, f"lost {given.node}")
+
+
+def _add_delete(doings: Subparsers) -> None:
+    doing = _doing(doings, "delete", _delete, "delete a reader's account, and its contract")
+    _add_directory(doing)
+    doing.add_argument("reader", type=_name, metavar="READER", help="its name")
+
+
+def _delete(given: argparse.Namespace) -> str:
+    return _command(given.directory, f"delete {given.reader}")
+
+
+def _add_directory(doing: argparse.ArgumentParser) -> None:
+    doing.add_argument(
+        "directory", metavar="DATA_DIR", help="data directory of a server of the contracting service, which runs"
+    )
+
+
+def _command(directory: str, line: str) -> str:
+    from chatproto.cli.control import command
+
+    print(command(directory, line))
+    return ""
+
+
 # status, source
 
 
@@ -318,8 +396,7 @@ def _status(given: argparse.Namespace) -> str:
     else:
         said, gets_through = news_status(reach, json_wanted=given.json)
         print(said)
-        if given.check and not gets_through:
-            return "news does not get through"
+        return "" if gets_through or not given.check else "news does not get through"
     return ""
 
 
@@ -347,6 +424,27 @@ def _source(given: argparse.Namespace) -> str:
     from chatproto.cli.news.publishing import source_line
 
     print(source_line(given.name, _password(given, new=True), given.priority))
+    return ""
+
+
+def _add_children(doings: Subparsers) -> None:
+    doing = _doing(
+        doings,
+        "children",
+        _children,
+        "say what a root or router holds for its children, or have it forget one for good",
+        "A child that is forgotten and comes back gets what is held then, and what comes from then on.",
+    )
+    doing.add_argument("directory", metavar="DIR", help="the data directory on which the root or router runs")
+    what = doing.add_mutually_exclusive_group()
+    what.add_argument("--forget", type=_name, metavar="CHILD", help="hold nothing for it any more; it must be stopped")
+    what.add_argument("--json", action="store_true", help="a JSON object for each, in lines (default: as a table)")
+
+
+def _children(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.children import children, forget
+
+    print(forget(given.directory, given.forget) if given.forget else children(given.directory, json_wanted=given.json))
     return ""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from chatproto.news.contracting.book import Book
+from chatproto.news.contracting.book import Book, Contract
 from chatproto.news.contracting.messages import OPTIONS_MAX
 from chatproto.news.items import TOPICS
 from chatproto.news.terms import DELAY_S_MAX, Terms, refusal_of
@@ -123,6 +123,18 @@ def consider(
         return Choice(node)
     options = tuple(option for option in policy.nearby(terms) if option != terms and place(option) is not None)
     return Choice(options=options) if options else Choice(refusal="no-room")
+
+
+def haven(contract: Contract, nodes: Mapping[str, Node], book: Book) -> Node | None:
+    """Return where a contract can be fulfilled whose delivery node was lost; None for nowhere, for now.
+
+    It is kept as it was agreed on, whatever the ceilings are by now. Where the reader is already, as a temporary one,
+    what it has got is known.
+    """
+    for name in (contract.standing, contract.substitute):
+        if (node := nodes.get(name)) is not None and _roomiest([node], contract.terms, book, "", here_paid=False):
+            return node
+    return _roomiest(nodes.values(), contract.terms, book, "", here_paid=False)
 
 
 def _roomiest(nodes: Iterable[Node], terms: Terms, book: Book, here: str, *, here_paid: bool) -> Node | None:
