@@ -95,6 +95,9 @@ Effect = Save | Offer | Grew | Kept | Verify | Finished | Damaged | Gone
 NUMBERS_PER_S = 1000
 """A root gives fewer, over the whole of its life."""
 
+# The bodies of most items that are known are gone: these share it, for each empty set takes as much room as an item.
+NOBODY: frozenset[str] = frozenset()
+
 ANNOUNCED: Literal["announced"] = "announced"
 PIECE: Literal["piece"] = "piece"
 STAMPED: Literal["stamped"] = "stamped"
@@ -125,8 +128,7 @@ class Holding:
         self.phase: Phase = PARTIAL
         self.since_s = 0.0
         self.offered = self.stamped = False
-        # Of most items, whose bodies are gone, it is the empty one, which takes no room.
-        self.has: frozenset[str] = frozenset()
+        self.has = NOBODY
 
     def held(self) -> Held:
         """Return it for whoever reads items."""
@@ -368,7 +370,7 @@ class Holdings:
         held, holding.phase = holding.held(), RELEASED
         record = Record(holding.item, 0.0, RELEASED, holding.stamp)
         keys = [records.has_key(number, child) for child in sorted(holding.has)]
-        holding.has = frozenset()
+        holding.has = NOBODY
         changes = [(records.item_key(number), records.encoded(record)), *records.removal_of(keys)]
         return [Gone(holding.item, held), Save([*removal, *changes])]
 
