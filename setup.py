@@ -24,7 +24,7 @@ setup(
     # with; find_packages does not see it, and a wheel would come without the plugin.
     packages=[*find_packages(".", include=["chatproto", "chatproto.*"]), "twisted.plugins"],
     package_data={
-        "chatproto": ["py.typed", "gateway/static/*"],
+        "chatproto": ["py.typed", "gateway/static/*", "news/proxy/static/*"],
         "twisted.plugins": ["chatproto_plugin.py", "chatproto_endpoints.py"],
     },
     install_requires=["Twisted[tls]>=24", "cryptography>=42", "service-identity", "msgspec", "websockets>=15"],

@@ -27,6 +27,8 @@ from chatproto.services.news.settings import LEASE_S
 from chatproto.services.pairing import PeerSettings
 from chatproto.wire import address_of
 
+LIVE = frozenset({"delay-min", "maximum-max", "minimum-max", "negotiations-max"})
+"""What can change while a node runs."""
 ROOT, ROUTER, DELIVERY, CONTRACTS, PROXY = ROLES = ("root", "router", "delivery", "contracts", "proxy")
 LISTEN = "tcp:4848"
 PEER_LISTEN = "tcp:4747"

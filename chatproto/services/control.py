@@ -34,7 +34,7 @@ from chatproto.world import World
 LOOK_EVERY_S = 0.01
 SWITCHOVER_S_MAX = 5.0
 COMMANDS_WAITING_MAX = 16
-TAKES_MORE = ("decree", "forget", "migrate")
+TAKES_MORE = ("decree", "delete", "forget", "lost", "migrate")
 """Commands that something may follow."""
 
 log = Logger()

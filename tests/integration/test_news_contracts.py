@@ -1,6 +1,7 @@
 """The contracting service with real processes: a master that is killed in the middle of negotiations, and its slave."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -143,10 +144,28 @@ class Scene:
             assert time.monotonic() < end, f"registered are {found}, and not {names}"
             await moment(0.02)
 
+    async def placed(self, versions: dict[str, int]) -> None:
+        """Wait until the delivery node has these readers: it hears a little later than they what was decided."""
+
+        def there() -> dict[str, int]:
+            return {name: placement.version for name, placement in self.readers.placed.items()}
+
+        end = time.monotonic() + WAIT_S_MAX
+        while there() != versions:
+            assert time.monotonic() < end, f"placed are {there()}, and not {versions}"
+            await moment(0.02)
+
     async def said(self, node: Node, text: str, times: int = 1) -> None:
         end = time.monotonic() + WAIT_S_MAX
         while node.log().count(text) < times:
             assert time.monotonic() < end, f"no {text!r} in {node.log()}"
+            await moment(0.02)
+
+    async def together(self) -> None:
+        """Wait until the slave does not have the contracts alone: it may go then, and the master serves on."""
+        end = time.monotonic() + WAIT_S_MAX
+        while (role := re.findall(r"→ (\S+) in epoch", self.slave.log())[-1]) not in ("follower", "leader-pair"):
+            assert time.monotonic() < end, f"the slave is {role}"
             await moment(0.02)
 
     def client(self, reader: str, password: str = "secret") -> ContractClient:
@@ -181,8 +200,7 @@ async def test_the_master_is_killed_in_the_middle_of_negotiations(make_node: Cal
         assert {place.version for place in places} == {1}
         assert await scene.clients[0].where() == before
         assert {client.server for client in scene.clients} == {"slave"}
-        for place in [before, *places]:
-            assert scene.readers.placed[place.reader].version == 1
+        await scene.placed({place.reader: 1 for place in [before, *places]})
 
         scene.master.start()
         await scene.registered("master")
@@ -190,7 +208,7 @@ async def test_the_master_is_killed_in_the_middle_of_negotiations(make_node: Cal
         assert await scene.clients[0].where() == before
         assert scene.clients[0].server == "master"
         assert await offered.cancel() is None
-        assert "bob" not in scene.readers.placed
+        await scene.placed({place.reader: 1 for place in [before, *places] if place.reader != "bob"})
         os.kill(scene.master.pid, signal.SIGSTOP)
         try:
             again = await offered.propose(PAID)
@@ -198,9 +216,12 @@ async def test_the_master_is_killed_in_the_middle_of_negotiations(make_node: Cal
             os.kill(scene.master.pid, signal.SIGCONT)
         assert (offered.server, again.version) == ("slave", 3)
         await scene.said(scene.slave, "the place is the master's again", 2)
+        await scene.together()
         assert scene.slave.terminate() in (0, -signal.SIGTERM)
         assert (await scene.clients[0].where()) == before
         assert scene.master.terminate() in (0, -signal.SIGTERM)
+        for node in (scene.master, scene.slave):
+            assert "bad-frame" not in node.whole_log()
     finally:
         await scene.stop()
 

@@ -1,6 +1,7 @@
 """What the dashboard and the alerts ask for is measured, by the production service trees of every role."""
 
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -11,10 +12,18 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests.unit
-from chatproto.services.measures import Measure, of_chat, of_monitor, of_process, of_registry, together
+from chatproto.services.measures import Measure, of_chat, of_monitor, of_news, of_process, of_registry, together
+from chatproto.services.news import (
+    DeliverySettings,
+    RootSettings,
+    RouterSettings,
+    build_delivery,
+    build_root,
+    build_router,
+)
 from chatproto.services.node import NodeService
 from chatproto.services.systemd import Health
-from chatproto.testing import SimDeployment, node_settings
+from chatproto.testing import SimClock, SimDeployment, SimNetwork, node_settings
 from tests.exposition import LABELS
 
 DOCS = Path(tests.unit.__file__).parents[2] / "docs"
@@ -38,6 +47,22 @@ def everything() -> Iterator[Measure]:
     assert deployment.registry is not None
     registry: Any = deployment.registry
     yield from of_registry(registry.tree.factory, registry.tree.names, str(DOCS))()
+
+
+def of_news_roles() -> Iterator[Measure]:
+    """Measure a root, a router and a delivery node of the news."""
+    network = SimNetwork(SimClock(), random.Random(0))
+    common = {"data": "data", "peer_listen": "tcp:4747"}
+    parent = "tcp:root:4747"
+    for tree in (
+        build_root(network.host("root").world(), RootSettings(name="root", **common)),
+        build_router(network.host("router").world(), RouterSettings(name="router", parent=parent, **common)),
+        build_delivery(network.host("east").world(), DeliverySettings(name="east", parent=parent, **common)),
+    ):
+        tree.startService()
+        yield from tree.measures()
+    reached: Any = type("Client", (), {"up": True})
+    yield from of_news(list, lambda: reached, str(DOCS))()
 
 
 class MeasuredTests(SynchronousTestCase):
@@ -76,9 +101,22 @@ class MeasuredTests(SynchronousTestCase):
         self.assertEqual(found - LABELS, set())
 
     def test_the_dashboard_asks_for_what_there_is(self) -> None:
-        dashboard = json.loads((DOCS / "grafana" / "chatproto.json").read_text("utf-8"))
+        self._check_dashboard("chatproto.json")
+
+    def test_so_does_that_of_the_news(self) -> None:
+        self._add_news()
+        self._check_dashboard("chatproto-news.json")
+        text = (DOCS / "grafana" / "chatproto-news.json").read_text("utf-8")
+        self.assertEqual({name for name in self.names if "_news_" in name and name not in text}, set())
+
+    def _add_news(self) -> None:
+        for measure in of_news_roles():
+            self.names.setdefault(measure.name, set()).update(*(labels for labels, _ in measure.values))
+
+    def _check_dashboard(self, name: str) -> None:
+        dashboard = json.loads((DOCS / "grafana" / name).read_text("utf-8"))
         panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
-        self.assertGreater(len(panels), 15)
+        self.assertGreater(len(panels), 12)
         identities = [panel["id"] for panel in dashboard["panels"]]
         self.assertEqual(len(set(identities)), len(identities))
         for panel in panels:
@@ -107,6 +145,7 @@ class MeasuredTests(SynchronousTestCase):
         self.assertEqual(unused, {"chatproto_copies", "chatproto_log_position_entries", "chatproto_peers"})
 
     def test_the_alerts_ask_for_what_there_is(self) -> None:
+        self._add_news()
         for name, expression in alerts():
             with self.subTest(name):
                 self.check(expression)
@@ -145,7 +184,7 @@ class AlertPagesTests(SynchronousTestCase):
                 self.assertTrue(not anchor or anchor in slugs, f"{page.name}: {path}#{anchor}")
 
     def test_what_the_pages_say_is_measured_is_in_the_documents(self) -> None:
-        listed = (DOCS / "operating.md").read_text("utf-8")
+        listed = "".join((DOCS / name).read_text("utf-8") for name in ("operating.md", "news.md"))
         for page in (DOCS / "alerts").glob("*.md"):
             for name in re.findall(r"`(chatproto_[a-z_]+)`", page.read_text("utf-8")):
                 self.assertIn(f"`{name}`", listed, page.name)

@@ -11,24 +11,20 @@ from twisted.internet.defer import (
     CancelledError,
     Deferred,
     TimeoutError,
-    fail,
-    gatherResults,
     inlineCallbacks,
     maybeDeferred,
     succeed,
 )
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from chatproto.chat.passwords import COST_LOG2
-from chatproto.errors import ChatprotoError, StoreError
+from chatproto.errors import StoreError
 from chatproto.gate import Limits
 from chatproto.link import Turn
-from chatproto.monitor import IAlive, IPlace, IStandIn, MonitorService
+from chatproto.monitor import MonitorService
 from chatproto.monitor.service import ASK_EVERY_S, DEAD_AFTER_S
 from chatproto.news.contracting.entrance import Entrance
-from chatproto.news.contracting.inquiry import ask
-from chatproto.news.contracting.messages import Alive, Ask, Enter, decode_from_part, decode_from_reader
+from chatproto.news.contracting.messages import Ask, Enter, decode_from_part, decode_from_reader
 from chatproto.news.contracting.parts import Parts
 from chatproto.news.contracting.policy import Policy
 from chatproto.news.contracting.server import DOOR, NEGOTIATIONS_MAX, ContractingServer, MakePlacer
@@ -39,15 +35,16 @@ from chatproto.news.placing.ledger import Act, Ledger
 from chatproto.news.terms import DELAY_S_MAX
 from chatproto.pair.log import PairLog
 from chatproto.registry import Registration, RegistryClient
+from chatproto.services.control import Command
 from chatproto.services.listener import Listener
 from chatproto.services.measures import GAUGE, Measure
 from chatproto.services.mounting import mount
 from chatproto.services.news.doors import build_links
 from chatproto.services.news.node import NewsNode
+from chatproto.services.news.overseeing import Overseeing
 from chatproto.services.news.settings import NewsSettings
-from chatproto.services.pairing import PeerSettings, build_log, build_peer_listener, client_of
-from chatproto.services.registering import PEER as PEER_ADDRESS
-from chatproto.trust.proof import PEER
+from chatproto.services.news.slave import Master, MastersPlace, Slave
+from chatproto.services.pairing import PeerSettings, build_log, build_peer_listener
 from chatproto.world import World
 
 KIND = "news-contracts"
@@ -59,9 +56,7 @@ LIMITS = Limits(connections_max=2000, per_address_max=100, strangers_max=100)
 PARTS = Limits(connections_max=256, per_address_max=64, strangers_max=32)
 CLOSE_S_MAX = 15.0
 """How long a door that is closed waits until everybody inside has the answer that they wait for."""
-SERVING_S_MAX = 10.0
-"""How long a slave that is activated waits until what it takes can be committed."""
-SEND_HOME_EVERY_S = 2.0
+PUT_RIGHT_EVERY_S = 2.0
 
 log = Logger()
 
@@ -94,13 +89,10 @@ class ContractsSettings(NewsSettings):
     negotiation_s_max: float = NEGOTIATION_S_MAX
     password_cost_log2: int = COST_LOG2
 
-
-class NoMaster(ChatprotoError):
-    """The master is not known yet, or does not serve."""
-
-
-class CannotStandIn(ChatprotoError):
-    """The slave cannot serve."""
+    @property
+    def policy(self) -> Policy:
+        """What can be agreed on."""
+        return Policy(frozenset(self.topics), self.minimum_max, self.maximum_max, self.delay_s_min)
 
 
 class BookService(Service):
@@ -173,128 +165,6 @@ class Door(MultiService):
         yield closing.addErrback(lambda failure: failure.trap(CancelledError, TimeoutError) and None)
 
 
-@implementer(IPlace)
-class MastersPlace:
-    """The master's place in the registry: taken by the slave, and given back.
-
-    Attributes:
-        taken: whether it is.
-    """
-
-    def __init__(self, changed: Callable[[], object]) -> None:
-        """Be the master's; `changed` is called when that is another."""
-        self.taken = False
-        self._changed = changed
-
-    def take(self) -> "Deferred[object]":
-        """See `IPlace.take`."""
-        return self._be(True)
-
-    def give_back(self) -> "Deferred[object]":
-        """See `IPlace.give_back`."""
-        return self._be(False)
-
-    def _be(self, taken: bool) -> "Deferred[object]":
-        self.taken = taken
-        self._changed()
-        return succeed(None)
-
-
-@implementer(IAlive)
-class Master:
-    """The master, wherever the registry said last that it is; hears what is registered (`NamesHeard`)."""
-
-    def __init__(self, world: World, settings: ContractsSettings, turn: Turn) -> None:
-        """Know of no master yet."""
-        self._world = world
-        self._settings = settings
-        self._turn = turn
-        self._address = ""
-
-    def names_listed(self, registrations: list[Registration]) -> None:
-        """See `NamesHeard.names_listed`."""
-        for registration in registrations:
-            self.name_registered(registration)
-
-    def name_registered(self, registration: Registration) -> None:
-        """See `NamesHeard.name_registered`."""
-        if registration.name == self._settings.stands_in_for and registration.kind == KIND:
-            self._address = registration.attributes.get(PEER_ADDRESS, "")
-
-    def name_gone(self, registration: Registration) -> None:
-        """See `NamesHeard.name_gone`. A master that is gone is asked where it was."""
-
-    def ask(self) -> "Deferred[object]":
-        """Ask at its guarded port; it lives if what is asked of it can be committed."""
-        if not self._address:
-            return fail(NoMaster(f"{self._settings.stands_in_for} is not registered, or without its guarded port"))
-        endpoint = self._world.guarded_client(client_of(self._address), PEER)
-        asking: Deferred[Any] = ask(endpoint, self._turn, self._world.clock, self._world.trust)
-        return asking.addCallback(self._serves)
-
-    def _serves(self, alive: Alive) -> Alive:
-        if alive.server != self._settings.stands_in_for:
-            raise NoMaster(f"what answers there is {alive.server}")
-        if not alive.serving:
-            raise NoMaster(f"{alive.server} cannot commit anything")
-        return alive
-
-
-@implementer(IStandIn)
-class Slave:
-    """Has the door of a slave opened, and closed."""
-
-    def __init__(self, world: World, tree: "ContractsService", factory: NewsLinkFactory) -> None:
-        """Make one whose readers' links `factory` makes."""
-        self._world = world
-        self._tree = tree
-        self._factory = factory
-
-    def activate(self) -> "Deferred[object]":
-        """See `IStandIn.activate`."""
-        activating: Deferred[Any] = Deferred.fromCoroutine(self._activate())
-        return activating.addErrback(lambda failure: self.stand_down().addBoth(lambda _: failure))
-
-    async def _activate(self) -> None:
-        try:
-            await when_serving(self._tree.server).addTimeout(SERVING_S_MAX, self._world.clock)
-        except (CancelledError, TimeoutError):
-            raise CannotStandIn("nothing can be committed here: is the registry, the witness, reached?") from None
-        opened: Deferred[Any] = Deferred()
-
-        def fatal(reason: str) -> None:
-            # A door that cannot be opened is no reason to watch no more.
-            if opened.called:
-                self._world.fatal(reason)
-            else:
-                opened.errback(CannotStandIn(reason))
-
-        door = self._tree.open_door(replace(self._world, fatal=fatal), self._factory)
-        ports = gatherResults([listener.ready for listener in door.listeners])
-        ports.addCallback(lambda _: None if opened.called else opened.callback(None))
-        await opened
-
-    def stand_down(self) -> "Deferred[object]":
-        """See `IStandIn.stand_down`."""
-        return self._tree.close_door()
-
-
-def when_serving(server: ContractingServer) -> "Deferred[None]":
-    """Return what is called back as soon as what is asked of a server can be committed."""
-    serving: Deferred[None] = Deferred(lambda _: server.looking.pop(looks, None))
-
-    class Looks:
-        def look(self) -> None:
-            if server.serving:
-                server.looking.pop(self, None)
-                serving.callback(None)
-
-    looks = Looks()
-    server.looking[looks] = None
-    looks.look()
-    return serving
-
-
 class ContractsService(NewsNode):
     """The service tree of a contracting server.
 
@@ -333,6 +203,11 @@ class ContractsService(NewsNode):
         door, self.door = self.door, None
         return maybeDeferred(door.disownServiceParent) if door is not None else succeed(None)
 
+    def change(self, settings: ContractsSettings) -> None:
+        """Take other ceilings into use, for whatever is agreed on from now on; what was agreed on holds."""
+        self.server.policy = settings.policy
+        self.server.allow(settings.negotiations_max)
+
     def opened(self) -> bool:
         """See `NewsNode.opened`."""
         return self.book.open and (self.monitor is not None or (self.door is not None and self.door.listening))
@@ -350,6 +225,10 @@ class ContractsService(NewsNode):
         doing = f"{self.server.negotiations} negotiations, {len(self.visits)} connections" if inside else "stands by"
         return f"{contract_log.role}, {contract_log.redundancy}{waits}, {doing}"
 
+    def commands(self) -> dict[str, Command]:
+        """See `NewsNode.commands`."""
+        return Overseeing(self._world.clock, self.server).commands
+
     def measures(self) -> Iterator[Measure]:
         """See `NewsNode.measures`."""
         book = self.server.book
@@ -359,6 +238,7 @@ class ContractsService(NewsNode):
             ("transactions", "Transactions that are not completed at every delivery node.", len(book.ledger.open)),
             ("negotiations", "Negotiations under way, or waiting for their turn.", self.server.negotiations),
             ("nodes", "Delivery nodes that are there.", len(self.server.nodes)),
+            ("adrift", "Readers whose delivery node was lost, and who have no other yet.", len(book.adrift)),
         ):
             yield Measure(GAUGE, f"chatproto_news_contracts_{name}", meaning, [({}, value)])
 
@@ -410,7 +290,12 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
         world: the outside. `world.fatal` is called when the log cannot be opened or written, or an endpoint is busy.
         settings: what can be set.
         place: makes what coordinates transactions.
+
+    Raises:
+        ValueError: no registry is named.
     """
+    if not settings.registry:
+        raise ValueError("the contracts need a registry: it knows the delivery nodes, and leads readers here")
     tree = ContractsService(world, settings)
     turn = tree.turn
     peer = settings.peer
@@ -422,7 +307,7 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
     tree.server = server = ContractingServer(
         settings.name,
         contract_log,
-        Policy(frozenset(settings.topics), settings.minimum_max, settings.maximum_max, settings.delay_s_min),
+        settings.policy,
         lambda ledger, record: place(world, _client(tree), turn, settings)(ledger, record),
         world.clock,
         world.now,
@@ -436,9 +321,9 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
     mount(tree, "book", tree.book)
     if pair is not None and peer is not None:
         mount(tree, "pair-listener", build_peer_listener(world, peer, pair))
-    home = TimerService(SEND_HOME_EVERY_S, server.send_home)
-    home.clock = world.clock
-    mount(tree, "send-home", home)
+    overdue = TimerService(PUT_RIGHT_EVERY_S, server.put_right)
+    overdue.clock = world.clock
+    mount(tree, "overdue", overdue)
     tree.open_guarded(PARTS_DOOR, decode_from_part, {Ask: Parts(server)}, PARTS)
     readers = build_links(world, settings, turn, DOOR, decode_from_reader, {Enter: visits}, LIMITS)
     if not settings.stands_in_for:
@@ -447,16 +332,18 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
     client = _client(tree)
     client.watch(server.delivery, settings.service)
     if settings.stands_in_for:
-        master = Master(world, settings, turn)
+        master = Master(world, turn, settings.stands_in_for, KIND)
         client.watch(master, settings.service)
         tree.monitor = MonitorService(
             world.clock,
             master,
-            Slave(world, tree, readers),
+            Slave(world, server, lambda outside: tree.open_door(outside, readers).listeners, tree.close_door),
             tree.place,
             ask_every_s=settings.ask_every_s,
             dead_after_s=settings.dead_after_s,
             what=settings.stands_in_for,
+            # What is in the log came from the master: a slave stands in that was started while that is dead, too.
+            known=lambda: server.log.position > 0,
         )
         mount(tree, "monitor", tree.monitor)
     return tree
