@@ -20,6 +20,7 @@ from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.threads import deferToThread
 
 from chatproto.chat.passwords import secret_of
+from chatproto.cli.servers import registry_endpoint
 from chatproto.errors import ClientStopped, RegistryError
 from chatproto.keyvalue.prefixes import end_of
 from chatproto.keyvalue.sqlite import TABLE
@@ -148,6 +149,8 @@ class NewsDeployment:
         *,
         sources: Mapping[str, int] | None = None,
         options: Mapping[str, Iterable[str]] | None = None,
+        certificates: Path | None = None,
+        secret: Path | None = None,
     ) -> None:
         """Make one that is not started yet.
 
@@ -157,6 +160,8 @@ class NewsDeployment:
             roles: those that there are to be.
             sources: the priority of each source, whose password is `PASSWORD`; `agency` and `urgent` unless given.
             options: more of them, by the name of the node; those of `""` are for all.
+            certificates: where the certificate of each node is, by its name; None for links without TLS.
+            secret: a file with a secret that all share, the registry included; None for none.
         """
         self.folder = folder
         self.nodes: dict[str, NewsProcess] = {}
@@ -164,6 +169,8 @@ class NewsDeployment:
         self.client: RegistryClient | None = None
         self._roles = set(roles)
         self._more = dict(options or {})
+        self._certificates = certificates
+        self._secret = secret
         self._make_node = make_node
         self._visitors: list[Callable[[], Any]] = []
         self._probes: dict[str, int] = {}
@@ -171,7 +178,7 @@ class NewsDeployment:
         self._taken = {registry, self.root_peer, self.router_peer, self.web}
         self.registry_port = registry
         listening = f"--registry-listen=tcp:{registry}:interface={HOST}"
-        self.registry = make_node("--role=registry", listening, name=REGISTRY, listen=None)
+        self.registry = make_node("--role=registry", listening, *self._guard(REGISTRY), name=REGISTRY, listen=None)
         priorities = sources or {"agency": 3, "urgent": 9}
         known = write_sources(folder / "sources.toml", priorities, **dict.fromkeys(priorities, PASSWORD))
         self._add("root", "root", f"--sources={known}", self._listen("root"), self._peer(self.root_peer))
@@ -198,7 +205,14 @@ class NewsDeployment:
         registry = f"--registry=tcp:{HOST}:{self.registry_port}"
         (self._probes[name],) = self._fresh(1)
         who = f"--name={name}", f"--role={role}", registry, f"--metrics=tcp:{self._probes[name]}:interface={HOST}"
-        self.nodes[name] = self._make_node(*who, *options, *more, name=name, kind=NewsProcess, listen=None)
+        options = *who, *self._guard(name), *options, *more
+        self.nodes[name] = self._make_node(*options, name=name, kind=NewsProcess, listen=None)
+
+    def _guard(self, name: str) -> list[str]:
+        """Return the options by which a node proves to others who it is."""
+        if self._certificates is not None:
+            return [f"--tls={self._certificates / name}"]
+        return [f"--secret-file={self._secret}"] if self._secret is not None else []
 
     def _listen(self, name: str) -> str:
         (self.ports[name],) = self._fresh(1)
@@ -222,7 +236,10 @@ class NewsDeployment:
         self.registry.launch()
         for node in self.nodes.values():
             node.launch()
-        self.client = RegistryClient(HostnameEndpoint(reactor, HOST, self.registry_port), reactor, who="test")
+        authority = str(self._certificates / "ca.pem") if self._certificates is not None else None
+        place = self.registry_place
+        endpoint = registry_endpoint(reactor, f"tls:{place}" if authority else place, authority)
+        self.client = RegistryClient(endpoint, reactor, who="test")
         self.client.startService()
         await self.until_serving(*self.nodes)
         return self
@@ -243,6 +260,11 @@ class NewsDeployment:
     def whole_log(self) -> str:
         """Return what all nodes have said, in all their lives."""
         return "\n".join(node.whole_log() for node in self.nodes.values())
+
+    @property
+    def registry_place(self) -> str:
+        """`HOST:PORT` of the registry."""
+        return f"{HOST}:{self.registry_port}"
 
     # Who talks to it
 

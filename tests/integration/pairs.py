@@ -773,13 +773,13 @@ class Pair:
         return first
 
 
-async def run_chatproto(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the `chatproto` command to its end."""
+async def run_chatproto(*arguments: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run the `chatproto` command to its end, with something on its standard input."""
     done: subprocess.CompletedProcess[str] = await deferToThread(
         subprocess.run,
         [sys.executable, "-c", CHATPROTO, *arguments],
         env=environment(),
-        stdin=subprocess.DEVNULL,
+        input=typed,
         capture_output=True,
         text=True,
         timeout=WAIT_S_MAX,
