@@ -9,18 +9,19 @@ import sqlite3
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.threads import deferToThread
 
 from chatproto.chat.passwords import secret_of
 from chatproto.cli.servers import registry_endpoint
-from chatproto.errors import RegistryError
+from chatproto.errors import ClientStopped, RegistryError
 from chatproto.keyvalue.prefixes import end_of
 from chatproto.keyvalue.sqlite import TABLE
 from chatproto.news.contracting.client import ContractClient
@@ -28,7 +29,7 @@ from chatproto.news.items import Item
 from chatproto.news.reader import NewsReader
 from chatproto.news.reader import registered as reader_registered
 from chatproto.news.source import NewsSource
-from chatproto.news.terms import Place, Terms
+from chatproto.news.terms import PULL, Place, Terms
 from chatproto.news.tree import records
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services.news import NewsStatus
@@ -43,6 +44,7 @@ SERVICE = "news"
 REGISTRY = "registry"
 HERE = f"interface={HOST}"
 PASSWORD = "as everybody here"
+PULL_ITEMS = 5
 CHEAP_COST_LOG2 = 4
 """A secret that is quickly checked, for the machine has more to do."""
 
@@ -67,6 +69,10 @@ class NewsProcess(Node):
         """`kill -9`."""
         self._meant = True
         super().kill()
+
+    def may_end(self) -> None:
+        """Expect this life to end by itself."""
+        self._meant = True
 
     def terminate(self) -> int:
         """SIGTERM, and what comes of it."""
@@ -130,6 +136,7 @@ class NewsDeployment:
             `contracts`, `proxy`; as many of them as were asked for.
         registry: finds all of them.
         ports: public ones, by the name of the node.
+        registry_port: of the registry.
         web: the port of the proxy's page.
         client: of the registry, while the deployment runs.
     """
@@ -169,7 +176,7 @@ class NewsDeployment:
         self._probes: dict[str, int] = {}
         (registry, self.root_peer, self.router_peer, self.web) = lasting_ports(4)
         self._taken = {registry, self.root_peer, self.router_peer, self.web}
-        self._registry_port = registry
+        self.registry_port = registry
         listening = f"--registry-listen=tcp:{registry}:interface={HOST}"
         self.registry = make_node("--role=registry", listening, *self._guard(REGISTRY), name=REGISTRY, listen=None)
         priorities = sources or {"agency": 3, "urgent": 9}
@@ -195,7 +202,7 @@ class NewsDeployment:
             self.ports.pop(name, None)
             return
         more = [*self._more.get("", ()), *self._more.get(name, ())]
-        registry = f"--registry=tcp:{HOST}:{self._registry_port}"
+        registry = f"--registry=tcp:{HOST}:{self.registry_port}"
         (self._probes[name],) = self._fresh(1)
         who = f"--name={name}", f"--role={role}", registry, f"--metrics=tcp:{self._probes[name]}:interface={HOST}"
         options = *who, *self._guard(name), *options, *more
@@ -230,7 +237,7 @@ class NewsDeployment:
         for node in self.nodes.values():
             node.launch()
         authority = str(self._certificates / "ca.pem") if self._certificates is not None else None
-        place = self.registry_place
+        place = f"{HOST}:{self.registry_port}"
         endpoint = registry_endpoint(reactor, f"tls:{place}" if authority else place, authority)
         self.client = RegistryClient(endpoint, reactor, who="test")
         self.client.startService()
@@ -253,11 +260,6 @@ class NewsDeployment:
     def whole_log(self) -> str:
         """Return what all nodes have said, in all their lives."""
         return "\n".join(node.whole_log() for node in self.nodes.values())
-
-    @property
-    def registry_place(self) -> str:
-        """`HOST:PORT` of the registry."""
-        return f"{HOST}:{self._registry_port}"
 
     # Who talks to it
 
@@ -328,8 +330,11 @@ class NewsDeployment:
 class Subscriber:
     """A paid reader of a deployment: negotiates its contract, then keeps the books of what it is delivered.
 
+    One that pulls does so again and again.
+
     Attributes:
         client: of the contracting service.
+        place: what is agreed on; None before `subscribe`.
         reader: is delivered to; None before `subscribe`.
         got: titles, in the order in which they came.
         bodies: by title.
@@ -338,10 +343,12 @@ class Subscriber:
     def __init__(self, deployment: NewsDeployment, name: str) -> None:
         """Make one that has no contract yet."""
         self.name = name
-        self.reader: NewsReader | None = None
+        self.reader: Any = None
+        self.place: Any = None
         self.got: list[str] = []
         self.bodies: dict[str, bytes] = {}
         self._deployment = deployment
+        self._pulling: Deferred[None] = succeed(None)
         endpoint = HostnameEndpoint(reactor, HOST, deployment.ports["contracts"])
         self.client = ContractClient(endpoint, reactor, name, PASSWORD, opens=True)
         self.client.startService()
@@ -352,7 +359,7 @@ class Subscriber:
         while not isinstance(found, Place):
             proposing: Deferred[Any] = self.client.propose(found[0])
             found = await proposing
-        place = found
+        place = self.place = found
         assert self._deployment.client is not None
         reach = reader_registered(self._deployment.client, partial(clientFromString, reactor), SERVICE)
         reader = self.reader = NewsReader(
@@ -360,7 +367,16 @@ class Subscriber:
         )
         reader.startService()
         await self._deployment.until(lambda: reader.node == place.node, f"{self.name} is at {place.node}")
+        if place.terms.mode == PULL:
+            self._pulling = Deferred.fromCoroutine(self._pull(reader))
         return place
+
+    async def _pull(self, reader: NewsReader) -> None:
+        with suppress(ClientStopped):
+            while reader.running:
+                pulling: Deferred[bool] = reader.pull(PULL_ITEMS)
+                if not await pulling:
+                    await moment(0.02)
 
     def _delivered(self, item: Item, body: bytes) -> None:
         self.got.append(item.title)
@@ -371,3 +387,4 @@ class Subscriber:
         for service in (self.reader, self.client):
             if service is not None and service.running:
                 await maybeDeferred(service.stopService)
+        await self._pulling

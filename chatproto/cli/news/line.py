@@ -3,11 +3,13 @@
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from chatproto.cli.accounts import password_asked
 from chatproto.cli.news.offers import ASK, NEAREST, NOTHING
 from chatproto.cli.servers import Misuse
+from chatproto.news.delivery.records import HOURS, HOURS_KEPT
 from chatproto.news.items import LIFE_S_MAX, PRIORITIES, TITLE_CHARS_MAX, TOPICS, name_allowed
 from chatproto.news.terms import DELAY_S_MAX, ITEMS_AN_HOUR_MAX, PULL, PUSH, Terms
 
@@ -352,14 +354,41 @@ def _command(directory: str, line: str) -> str:
 def _add_status(doings: Subparsers) -> None:
     doing = _doing(doings, "status", _status, "say how each node is, and whether news gets through")
     doing.add_argument("--json", action="store_true", help="as JSON, with all figures (default: as a table)")
+    instead = doing.add_mutually_exclusive_group()
+    for option, does in {
+        "--contracts": "whether paid contracts were met, hour by hour",
+        "--undelivered": "what expired before readers who pay for it had it, and why",
+    }.items():
+        what = f"instead: {does}; of a delivery node, or of all"
+        instead.add_argument(option, nargs="?", const="", type=_node, metavar="NODE", help=what)
+    doing.add_argument(
+        "--hours",
+        type=_hours,
+        default=HOURS,
+        metavar="N",
+        help=f"of the clock, with --contracts, the present one included; up to {HOURS_KEPT} (default: %(default)s)",
+    )
+    proof = doing.add_mutually_exclusive_group()
+    proof.add_argument(
+        "--secret-file", metavar="FILE", help="the deployment's, which tells some things to its own only"
+    )
+    proof.add_argument("--tls", metavar="DIR", help="certificates of a node of the deployment, for the same")
+    doing.add_argument("--name", type=_node, default="", metavar="NAME", help="the node that --tls is for")
     _add_reach(doing)
     doing.set_defaults(timeout=5.0)
 
 
 def _status(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.inspecting import news_contracts, news_undelivered
     from chatproto.cli.news.status import news_status
 
-    print(news_status(_reach(given), json_wanted=given.json))
+    reach = replace(_reach(given), shared_file=given.secret_file, certificates=given.tls, name=given.name)
+    if given.contracts is not None:
+        print(news_contracts(reach, given.contracts, given.hours, json_wanted=given.json))
+    elif given.undelivered is not None:
+        print(news_undelivered(reach, given.undelivered, json_wanted=given.json))
+    else:
+        print(news_status(reach, json_wanted=given.json))
     return ""
 
 
@@ -399,6 +428,10 @@ def _name(value: str) -> str:
     return value
 
 
+def _node(value: str) -> str:
+    return value and _name(value)
+
+
 def _topics(value: str) -> tuple[str, ...]:
     found = tuple(sorted({part.strip() for part in value.split(",")} - {""}))
     if not found:
@@ -420,6 +453,12 @@ def _count(value: str) -> int:
     if value.isascii() and value.isdecimal() and 0 < int(value[:10]) < 10**9:
         return int(value)
     raise argparse.ArgumentTypeError(f"{value!r} is not a number of items above 0")
+
+
+def _hours(value: str) -> int:
+    if value.isascii() and value.isdecimal() and 0 < int(value[:10]) <= HOURS_KEPT:
+        return int(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not a number of hours from 1 to {HOURS_KEPT}")
 
 
 def _life(value: str) -> int:

@@ -1,6 +1,6 @@
 """What the service tree of every role of the news system has: doors, a name in the registry, probes, supervision."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -95,6 +95,10 @@ class NewsNode(MultiService):
         """Return what others are to know of it beside where its links are."""
         return {}
 
+    def calls(self) -> Mapping[bytes, Callable[[bytes], bytes]]:
+        """Return what it answers through the registry beside its status: see `RegisteringService`."""
+        return {}
+
     def commands(self) -> dict[str, Command]:
         """Return what an operator may have it do, by the socket in its data directory, beside `reload`."""
         return {}
@@ -164,7 +168,14 @@ class NewsNode(MultiService):
         if settings.registry:
             registering = RegisteringSettings(settings.registry, settings.token, settings.service)
             self.registering = RegisteringService(
-                world, registering, settings.data, settings.name, self.turn, self.registration, self.status
+                world,
+                registering,
+                settings.data,
+                settings.name,
+                self.turn,
+                self.registration,
+                self.status,
+                self.calls(),
             )
             mount(self, "registering", self.registering)
             for listener in self._doors():

@@ -9,7 +9,7 @@ import msgspec
 
 from chatproto.chat.passwords import matches
 from chatproto.cli import control
-from chatproto.cli.news import contracting, publishing, reading, status
+from chatproto.cli.news import contracting, inspecting, publishing, reading, status
 from chatproto.cli.news.offers import ASK, NEAREST, NOTHING
 from chatproto.cli.news.publishing import PublishFailed, media_type_of, why_refused
 from chatproto.cli.news.reaching import Reach
@@ -170,3 +170,15 @@ class ReadTests(LineTestCase):
         stand_in = self.instead(status, "news_status", "good")
         self.assertEqual(self.run_with("news", "status", "--registry=here")[:2], (0, "good\n"))
         self.assertEqual(stand_in.call_args.args[0].timeout_s, 5.0)
+
+    def test_what_delivery_nodes_tell_is_printed(self) -> None:
+        for typed, said, wanted in (
+            (("--contracts",), "news_contracts", ("", 24)),
+            (("--contracts", "east", "--hours=72"), "news_contracts", ("east", 72)),
+            (("--undelivered=east",), "news_undelivered", ("east",)),
+        ):
+            stand_in = self.instead(inspecting, said, "told")
+            self.assertEqual(self.run_with("news", "status", "--registry=here", *typed)[:2], (0, "told\n"))
+            self.assertEqual(stand_in.call_args.args[1:], wanted)
+        for typed in (("--hours=73",), ("--hours=0",), ("--contracts", "--undelivered"), ("--contracts=a b",)):
+            self.assertEqual(self.run_with("news", "status", "--registry=here", *typed)[0], 2)
