@@ -63,6 +63,12 @@ class Readers:
     def refusal(self, action: Action) -> str:
         return ""
 
+    def reserve(self, action: Action) -> None:
+        """There is room for everybody."""
+
+    def release(self, action: Action) -> None:
+        """There was."""
+
     def changes(self, action: Action) -> Sequence[Change]:
         return []
 
