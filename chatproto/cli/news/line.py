@@ -38,6 +38,7 @@ def add_news(subparsers: Subparsers) -> None:
     _add_delete(doings)
     _add_status(doings)
     _add_source(doings)
+    _add_children(doings)
 
 
 def _doing(doings: Subparsers, word: str, run: Callable[[argparse.Namespace], str], does: str, more: str = "") -> Any:
@@ -165,7 +166,7 @@ def _add_read(doings: Subparsers) -> None:
         _read,
         "read what a reader's contract is about",
         "A pull contract ends with what is there, a push contract with Ctrl-C, unless told otherwise. What was shown "
-        "of a paid contract does not come again.",
+        "of a paid contract does not come again; where another node stands in, it may, to a new command.",
     )
     doing.add_argument("--reader", type=_name, required=True, metavar="NAME", help="who reads")
     doing.add_argument("--count", type=_count, default=0, metavar="N", help="read so many items (default: any number)")
@@ -353,6 +354,11 @@ def _command(directory: str, line: str) -> str:
 
 def _add_status(doings: Subparsers) -> None:
     doing = _doing(doings, "status", _status, "say how each node is, and whether news gets through")
+    doing.add_argument(
+        "--check",
+        action="store_true",
+        help="exit status 1 unless news gets through now (default: only if nothing is registered)",
+    )
     doing.add_argument("--json", action="store_true", help="as JSON, with all figures (default: as a table)")
     instead = doing.add_mutually_exclusive_group()
     for option, does in {
@@ -388,7 +394,9 @@ def _status(given: argparse.Namespace) -> str:
     elif given.undelivered is not None:
         print(news_undelivered(reach, given.undelivered, json_wanted=given.json))
     else:
-        print(news_status(reach, json_wanted=given.json))
+        said, gets_through = news_status(reach, json_wanted=given.json)
+        print(said)
+        return "" if gets_through or not given.check else "news does not get through"
     return ""
 
 
@@ -416,6 +424,27 @@ def _source(given: argparse.Namespace) -> str:
     from chatproto.cli.news.publishing import source_line
 
     print(source_line(given.name, _password(given, new=True), given.priority))
+    return ""
+
+
+def _add_children(doings: Subparsers) -> None:
+    doing = _doing(
+        doings,
+        "children",
+        _children,
+        "say what a root or router holds for its children, or have it forget one for good",
+        "A child that is forgotten and comes back gets what is held then, and what comes from then on.",
+    )
+    doing.add_argument("directory", metavar="DIR", help="the data directory on which the root or router runs")
+    what = doing.add_mutually_exclusive_group()
+    what.add_argument("--forget", type=_name, metavar="CHILD", help="hold nothing for it any more; it must be stopped")
+    what.add_argument("--json", action="store_true", help="a JSON object for each, in lines (default: as a table)")
+
+
+def _children(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.children import children, forget
+
+    print(forget(given.directory, given.forget) if given.forget else children(given.directory, json_wanted=given.json))
     return ""
 
 

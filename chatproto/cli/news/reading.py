@@ -14,7 +14,7 @@ from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 
-from chatproto.cli.news.contracting import CONTRACTS
+from chatproto.cli.news.contracting import CONTRACTS, place_in_words
 from chatproto.cli.news.reaching import Reach, on_reactor
 from chatproto.cli.servers import Misuse, endpoint
 from chatproto.cli.text import harmless, harmless_lines, iso_time
@@ -91,7 +91,7 @@ async def _reading(reactor: Any, reading: Reading, say: Callable[[str], None], t
         if place.terms.mobile:
             raise ReadingFailed(f"{reading.reader} reads the mobile page: its news are kept by the proxy")
         show = Showing(reading, say, reactor)
-        tell(f"delivered by {place.node}")
+        tell(place_in_words(place)[1])
         if place.terms.paid:
             await _paid(reactor, reading, place, registry, contracts, show)
         else:
@@ -260,6 +260,8 @@ async def _until_the_end(
         reactor.callLater(reading.for_s, _ended, show)
     try:
         await show.enough
+        # What was shown last is acknowledged only when this has returned.
+        await deferLater(reactor, 0)
     except CancelledError:
         # Ctrl-C, where nothing else ends it.
         return

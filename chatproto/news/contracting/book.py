@@ -6,6 +6,7 @@ version of what the reader has, also where it comes to nothing. A node that is g
 places somebody there: it is owed what it has to hear, and told when it is there again.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -140,7 +141,7 @@ class Book:
         self.floor = held.floor
         self.adrift: set[str] = set()
         self.taken: defaultdict[str, Room] = defaultdict(Room)
-        self._mobile: defaultdict[str, set[str]] = defaultdict(set)
+        self._mobile: defaultdict[str, list[str]] = defaultdict(list)
         self._guests: defaultdict[str, set[str]] = defaultdict(set)
         self._owing: defaultdict[str, set[str]] = defaultdict(set)
         for name, account in self.accounts.items():
@@ -182,7 +183,9 @@ class Book:
 
     def mobile(self, node: str, after: str, count_max: int) -> list[str]:
         """Return mobile readers of a node, sorted, those after a name."""
-        return sorted(name for name in self._mobile.get(node, ()) if name > after)[:count_max]
+        names = self._mobile.get(node, [])
+        begin = bisect_right(names, after)
+        return names[begin : begin + count_max]
 
     def guests(self, home: str) -> list[str]:
         """Return the readers of a node who are temporary ones elsewhere, and are not about to be something else."""
@@ -304,8 +307,11 @@ class Book:
         self._take(contract, count)
         if contract is None:
             return
-        if contract.terms.mobile:
-            note(self._mobile[contract.node], reader)
+        if contract.terms.mobile and count > 0:
+            insort(self._mobile[contract.node], reader)
+        elif contract.terms.mobile:
+            names = self._mobile[contract.node]
+            del names[bisect_left(names, reader)]
         if contract.standing:
             note(self._guests[contract.node], reader)
         if not contract.node:

@@ -21,12 +21,14 @@ class Node(msgspec.Struct, frozen=True):
         readers_max: how many it takes; 0 for no bound.
         paid_max: how many of them may be paid ones; 0 for no bound.
         substitute: the node that stands in for it; empty for none.
+        has_proxy: whether a proxy reads from it now, for mobile readers.
     """
 
     name: str
     readers_max: int = 0
     paid_max: int = 0
     substitute: str = ""
+    has_proxy: bool = False
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -111,8 +113,11 @@ def consider(
     here = contract.node if contract is not None else ""
     here_paid = contract is not None and contract.terms.paid
 
+    # Where there is no proxy at all, one may come.
+    for_mobile = [node for node in left if node.has_proxy] or left
+
     def place(wish: Terms) -> Node | None:
-        return _roomiest(left, wish, book, here, here_paid=here_paid)
+        return _roomiest(for_mobile if wish.mobile else left, wish, book, here, here_paid=here_paid)
 
     if policy.nearest(terms) == terms and (node := place(terms)) is not None:
         return Choice(node)

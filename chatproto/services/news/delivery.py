@@ -36,6 +36,7 @@ from chatproto.news.placing.participating import Participating
 from chatproto.news.proxy.desk import ProxyDesk
 from chatproto.news.proxy.messages import PULLED, ProxyHello
 from chatproto.news.tree.node import TreeNode
+from chatproto.news.tree.postponed import HELD_BYTES_MAX
 from chatproto.registry import Registration
 from chatproto.services.measures import COUNTER, GAUGE, Measure
 from chatproto.services.mounting import mount
@@ -66,6 +67,7 @@ class DeliverySettings(NewsSettings):
         send_bytes_per_s: what all readers are sent together at most; 0 for any number. It should be what the line
             takes: then paid readers do not wait for what was sent to free ones.
         readers_max: how many readers may be placed here.
+        held_bytes_max: of items that have not expired; beyond so much, no other item is begun before some of them go.
     """
 
     parent: str = ""
@@ -74,6 +76,7 @@ class DeliverySettings(NewsSettings):
     datagrams_advertise: str = ""
     send_bytes_per_s: float = 0
     readers_max: int = READERS_MAX
+    held_bytes_max: int = 8 * HELD_BYTES_MAX
 
 
 class DeliveryService(NewsNode):
@@ -101,7 +104,8 @@ class DeliveryService(NewsNode):
         self.outlet: FreeOutlet | None = None
         self._own = settings
         self._udp_port = 0
-        parent = build_parent(world, self.node, settings.parent, turn) if settings.parent else None
+        above = settings.parent
+        parent = build_parent(world, self.node, above, turn, settings.held_bytes_max) if above else None
         self._tree = TreeService(world, settings.data, self.node, parent, self._open)
         mount(self, "tree", self._tree)
         mount(self, "desk", _DeskService(self.desk))

@@ -167,9 +167,12 @@ class ReadTests(LineTestCase):
         self.assertEqual(self.run_with("news", "read", "--reader=anna", "--count=0")[0], 2)
 
     def test_status_is_printed(self) -> None:
-        stand_in = self.instead(status, "news_status", "good")
+        stand_in = self.instead(status, "news_status", ("good", True))
         self.assertEqual(self.run_with("news", "status", "--registry=here")[:2], (0, "good\n"))
         self.assertEqual(stand_in.call_args.args[0].timeout_s, 5.0)
+        self.instead(status, "news_status", ("bad", False))
+        self.assertEqual(self.run_with("news", "status", "--registry=here")[:2], (0, "bad\n"))
+        self.assertEqual(self.run_with("news", "status", "--check", "--registry=here")[:2], (1, "bad\n"))
 
     def test_what_delivery_nodes_tell_is_printed(self) -> None:
         for typed, said, wanted in (

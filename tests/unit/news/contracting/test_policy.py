@@ -79,6 +79,16 @@ class ConsiderTests(SynchronousTestCase):
         self.desk.agree(SPORT, "north")
         self.assertEqual(self.consider(PAID).node, self.desk.nodes["south"])
 
+    def test_mobile_readers_go_where_a_proxy_reads_if_there_is_one(self) -> None:
+        mobile = wish(mode=PULL, mobile=True)
+        self.assertEqual(self.consider(mobile).node, self.desk.nodes["north"])
+        self.desk.agree(mobile, "north", "bob")
+        self.desk.nodes["south"] = Node("south", 20, 1, has_proxy=True)
+        for reader in ("ada", "bob"):
+            self.assertEqual(self.consider(mobile, reader).node, self.desk.nodes["south"])
+        self.assertEqual(self.consider(wish(mode=PULL), "bob").node, self.desk.nodes["north"])
+        self.assertEqual(self.consider(mobile, without=("south",)).node, self.desk.nodes["north"])
+
 
 class HavenTests(SynchronousTestCase):
     def test_where_it_is_already_else_where_it_could_be_else_where_most_room_is(self) -> None:
