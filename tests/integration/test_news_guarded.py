@@ -104,6 +104,7 @@ class Guarded:
         assert place.node == "east"
         await paid.subscribe()
         # Once somebody has logged in, items are kept for them.
+        await news.until(lambda: self._reaches_contracts(), "the proxy may ask whose password is right")
         phone = Phone(news.web)
         await phone.logs_in("anna")
         await news.until(lambda: self._mobile_readers(), "the proxy keeps items for somebody")
@@ -112,6 +113,9 @@ class Guarded:
         self.as_proxy = said(ProxyHello("proxy"), Look(0, ("politics",)), Fetch(number, 0, 100))
         await news.until(lambda: paid.got == ["one"], "it is delivered")
         await news.until(lambda: phone.sees("one"), "it is on the page")
+
+    async def _reaches_contracts(self) -> bool:
+        return (await self.news.measured("proxy"))["chatproto_news_contracts_reached",] == 1
 
     async def _mobile_readers(self) -> bool:
         return (await self.news.measured("proxy"))["chatproto_news_mobile_readers",] == 1
