@@ -238,7 +238,7 @@ class NewsDeployment:
         for node in self.nodes.values():
             node.launch()
         authority = str(self._certificates / "ca.pem") if self._certificates is not None else None
-        place = self.registry_place
+        place = f"{HOST}:{self.registry_port}"
         endpoint = registry_endpoint(reactor, f"tls:{place}" if authority else place, authority)
         self.client = RegistryClient(endpoint, reactor, who="test")
         self.client.startService()
@@ -261,11 +261,6 @@ class NewsDeployment:
     def whole_log(self) -> str:
         """Return what all nodes have said, in all their lives."""
         return "\n".join(node.whole_log() for node in self.nodes.values())
-
-    @property
-    def registry_place(self) -> str:
-        """`HOST:PORT` of the registry."""
-        return f"{HOST}:{self.registry_port}"
 
     # Who talks to it
 

@@ -15,7 +15,7 @@ from chatproto.errors import ContractRefused
 from chatproto.news.terms import Terms
 from tests.integration.news import PASSWORD, NewsDeployment
 from tests.integration.nodes import Node
-from tests.integration.pairs import run_chatproto
+from tests.integration.pairs import HOST, run_chatproto
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ async def test_a_node_that_is_lost_another_password_and_the_end(news: NewsDeploy
     await news.until(lambda: reader.got == ["one"], "it is delivered to")
 
     # Another password, by the command, as anybody has it; whoever is there under the one before is let go.
-    who = "account", "--reader=anna", "--password-stdin", f"--registry={news.registry_place}"
+    who = "account", "--reader=anna", "--password-stdin", f"--registry={HOST}:{news.registry_port}"
     said = await operate(*who, "--change-password", typed=f"{PASSWORD}\nanother\n")
     assert "another password" in said
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest_twisted
 from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from zope.interface import implementer
 
@@ -178,6 +178,15 @@ class Scene:
             assert time.monotonic() < end, f"no {text!r} in {node.log()}"
             await moment(0.02)
 
+    async def answer(self, asked: "Deferred[Any]") -> Any:
+        """Return what a client is answered; it fails with what everybody has said, where that takes too long."""
+        try:
+            return await asked.addTimeout(2 * WAIT_S_MAX, reactor)
+        except TimeoutError:
+            said = "\n".join(f"{node.folder.name}:\n{node.log()[-4000:]}" for node in (self.master, self.slave))
+            servers = [f"{client.server or 'nobody'}" for client in self.clients]
+            raise AssertionError(f"no answer; clients are let in by {servers}\n{said}") from None
+
     async def together(self) -> None:
         """Wait until the slave does not have the contracts alone: it may go then, and the master serves on."""
         end = time.monotonic() + WAIT_S_MAX
@@ -195,9 +204,9 @@ class Scene:
         return client
 
 
-async def bargain(client: ContractClient) -> Any:
+def bargain(client: ContractClient) -> "Deferred[Any]":
     """Want too much, and pick the first that is offered."""
-    return await client.propose((await client.propose(TOO_MUCH))[0])
+    return client.propose(TOO_MUCH).addCallback(lambda options: client.propose(options[0]))
 
 
 @pytest_twisted.ensureDeferred
@@ -206,36 +215,36 @@ async def test_the_master_is_killed_in_the_middle_of_negotiations(make_node: Cal
     scene = Scene(make_node)
     try:
         await scene.start()
-        before = await bargain(scene.client("ada"))
+        before = await scene.answer(bargain(scene.client("ada")))
         assert (before.node, before.terms) == ("north", PAID)
         offered = scene.client("bob")
-        options = await offered.propose(TOO_MUCH)
-        under_way = [Deferred.fromCoroutine(bargain(scene.client(f"reader-{number}"))) for number in range(6)]
+        options = await scene.answer(offered.propose(TOO_MUCH))
+        under_way = [bargain(scene.client(f"reader-{number}")) for number in range(6)]
         scene.master.kill()
-        places = [await waiting for waiting in [*under_way, offered.propose(options[0])]]
+        places = [await scene.answer(waiting) for waiting in [*under_way, offered.propose(options[0])]]
         assert {place.terms for place in places} == {PAID}
         assert {place.version for place in places} == {1}
-        assert await scene.clients[0].where() == before
+        assert await scene.answer(scene.clients[0].where()) == before
         assert {client.server for client in scene.clients} == {"slave"}
         await scene.placed({place.reader: 1 for place in [before, *places]})
 
         scene.master.start()
         await scene.registered("master")
         await scene.said(scene.slave, "the place is the master's again")
-        assert await scene.clients[0].where() == before
+        assert await scene.answer(scene.clients[0].where()) == before
         assert scene.clients[0].server == "master"
-        assert await offered.cancel() is None
+        assert await scene.answer(offered.cancel()) is None
         await scene.placed({place.reader: 1 for place in [before, *places] if place.reader != "bob"})
         os.kill(scene.master.pid, signal.SIGSTOP)
         try:
-            again = await offered.propose(PAID)
+            again = await scene.answer(offered.propose(PAID))
         finally:
             os.kill(scene.master.pid, signal.SIGCONT)
         assert (offered.server, again.version) == ("slave", 3)
         await scene.said(scene.slave, "the place is the master's again", 2)
         await scene.together()
         assert scene.slave.terminate() in (0, -signal.SIGTERM)
-        assert (await scene.clients[0].where()) == before
+        assert await scene.answer(scene.clients[0].where()) == before
         assert scene.master.terminate() in (0, -signal.SIGTERM)
         for node in (scene.master, scene.slave):
             assert "bad-frame" not in node.whole_log()

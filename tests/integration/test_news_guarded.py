@@ -67,7 +67,13 @@ def make(make_node: Make, tmp_path: Path) -> Iterator[Callable[..., "Guarded"]]:
 
 
 class Guarded:
-    """A deployment whose contracts have a place for a second server, and what may be said at each of its doors."""
+    """A deployment whose contracts have a place for a second server, and what may be said at each of its doors.
+
+    Attributes:
+        news: the deployment.
+        doors: of each, by its name in the tally: the node, its port, and what whoever is welcome there says.
+        as_proxy: what a proxy says at the door of placing; once it `works`.
+    """
 
     def __init__(self, make_node: Make, folder: Path, **guard: Path) -> None:
         pair, nobody = lasting_ports(2)
@@ -84,7 +90,7 @@ class Guarded:
             "news-part": ("contracts", self._peer("contracts"), said(Ask(), Readers("east"), CHECK)),
             "peer": ("contracts", pair, [framed(peer.encode(each)) for each in (hello, *followed, *forwarded)]),
         }
-        self.as_proxy = said(ProxyHello("proxy"), Look(0, ("politics",)), Fetch(1, 0, 100))
+        self.as_proxy: list[bytes] = []
 
     def _peer(self, name: str) -> int:
         (described,) = (each for each in self.news.nodes[name].options if each.startswith("--peer-listen="))
@@ -98,13 +104,18 @@ class Guarded:
         assert place.node == "east"
         await paid.subscribe()
         # Once somebody has logged in, items are kept for them.
+        await news.until(lambda: self._reaches_contracts(), "the proxy may ask whose password is right")
         phone = Phone(news.web)
         await phone.logs_in("anna")
         await news.until(lambda: self._mobile_readers(), "the proxy keeps items for somebody")
         publishing: Any = news.source().publish("politics", "one", SAID, expires=time.time() + 600)
-        assert await publishing == 1
+        number = await publishing
+        self.as_proxy = said(ProxyHello("proxy"), Look(0, ("politics",)), Fetch(number, 0, 100))
         await news.until(lambda: paid.got == ["one"], "it is delivered")
         await news.until(lambda: phone.sees("one"), "it is on the page")
+
+    async def _reaches_contracts(self) -> bool:
+        return (await self.news.measured("proxy"))["chatproto_news_contracts_reached",] == 1
 
     async def _mobile_readers(self) -> bool:
         return (await self.news.measured("proxy"))["chatproto_news_mobile_readers",] == 1

@@ -113,11 +113,8 @@ def consider(
     here = contract.node if contract is not None else ""
     here_paid = contract is not None and contract.terms.paid
 
-    # Where there is no proxy at all, one may come.
-    for_mobile = [node for node in left if node.has_proxy] or left
-
     def place(wish: Terms) -> Node | None:
-        return _roomiest(for_mobile if wish.mobile else left, wish, book, here, here_paid=here_paid)
+        return _roomiest(_fit_for(wish, left), wish, book, here, here_paid=here_paid)
 
     if policy.nearest(terms) == terms and (node := place(terms)) is not None:
         return Choice(node)
@@ -131,10 +128,18 @@ def haven(contract: Contract, nodes: Mapping[str, Node], book: Book) -> Node | N
     It is kept as it was agreed on, whatever the ceilings are by now. Where the reader is already, as a temporary one,
     what it has got is known.
     """
+    fit = _fit_for(contract.terms, nodes.values())
     for name in (contract.standing, contract.substitute):
-        if (node := nodes.get(name)) is not None and _roomiest([node], contract.terms, book, "", here_paid=False):
+        node = _roomiest([one for one in fit if one.name == name], contract.terms, book, "", here_paid=False)
+        if node is not None:
             return node
-    return _roomiest(nodes.values(), contract.terms, book, "", here_paid=False)
+    return _roomiest(fit, contract.terms, book, "", here_paid=False)
+
+
+def _fit_for(terms: Terms, nodes: Collection[Node]) -> Collection[Node]:
+    """Return where a contract can be fulfilled, room apart: a mobile one where a proxy reads, if one does anywhere."""
+    # Where there is no proxy at all, one may come.
+    return (terms.mobile and [node for node in nodes if node.has_proxy]) or nodes
 
 
 def _roomiest(nodes: Iterable[Node], terms: Terms, book: Book, here: str, *, here_paid: bool) -> Node | None:

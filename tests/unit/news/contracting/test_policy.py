@@ -102,3 +102,8 @@ class HavenTests(SynchronousTestCase):
         del nodes["south"]
         self.assertEqual(haven(contract, nodes, desk.book), nodes["west"])
         self.assertIsNone(haven(contract, {}, desk.book))
+
+    def test_a_mobile_reader_goes_where_a_proxy_reads(self) -> None:
+        nodes = {"east": Node("east", 100), "west": Node("west", 50, has_proxy=True)}
+        contract = Contract("p", MOBILE, "", "east", 1)
+        self.assertEqual(haven(contract, nodes, SomeDesk().book), nodes["west"])
