@@ -39,6 +39,7 @@ from chatproto.trust.certified import Certified
 from chatproto.trust.endpoints import host_for_tls, plain
 from chatproto.trust.sharing import SharedSecret, read_secret
 from chatproto.trust.watch import CertificateWatch
+from chatproto.udp import listening_by
 from chatproto.world import FILES_BESIDE_CONNECTIONS, World
 
 BACKLOG = 1024
@@ -68,7 +69,7 @@ def real_world(files_max: int = 0) -> World:
         keyvalue=lambda directory, failed: SQLiteTable(directory, failed, reactor),  # type: ignore[arg-type]
         search=lambda directory: SearchIndex(directory, reactor),  # type: ignore[arg-type]
         fatal=_die,
-        udp=reactor.listenUDP,  # type: ignore[attr-defined]
+        udp=listening_by(reactor),
         aside=deferToThread,
         secret=secret_in,
         stop=_stop,
