@@ -12,10 +12,12 @@ from twisted.internet.interfaces import IReactorTime
 from chatproto.chat.attempts import Attempts
 from chatproto.chat.passwords import COST_LOG2, SALT_BYTES
 from chatproto.errors import Rejected
+from chatproto.gate import Gate, Limits
 from chatproto.messaging import ConcurrentServer
 from chatproto.news.contracting.acts import Opened
 from chatproto.news.contracting.book import Book
 from chatproto.news.contracting.tickets import opening, ticket_if_right
+from chatproto.tally import Tally
 from chatproto.wire.addresses import origin_of
 
 AT_ONCE_MAX = 2
@@ -23,6 +25,8 @@ AT_ONCE_MAX = 2
 WAITING_MAX = 64
 PER_ORIGIN_MAX = 8
 """Checks for one address that are under way or wait."""
+NEWCOMERS = Limits(arrivals_a_second=0.1, arrivals_at_once=100)
+"""New readers from one address: each stays in the book, and on every disk that has it, for good."""
 
 Aside = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
@@ -49,6 +53,8 @@ class Entrance:
         self._cost_log2 = cost_log2
         self._attempts = Attempts()
         self._origins: Counter[str] = Counter()
+        # Whoever refuses counts it, so that nobody asks this tally.
+        self._newcomers: Gate[str] = Gate("", Tally(), lambda: NEWCOMERS)
         self._work: ConcurrentServer[Callable[[], Any], Any]
         self._work = ConcurrentServer(lambda call: self._aside(call), at_once_max=AT_ONCE_MAX, waiting_max=WAITING_MAX)
 
@@ -84,7 +90,7 @@ class Entrance:
         Fails with `Rejected`: `bad-password`, `slowed`, `busy`.
         """
         origin = origin_of(host) if host is not None else ""
-        if not self._admits(origin):
+        if not self._admits(origin) or (host is not None and not self._newcomers.admits(host, self._clock.seconds())):
             return fail(Rejected("slowed"))
         salts = self._dice.randbytes(2 * SALT_BYTES)
 

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.chat.attempts import WAIT_S_MIN
 from chatproto.errors import Rejected
 from chatproto.news.contracting.book import Book
-from chatproto.news.contracting.entrance import AT_ONCE_MAX, PER_ORIGIN_MAX, WAITING_MAX, Entrance
+from chatproto.news.contracting.entrance import AT_ONCE_MAX, NEWCOMERS, PER_ORIGIN_MAX, WAITING_MAX, Entrance
 
 HERE, THERE = "10.0.0.1", "10.0.0.2"
 
@@ -43,6 +43,19 @@ class CheckTests(EntranceTestCase):
 
     def test_what_is_no_password(self) -> None:
         self.assertEqual(self.refused(self.entrance.make("bob", "x" * 1025, HERE)), "bad-password")
+
+
+class NewcomersTests(EntranceTestCase):
+    def test_one_address_makes_so_many_readers_and_then_a_few(self) -> None:
+        for number in range(NEWCOMERS.arrivals_at_once - 1):
+            self.successResultOf(self.entrance.make(f"bot-{number}", "secret", HERE))
+        self.assertEqual(self.refused(self.entrance.make("bob", "secret", HERE)), "slowed")
+        self.assertEqual(self.successResultOf(self.entrance.check("ada", "secret", HERE)), self.ticket)
+        self.successResultOf(self.entrance.make("bob", "secret", THERE))
+        self.successResultOf(self.entrance.make("cy", "secret", None))
+        self.clock.advance(1 / NEWCOMERS.arrivals_a_second)
+        self.successResultOf(self.entrance.make("dan", "secret", HERE))
+        self.assertEqual(self.refused(self.entrance.make("eve", "secret", HERE)), "slowed")
 
 
 class AsideTests(EntranceTestCase):
