@@ -93,19 +93,26 @@ class Visit:
         if code:
             self._refuse(code)
         elif enter.opens and enter.reader not in self._server.book.accounts:
-            making = self._server.entrance.make(enter.reader, enter.password, self._host)
+            making = self._server.entrance.make(enter.reader, enter.password, self._host, self._is_there)
             self._then(making, self._made)
         else:
             self._check(enter)
 
     def _check(self, enter: Enter) -> None:
-        self._then(self._server.entrance.check(enter.reader, enter.password, self._host), self._let_in)
+        checking = self._server.entrance.check(enter.reader, enter.password, self._host, self._is_there)
+        self._then(checking, self._let_in)
+
+    def _is_there(self) -> bool:
+        return self.link.open
 
     def _then(self, entering: "Deferred[Any]", goes_on: Callable[[Any], None]) -> None:
         def done(result: Any) -> None:
             if self.link.open:
                 goes_on(result)
 
+        if not entering.called:
+            # There are few of those: they do not have to make room for a crowd of strangers until it is their turn.
+            self.link.introduced()
         entering.addCallbacks(done, self._not_entered)
         entering.addErrback(lambda failure: log.failure("letting a reader in failed", failure))
 

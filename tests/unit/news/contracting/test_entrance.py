@@ -80,6 +80,18 @@ class AsideTests(EntranceTestCase):
         self.assertEqual(self.successResultOf(checks[0]), self.ticket)
         self.assertEqual(len(self.doing), AT_ONCE_MAX)
 
+    def test_for_those_who_have_gone_nothing_is_done(self) -> None:
+        there = False
+        for number in range(AT_ONCE_MAX):
+            self.entrance.check("ada", "guess", f"10.0.1.{number}").addErrback(lambda failure: None)
+        gone = [self.entrance.check("ada", "guess", f"10.0.2.{number}", lambda: there) for number in range(5)]
+        last = self.entrance.make("bob", "secret", HERE)
+        self.finish()
+        self.assertEqual({self.refused(check) for check in gone}, {"busy"})
+        self.finish()
+        self.finish()
+        self.assertEqual((self.successResultOf(last)[0].reader, self.doing), ("bob", []))
+
     def test_one_address_has_so_many(self) -> None:
         checks = [self.entrance.check("ada", "secret", HERE) for _ in range(PER_ORIGIN_MAX)]
         self.assertEqual(self.refused(self.entrance.check("ada", "secret", HERE)), "slowed")
