@@ -19,7 +19,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 
 SPHINX := $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going
 
-.PHONY: run test unit integration check docs coverage fix bench replay failover abuse newstree readers clean
+.PHONY: run test unit integration check lint types contracts docs coverage fix bench replay failover abuse newstree readers clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.for-run
@@ -35,13 +35,19 @@ integration: $(VENV)/.for-development
 	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile tests/integration || \
 		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none tests/integration
 
+# Beside each other, for none of them uses all processors.
 check: $(VENV)/.for-development
+	@$(MAKE) --no-print-directory --jobs $(JOBS) --output-sync lint types contracts docs coverage
+
+lint: $(VENV)/.for-development
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+types: $(VENV)/.for-development
 	$(BIN)/mypy
+
+contracts: $(VENV)/.for-development
 	$(BIN)/lint-imports
-	@$(MAKE) --no-print-directory docs
-	@$(MAKE) --no-print-directory coverage
 
 # Anew each time, for a warning is given only once; it takes seconds.
 docs: $(VENV)/.for-development
@@ -49,7 +55,9 @@ docs: $(VENV)/.for-development
 
 # 100 % of the branches of the pure modules (pyproject.toml lists them), from the unit tests alone.
 coverage: $(VENV)/.for-development
-	$(BIN)/python -m coverage run -m twisted.trial tests.unit
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m twisted.trial --jobs $(JOBS) tests.unit
+	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
 fix: $(VENV)/.for-development

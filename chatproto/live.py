@@ -1,6 +1,6 @@
 """Options that are read again while a process runs: which can change then, and what becomes of the others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Generic, TypeVar
 
 from twisted.python.usage import UsageError
@@ -34,7 +34,7 @@ LIVE = frozenset(
         "silence-max",
     }
 )
-"""What can change. Everything else has been told to others, is open, or has to be the same on each node."""
+"""What can change, of the chat. All else has been told to others, is open, or has to be the same on each node."""
 
 PARTS = frozenset({"config"})
 """What is no setting of its own."""
@@ -43,13 +43,15 @@ PARTS = frozenset({"config"})
 class LiveOptions(Generic[Said]):
     """The options that a process runs with."""
 
-    def __init__(self, options: Said, change: Callable[[Said], object] | None) -> None:
+    def __init__(self, options: Said, change: Callable[[Said], object] | None, live: Collection[str] = LIVE) -> None:
         """Begin with those it was started with.
 
         Args:
             options: parsed.
-            change: takes others into use, that differ in `LIVE` ones only; None where nothing can change.
+            change: takes others into use, that differ in those only that can change; None where nothing can.
+            live: which can.
         """
+        self._live = live
         self._options = options
         self._change = change
 
@@ -64,7 +66,7 @@ class LiveOptions(Generic[Said]):
         try:
             fresh.parseOptions(self._options.arguments)
             changed = [name for name in fresh if name not in PARTS and fresh[name] != self._options[name]]
-            fixed = [name for name in changed if self._change is None or name not in LIVE]
+            fixed = [name for name in changed if self._change is None or name not in self._live]
             if fresh.listen != self._options.listen:
                 fixed.append("listen")
             lines = [_fixed(name, self._options) for name in sorted(fixed)]

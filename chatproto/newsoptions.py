@@ -1,6 +1,7 @@
 """The options of `twistd newsserver`: from the command line and a TOML file to settings."""
 
 import dataclasses
+import os
 from typing import Any, ClassVar
 
 from twisted.python.usage import UsageError
@@ -26,10 +27,13 @@ from chatproto.services.news.settings import LEASE_S
 from chatproto.services.pairing import PeerSettings
 from chatproto.wire import address_of
 
+LIVE = frozenset({"delay-min", "maximum-max", "minimum-max", "negotiations-max"})
+"""What can change while a node runs."""
 ROOT, ROUTER, DELIVERY, CONTRACTS, PROXY = ROLES = ("root", "router", "delivery", "contracts", "proxy")
 LISTEN = "tcp:4848"
 PEER_LISTEN = "tcp:4747"
 PAIR_LISTEN = "tcp:4949"
+HELD_BYTES_LEAST = 16 * 1024 * 1024
 SERVES = frozenset({ROOT, DELIVERY, CONTRACTS})
 """Roles that have public links."""
 HAS_PEERS = frozenset({ROOT, ROUTER, DELIVERY, CONTRACTS})
@@ -48,6 +52,7 @@ FOR = {
     "datagrams": (DELIVERY,),
     "datagrams-advertise": (DELIVERY,),
     "send-rate": (DELIVERY,),
+    "held-max": (ROOT, ROUTER, DELIVERY),
     "readers-max": (DELIVERY,),
     "peer": (CONTRACTS,),
     "pair-listen": (CONTRACTS,),
@@ -74,6 +79,13 @@ def _topics(value: str) -> tuple[str, ...]:
     if len(set(found)) < len(found):
         raise ValueError("says the same topic twice")
     return found
+
+
+def _held_bytes(value: str) -> int:
+    held_bytes = read_positive(value)
+    if held_bytes < HELD_BYTES_LEAST:
+        raise ValueError(f"at least {HELD_BYTES_LEAST}, for items are large")
+    return held_bytes
 
 
 class NewsOptions(ConfiguredOptions):
@@ -108,6 +120,8 @@ class NewsOptions(ConfiguredOptions):
         ["datagrams-advertise", None, None, "(delivery) HOST:PORT of that, registered [default: from --datagrams, with "
          "the name of this machine]", read_address],
         ["send-rate", None, 0, "(delivery) bytes a second that all readers are sent together; 0 for any", read_count],
+        ["held-max", None, None, "(root, router, delivery) bytes of items that are held at most; beyond it nothing "
+         "more is taken in before some of that goes [default: 8 GiB, of a delivery node 64 GiB]", _held_bytes],
         ["readers-max", None, 20000, "(delivery) readers that may be placed here", read_positive],
         ["peer", None, None, "(contracts) client endpoint of the pair link of the other process that has the "
          "contracts, like tcp:HOST:4949; each names the other [default: none, this one is alone]"],
@@ -221,6 +235,7 @@ class NewsOptions(ConfiguredOptions):
             "lease_s": self["lease"],
             "metrics": self["metrics"] or "",
             "topics": self["topics"] or TOPICS,
+            "control": os.path.join(self["data"], "control"),
             "heartbeat_s": self["heartbeat"],
             "suspect_s": self["suspect"],
             "parent": self["parent"] or "",
@@ -230,6 +245,7 @@ class NewsOptions(ConfiguredOptions):
             "datagrams_advertise": self["datagrams-advertise"] or _reached(*datagrams),
             "send_bytes_per_s": self["send-rate"],
             "readers_max": self["readers-max"],
+            **({"held_bytes_max": self["held-max"]} if self["held-max"] else {}),
             "peer": self._peer_settings(),
             "stands_in_for": self["stands-in-for"] or "",
             "ask_every_s": self["ask-every"],

@@ -9,7 +9,7 @@ from prometheus_client.samples import Sample
 UNITS = ("seconds", "bytes", "entries")
 ABBREVIATED = re.compile(r"_(s|ms|us|sec|secs|min|kb|mb|gb|milliseconds|microseconds|kilobytes|megabytes)(_|$)")
 ENDINGS = ("_bucket", "_count", "_sum", "_total", "_created")
-LABELS = {"role", "state", "door", "reason", "kind", "peer", "terms", "version", "le"}
+LABELS = {"role", "state", "door", "reason", "verdict", "kind", "peer", "terms", "version", "le"}
 """All that are used: each has a few values."""
 
 

@@ -31,6 +31,8 @@ HISTORY = 100
 HELP_CELLS = 78
 NODE_DAYS = 397
 DAYS_MAX = 36500
+NEWS_PORT, NEWS_PORTS = 4800, 23
+PORT_MAX = 65535 - NEWS_PORTS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -563,8 +565,12 @@ def _add_demo(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
     demo = subparsers.add_parser(
         "demo",
         help="a whole deployment on this machine, until Ctrl-C",
-        description="Start a registry, a primary and a secondary on this machine, say how to join and how to kill one, "
-        "and tell what becomes of them, until Ctrl-C.",
+        description="Start a whole deployment on this machine, say what to do with it and which process to kill, and "
+        "tell what becomes of it, until Ctrl-C: of the chat, a registry, a primary and a secondary; of the news, a "
+        "tree of nodes, agencies that publish what is invented, and readers.",
+    )
+    demo.add_argument(
+        "what", nargs="?", choices=("chat", "news"), default="chat", help="what is shown (default: %(default)s)"
     )
     demo.add_argument(
         "--data", metavar="DIR", help="keep data and logs there (default: a temporary place that goes with it)"
@@ -572,20 +578,37 @@ def _add_demo(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
     demo.add_argument(
         "--port",
         type=_port,
-        default=DEFAULT_PORT,
         metavar="PORT",
-        help="of the primary; the nine ports after it are used, too (default: %(default)d)",
+        help=f"the first that is used, and then those after it: ten for the chat, {NEWS_PORTS} for the news (default: "
+        f"{DEFAULT_PORT} for the chat, {NEWS_PORT} for the news)",
     )
+    demo.add_argument("--for", type=_seconds, dest="for_s", metavar="SECONDS", help="end then (default: at Ctrl-C)")
     demo.add_argument(
-        "--kill-primary-after", type=_seconds, metavar="SECONDS", help="kill the primary then, to show a failover"
+        "--kill-primary-after",
+        type=_seconds,
+        metavar="SECONDS",
+        help="(chat) kill the primary then, to show a failover",
     )
+    demo.add_argument("--pace", type=_seconds, metavar="SECONDS", help="(news) from one item to the next (default: 4)")
     demo.set_defaults(run=_demo)
 
 
 def _demo(given: argparse.Namespace) -> str:
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if given.what == "news":
+        from chatproto.cli.news.demo import PACE_S, NewsDemoOptions, news_demo
+
+        if given.kill_primary_after is not None:
+            raise Misuse("--kill-primary-after is for the chat")
+        news_demo(NewsDemoOptions(given.data, given.port or NEWS_PORT, given.pace or PACE_S, given.for_s), say)
+        return ""
     from chatproto.cli.demo import DemoOptions, demo
 
-    demo(DemoOptions(given.data, given.port, given.kill_primary_after), lambda line: print(line, flush=True))
+    if given.pace is not None:
+        raise Misuse("--pace is for the news")
+    demo(DemoOptions(given.data, given.port or DEFAULT_PORT, given.kill_primary_after, given.for_s), say)
     return ""
 
 
@@ -630,9 +653,9 @@ def _check_tls(given: argparse.Namespace) -> None:
 
 
 def _port(value: str) -> int:
-    if value.isascii() and value.isdecimal() and 0 < int(value[:6]) < 65530:
+    if value.isascii() and value.isdecimal() and 0 < int(value[:6]) <= PORT_MAX:
         return int(value)
-    raise argparse.ArgumentTypeError(f"{value!r} is not a port from 1 to 65529")
+    raise argparse.ArgumentTypeError(f"{value!r} is not a port from 1 to {PORT_MAX}")
 
 
 def _dns(value: str) -> tuple[str, int]:

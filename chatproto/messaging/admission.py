@@ -32,7 +32,7 @@ class Admission(Generic[R]):
             waiting_max: requests that may wait besides; beyond it they are refused.
         """
         assert at_once_max >= 1
-        self._at_once_max = at_once_max
+        self.at_once_max = at_once_max
         self._waiting_max = waiting_max
         self._waiting: dict[R, Access] = {}
         self._under_way: dict[R, Access] = {}
@@ -64,7 +64,7 @@ class Admission(Generic[R]):
     def _has_place(self, access: Access) -> bool:
         if access is Access.WRITE:
             return not self._under_way
-        return len(self._under_way) < self._at_once_max and Access.WRITE not in self._under_way.values()
+        return len(self._under_way) < self.at_once_max and Access.WRITE not in self._under_way.values()
 
     def withdraw(self, request: R) -> bool:
         """Forget a request that waits; return whether it did."""

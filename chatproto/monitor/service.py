@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chatproto.errors import ChatprotoError
 from chatproto.monitor.interfaces import IAlive, IPlace, IStandIn
 from chatproto.monitor.watch import Activate, Ask, Changed, Effect, GiveUp, StandDown, State, Watch
 
@@ -37,6 +38,7 @@ class MonitorService(Service):
         ask_every_s: float = ASK_EVERY_S,
         dead_after_s: float = DEAD_AFTER_S,
         what: str = "the master",
+        known: Callable[[], bool] = lambda: False,
     ) -> None:
         """Make a monitor.
 
@@ -48,6 +50,7 @@ class MonitorService(Service):
             ask_every_s: between an answer and the next question.
             dead_after_s: so long after a question without an answer the stand-in begins.
             what: the master's name in logs.
+            known: asked at the start, whether the master was there before; else it is not missed until it was heard.
         """
         self._spans_s = ask_every_s, dead_after_s
         self.watch = Watch(*self._spans_s)
@@ -57,6 +60,7 @@ class MonitorService(Service):
         self._stand_in = stand_in
         self._place = place
         self._what = what
+        self._known = known
         self._unanswered_for = ""
         self._timer: IDelayedCall | None = None
         self._asking: Deferred[Any] | None = None
@@ -72,7 +76,7 @@ class MonitorService(Service):
     def startService(self) -> None:
         """Begin to ask."""
         super().startService()
-        self.watch = Watch(*self._spans_s)
+        self.watch = Watch(*self._spans_s, known=self._known())
         self._do(self.watch.start(self._clock.seconds()))
 
     def stopService(self) -> "Deferred[Any]":
@@ -148,7 +152,11 @@ class MonitorService(Service):
         self._do(self.watch.activated())
 
     def _failed(self, failure: Failure) -> None:
-        log.failure("the stand-in for {what} cannot serve", failure, what=self._what)
+        if failure.check(ChatprotoError):
+            # It says why, and there will be another try.
+            log.warn("the stand-in for {what} cannot serve: {why}", what=self._what, why=failure.getErrorMessage())
+        else:
+            log.failure("the stand-in for {what} cannot serve", failure, what=self._what)
         self._do(self.watch.failed())
 
     def _stand_down(self, effect: StandDown) -> None:

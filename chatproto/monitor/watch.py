@@ -101,14 +101,15 @@ class Watch:
         asking: whether an answer is waited for.
     """
 
-    def __init__(self, ask_every_s: float, dead_after_s: float) -> None:
+    def __init__(self, ask_every_s: float, dead_after_s: float, *, known: bool = False) -> None:
         """Watch nothing before `start`.
 
         Args:
             ask_every_s: between an answer and the next question.
             dead_after_s: a question that has no answer for so long, however often it was repeated, never has one.
+            known: whether the master was there before: then its silence means something from the start.
         """
-        self.state = State.LOOKING
+        self.state = State.WATCHING if known else State.LOOKING
         self.asking = False
         self._ask_every_s = ask_every_s
         self._dead_after_s = dead_after_s

@@ -55,7 +55,7 @@ class Item(msgspec.Struct, frozen=True, array_like=True, gc=False):
         digest: SHA-256 of the body.
         expires: Unix seconds; from then on it is delivered to nobody and goes from every disk.
         exclusive: only for paid contracts that include exclusives.
-        number: given by the root: 1, 2, 3, …; unique in the deployment, 0 before.
+        number: given by the root, each higher than those before; unique in the deployment, 0 before.
         priority: one of `PRIORITIES`, by the source; set by the root.
         injected: when the root took it, Unix seconds; set by the root.
         route: of an exclusive, the delivery nodes that it goes to, computed when it is accepted; None for everywhere.

@@ -14,6 +14,7 @@ from chatproto.dialler import Backoff, Dialler
 from chatproto.errors import WireError
 from chatproto.gate import UNLIMITED, Gate, Limits
 from chatproto.link import Link, Turn
+from chatproto.news.lateness import Lateness
 from chatproto.news.messages import FRAME_BYTES_MAX, HELLO_BYTES_MAX, Beat, Echo, Message, Refused, encode
 from chatproto.tally import Tally
 from chatproto.trust.ending import tls_trouble
@@ -61,6 +62,7 @@ class NewsLink(GuardedLink):
         heard_by: hears it; may be another one once a hello has said what this is.
         number: counts the connections that its maker has made.
         way_s: how long a message needs to the other side, as far as is known, in seconds.
+        lateness: how much longer than others a message from the other side was on its way.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class NewsLink(GuardedLink):
         self.heard_by = heard_by
         self.number = number
         self.way_s = 0.0
+        self.lateness = Lateness()
         self._decode = decode
         self._spans_s = heartbeat_s, suspect_s
         self._bucket = TokenBucket(limits.link_lines_a_second, limits.link_lines_at_once)
@@ -139,6 +142,7 @@ class NewsLink(GuardedLink):
                 return
         message = self._decode(frame)
         if isinstance(message, Beat):
+            self.lateness.heard(message.at, self.clock.seconds())
             self.say(Echo(message.at))
         elif isinstance(message, Echo):
             self.way_s = max(0.0, (self.clock.seconds() - message.at) / 2)

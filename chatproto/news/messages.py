@@ -29,7 +29,7 @@ CHUNK_BYTES_MAX = 16 * 1024
 FRAME_BYTES_MAX = 64 * 1024
 """Of any message: a chunk, or an item's description, or a list that says how long it may be."""
 
-HELLO_BYTES_MAX = 16 * 1024
+HELLO_BYTES_MAX = 20 * 1024
 
 NONSENSE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoding raises: text that is no UTF-8, and depth beyond Python's stack, have exceptions of their own."""
@@ -83,6 +83,7 @@ class Announce(Message, frozen=True, tag="item"):
         delay_s: how long it has been under way, seconds, half of the way on this link included.
         offset: where `data` begins in the body.
         data: some of the body, `CHUNK_BYTES_MAX` at most; all that is left of a small one.
+        at: when it is sent, in seconds of the sender's clock; 0 where nobody wants to know what it has waited for.
     """
 
     key: int
@@ -90,6 +91,7 @@ class Announce(Message, frozen=True, tag="item"):
     delay_s: float
     offset: int
     data: bytes
+    at: float = 0.0
 
 
 class Chunk(Message, frozen=True, tag="chunk"):

@@ -28,6 +28,10 @@ from chatproto.wire.addresses import host_and_port, speaks_tls, without_tls
 AWAY_S = 3.0
 """A node that is not reached for so long is away: the one that stands in for it is asked for."""
 
+REFUSALS_MAX = 5
+"""So often a node that is to stand in may not know of this reader yet: it hears of it a little later than the reader
+hears that it stands in."""
+
 HOPELESS = frozenset({"unknown-reader", "free", "version"})
 """Refusals of its own node for which no other will stand in; whoever embeds the reader asks where it is now."""
 
@@ -259,6 +263,7 @@ class NewsReader(Service):
     def side_welcome(self, side: "_Side") -> None:
         """Hear that a node delivers from now on."""
         self.last_refusal = ""
+        side.refusals = 0
         if side is self._own:
             self._hopeless = False
             self._cancel_timer()
@@ -284,10 +289,12 @@ class NewsReader(Service):
         elif side is self._own:
             self._hopeless = code in HOPELESS
         elif side is self._other and code in HOPELESS:
-            # It does not stand in any more, or not yet: then that is asked for again.
-            self._other = None
-            side.stop()
-            self._wait(self._away_s)
+            side.refusals += 1
+            if side.refusals == REFUSALS_MAX:
+                # It does not stand in any more: then that is asked for again.
+                self._other = None
+                side.stop()
+                self._wait(self._away_s)
         self._refused(code)
 
     def _wait(self, span_s: float) -> None:
@@ -404,6 +411,7 @@ class _Side:
     def __init__(self, node: str, reader: NewsReader) -> None:
         self.node = node
         self.welcome = False
+        self.refusals = 0
         self._reader = reader
         self.numbers: dict[int, int] = {}
 

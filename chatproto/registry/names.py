@@ -26,6 +26,9 @@ CAPACITY_MAX = 2**31 - 1
 PAYLOAD_BYTES_MAX = 64 * 1024
 """Of a call, an answer, or what a group is told."""
 
+OURS = b"!"
+"""A call whose payload begins so is passed on only for somebody who has proven to be of the deployment."""
+
 LATE_S_MAX = 0.5
 """A `tick` that comes later by more than this tells that the registry itself stood still."""
 
@@ -52,8 +55,8 @@ REASONS = {
     "no-answer": "the server has not answered in time; what it does of it is not known",
     "busy": "too many calls, or changes that are not durable yet, are under way; ask again",
     "too-large": f"a payload holds at most {PAYLOAD_BYTES_MAX} bytes",
-    "unproven": "whoever registers a name, or tells a group something, has to prove who it is: with the name's "
-    "certificate, or the secret",
+    "unproven": "whoever registers a name, tells a group something, or asks what only the deployment's own are told, "
+    "has to prove who it is: with the name's certificate, or the secret",
     "too-many": "too many watches and groups on one connection",
 }
 """What a refusal means, by its code: of what concerns the table, and of what concerns calls and groups."""

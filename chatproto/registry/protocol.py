@@ -25,9 +25,10 @@ from chatproto.registry.messages import (
     Refused,
     encode,
 )
-from chatproto.registry.names import REASONS
+from chatproto.registry.names import OURS, REASONS
 from chatproto.registry.requests import (
     VISITOR_FRAME_BYTES_MAX,
+    Call,
     Enter,
     Failed,
     FromVisitor,
@@ -245,7 +246,7 @@ class RegistryLinkFactory(Factory):
                 self._do(witness.propose(link.number, message, now))
             case _ if not link.visits:
                 raise WireError("a node that has not entered asks for names")
-            case Register() | Renew() | Withdraw() | Notify() if not _may_ask(link.proof, message):
+            case Register() | Renew() | Withdraw() | Notify() | Call() if not _may_ask(link.proof, message):
                 self._do([Send(link.number, Failed(message.number, "unproven"))])
             case _:
                 self._do(self._desk.received(link.number, message, now))
@@ -328,9 +329,11 @@ class RegistryLinkFactory(Factory):
             self._do(self._desk.kept())
 
 
-def _may_ask(proof: Proof, request: Register | Renew | Withdraw | Notify) -> bool:
-    """Whether somebody may change what others see: a name that it has proven, or, of groups, whoever is one of us."""
+def _may_ask(proof: Proof, request: Register | Renew | Withdraw | Notify | Call) -> bool:
+    """Whether somebody may: change a name that it has proven; as one of us, tell groups, and ask what is ours."""
     match request:
+        case Call():
+            return proof.proven or not request.payload.startswith(OURS)
         case Notify():
             return proof.proven
         case Register():

@@ -34,7 +34,7 @@ from chatproto.world import World
 LOOK_EVERY_S = 0.01
 SWITCHOVER_S_MAX = 5.0
 COMMANDS_WAITING_MAX = 16
-TAKES_MORE = ("decree", "migrate")
+TAKES_MORE = ("decree", "delete", "forget", "lost", "migrate")
 """Commands that something may follow."""
 
 log = Logger()
@@ -93,22 +93,17 @@ class ControlFactory(Factory):
 class ControlService(Service):
     """Listens for operators while it runs."""
 
-    def __init__(self, world: World, path: str, server: ChatServer, pair: PairLog | None, drain: Drain) -> None:
-        """Take commands for a node on a Unix socket at a path."""
+    def __init__(self, world: World, path: str, commands: dict[str, Command]) -> None:
+        """Take commands on a Unix socket at a path, beside `reload`, which every node has."""
         self._world = world
         self._path = path
-        self._server = server
-        self._pair = pair
-        self._drain = drain
-        self.migration: MigrationService | None = None
-        """Moves the node's place; None for a node that cannot be moved."""
-        self._administration = Administration(server, world.clock)
+        self._commands = {**commands, "reload": self.reload}
         self._port: IListeningPort | None = None
         self._operators: SequentialServer[Callable[[], Deferred[None] | None], None]
         self._operators = SequentialServer(lambda call: call(), waiting_max=COMMANDS_WAITING_MAX)
 
     def startService(self) -> None:
-        """Listen. A node that cannot is not stopped by it: nobody chats over this."""
+        """Listen. A node that cannot is not stopped by it: nobody but operators comes this way."""
         super().startService()
         try:
             # The data directory is locked by this process: whoever left that socket is gone.
@@ -118,17 +113,7 @@ class ControlService(Service):
         except OSError as error:
             return self._failed(error.strerror or "")
         endpoint = self._world.server(f"unix:{quoteStringArgument(self._path)}:mode=600")
-        commands: dict[str, Command] = {
-            "committed": self.committed,
-            "drain": self.drain,
-            "migrate": self.migrate,
-            "decree": self._administration.decree,
-            "accounts": self._administration.accounts,
-            "bans": self._administration.bans,
-            "reload": self.reload,
-            "switchover": self.switchover,
-        }
-        listening = endpoint.listen(ControlFactory(commands, self._operators.serve))
+        listening = endpoint.listen(ControlFactory(self._commands, self._operators.serve))
         listening.addCallbacks(self._listening, lambda failure: self._failed(failure.getErrorMessage()))
 
     def _listening(self, port: IListeningPort) -> None:
@@ -143,6 +128,39 @@ class ControlService(Service):
         self._operators.stop().cancel()
         port, self._port = self._port, None
         return port.stopListening() if port is not None else None
+
+    def reload(self, say: Say) -> None:
+        """Have read again what can be, and say what could not be changed, a line for each."""
+        unchanged = self._world.reloading.reload()
+        for line in unchanged:
+            say(f"not changed: {line}")
+        say("refused: not all of it could be changed" if unchanged else "done: read again")
+
+
+class ChatControl(ControlService):
+    """Takes commands for a node of the chat.
+
+    Attributes:
+        migration: moves the node's place; None for a node that cannot be moved.
+    """
+
+    def __init__(self, world: World, path: str, server: ChatServer, pair: PairLog | None, drain: Drain) -> None:
+        """Take commands for a node on a Unix socket at a path."""
+        administration = Administration(server, world.clock)
+        commands: dict[str, Command] = {
+            "committed": self.committed,
+            "drain": self.drain,
+            "migrate": self.migrate,
+            "decree": administration.decree,
+            "accounts": administration.accounts,
+            "bans": administration.bans,
+            "switchover": self.switchover,
+        }
+        super().__init__(world, path, commands)
+        self.migration: MigrationService | None = None
+        self._server = server
+        self._pair = pair
+        self._drain = drain
 
     def committed(self, say: Say) -> None:
         """Say up to which index the log is committed, as far as this node knows."""
@@ -159,13 +177,6 @@ class ControlService(Service):
             self._world.stop()
 
         self._drain.run().addCallback(drained).addErrback(lambda failure: log.failure("ending", failure))
-
-    def reload(self, say: Say) -> None:
-        """Have read again what can be, and say what could not be changed, a line for each."""
-        unchanged = self._world.reloading.reload()
-        for line in unchanged:
-            say(f"not changed: {line}")
-        say("refused: not all of it could be changed" if unchanged else "done: read again")
 
     def migrate(self, say: Say, to: str = "") -> "Deferred[None] | None":
         """Have a node that stands by take this one's place, and say what came of it."""

@@ -21,7 +21,7 @@ from chatproto.pair.link import LIMITS as PEERS
 from chatproto.pair.log import PairLog
 from chatproto.pair.messages import PRIMARY
 from chatproto.pair.states import Role
-from chatproto.services.control import ControlService
+from chatproto.services.control import ChatControl
 from chatproto.services.drain import Drain
 from chatproto.services.draining import Phase
 from chatproto.services.listener import Listener
@@ -322,7 +322,7 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         mount(node, "peer-listener", build_peer_listener(world, settings.peer, pair))
     control = None
     if settings.control:
-        control = ControlService(world, settings.control, server, pair, drain)
+        control = ChatControl(world, settings.control, server, pair, drain)
         mount(node, "control", control)
     if node.search is not None:
         mount(node, "search", node.search)

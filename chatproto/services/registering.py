@@ -1,6 +1,6 @@
 """A node in the registry: registered with its role while it runs, and asked how it is through the registry."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,7 @@ class RegisteringService(Service):
         turn: Turn,
         registration: Callable[[], Registration | None],
         status: Callable[[], bytes],
+        calls: Mapping[bytes, Callable[[bytes], bytes]] | None = None,
     ) -> None:
         """Register a node.
 
@@ -80,6 +81,8 @@ class RegisteringService(Service):
             turn: batches what is sent.
             registration: returns what it is at the moment; None for what nobody is to find now.
             status: answers whoever asks, through the registry, how it is.
+            calls: answer whoever asks something else, by the first word of it, given what comes after that and a space;
+                they raise `CallRejected` where that makes no sense.
         """
         self.client = RegistryClient(
             world.guarded_client(settings.registry, REGISTRY),
@@ -94,7 +97,7 @@ class RegisteringService(Service):
         self._data = data
         self._token = settings.token.encode()
         self._registration = registration
-        self._status = status
+        self._calls = {**(calls or {}), STATUS: lambda _: status()}
         self._registered: Registration | None = None
 
     def startService(self) -> None:
@@ -148,9 +151,12 @@ class RegisteringService(Service):
             )
 
     def _asked(self, payload: bytes) -> bytes:
-        if payload != STATUS:
-            raise CallRejected(f"a node is asked for its status, not {payload[:64]!r}")
-        return self._status()
+        word, _, wanted = payload.partition(b" ")
+        answer = self._calls.get(word)
+        if answer is None:
+            known = " or ".join(sorted(call.decode() for call in self._calls))
+            raise CallRejected(f"a node is asked for its {known}, not {payload[:64]!r}")
+        return answer(wanted)
 
 
 def registration_of(server: ChatServer, settings: RegisteringSettings) -> Registration:

@@ -3,20 +3,24 @@
 Real processes: a registry, the root, and the delivery node, whose disk has been given the placements of all readers.
 A few processes more are the readers: paid ones over connections, free ones by datagrams, a few of them behind each
 port. A source publishes what an hour brings, 50 items, in a shorter time; the contracts want 50 an hour at least and
-have all of them within 200 s. Told are the node's memory and CPU, how much came to whom, and how late.
+have all of them within 200 s. Told are the node's memory and CPU, how much came to whom, and how late; and what the
+node itself says of its contracts.
 
     python -m tests.bench.readers
+    python -m tests.bench.readers --items 12 --gap 72
     python -m tests.bench.readers --readers 2000 --processes 1 --items 20 --gap 0.5 --send-rate 3000000
 """
 
 import argparse
 import contextlib
+import json
 import multiprocessing
 import os
 import random
 import resource
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -298,11 +302,33 @@ def report(kind: str, loads: Sequence[Connection], names: Sequence[str], items: 
     )
 
 
+def report_contracts(node: Daemon, registry: int) -> None:
+    """Print what the node says of its contracts, which an operator sees."""
+    chatproto = shutil.which("chatproto", path=str(Path(sys.executable).parent))
+    command = [str(chatproto), "news", "status", f"--registry={HOST}:{registry}", f"--contracts={node.name}", "--json"]
+    began, used_s = time.monotonic(), cpu_s(node.pid)
+    said = subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S).stdout
+    took_s, used_s = time.monotonic() - began, cpu_s(node.pid) - used_s
+    (told,) = json.loads(said)["nodes"]
+    verdicts: Counter[str] = Counter()
+    late = 0
+    for contract in told["contracts"]:
+        whole = {hour["verdict"] for hour in contract["hours"]}
+        late += sum(hour["late"] for hour in contract["hours"])
+        verdicts[next((verdict for verdict in ("late", "too-few", "away") if verdict in whole), "met")] += 1
+    print(
+        f"the node's records: {verdicts['met']} of {len(told['contracts'])} paid contracts met, {verdicts['late']} "
+        f"late ({late} items), {verdicts['too-few']} with too few, {verdicts['away']} away; asked in {took_s:.1f} s, "
+        f"and {used_s:.2f} s of CPU of the node"
+    )
+
+
 def measure(stack: ExitStack, folder: Path, arguments: argparse.Namespace) -> None:
     """Start everything, publish, and print."""
     paid, free = names_of(arguments.readers, arguments.paid)
     registry, public, guarded, delivery, delivery_guarded, datagrams = lasting_ports(6)
-    placing = stack.enter_context(beside(place_readers, str(folder / NODE), paid, free, arguments.items))
+    an_hour = arguments.an_hour
+    placing = stack.enter_context(beside(place_readers, str(folder / NODE), paid, free, an_hour))
     print(f"{ask(placing, 'place')} placements are on the node's disk")
     local = f"interface={HOST}"
     names = f"--registry=tcp:{HOST}:{registry}"
@@ -336,7 +362,7 @@ def measure(stack: ExitStack, folder: Path, arguments: argparse.Namespace) -> No
     shares = [free[at :: arguments.processes] for at in range(arguments.processes)]
     time.sleep(3.0)
     empty_kib = memory_kib(node.pid)
-    whose = (arguments.items, datagrams, delivery)
+    whose = (an_hour, datagrams, delivery)
     paid_load = [stack.enter_context(beside(run_readers, paid, True, *whose))]
     took_s = wait_for(node, paid_load, len(paid), "paid readers")
     print(f"{len(paid)} paid readers are there after {took_s:.1f} s")
@@ -362,6 +388,7 @@ def measure(stack: ExitStack, folder: Path, arguments: argparse.Namespace) -> No
     )
     report("paid", paid_load, paid, arguments.items)
     report("free", free_loads, free, arguments.items)
+    report_contracts(node, registry)
     print(f"at the end: {memory_kib(node.pid) / 1024:.0f} MiB, {memory_kib(node.pid, 'VmHWM') / 1024:.0f} MiB at most")
 
 
@@ -370,7 +397,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--readers", type=int, default=20_000)
     parser.add_argument("--paid", type=float, default=0.05, help="their share")
-    parser.add_argument("--items", type=int, default=50, help="that an hour brings")
+    parser.add_argument("--items", type=int, default=50, help="that are published")
+    parser.add_argument("--an-hour", type=int, default=50, help="that the contracts of paid readers want, and allow")
     parser.add_argument("--gap", type=float, default=2.0, help="seconds from one to the next")
     parser.add_argument("--size", type=int, default=1000, help="bytes of a body")
     parser.add_argument("--send-rate", type=int, default=0, help="of the node, bytes a second")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from chatproto.trust.certificates import CERTIFICATE, KEY
 from tests.integration.nodes import PROJECT, environment, wait_until
 from tests.integration.pairs import HOST
 
@@ -19,11 +20,15 @@ PASSWORD = "right"
 class Mobile:
     """The process, from the outside."""
 
-    def __init__(self, folder: Path, web: int) -> None:
-        self.web = web
+    def __init__(self, folder: Path, web: int, certificate: Path | None = None) -> None:
+        endpoint = f"tcp:{web}:interface={HOST}"
+        if certificate is not None:
+            keys = f"privateKey={certificate / KEY}:certKey={certificate / CERTIFICATE}"
+            endpoint = f"ssl:{web}:{keys}:interface={HOST}"
+        self.home = f"{'https' if certificate else 'http'}://{HOST}:{web}/"
         self._log = folder / "mobile.log"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.mobile", str(folder / "proxy"), str(web)],
+            [sys.executable, "-m", "tests.integration.mobile", str(folder / "proxy"), endpoint],
             stdin=subprocess.PIPE,
             stderr=self._log.open("wb"),
             env=environment(),
@@ -86,7 +91,7 @@ def _run(data: str, web: str) -> None:
             ProxySettings(
                 data=data,
                 name="proxy",
-                web=f"tcp:{web}:interface={HOST}",
+                web=web,
                 delivery="east",
                 reach_delivery=where[0],
                 reach_contracts=where[1],

@@ -9,17 +9,19 @@ import sqlite3
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor as installed
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.threads import deferToThread
 
 from chatproto.chat.passwords import secret_of
-from chatproto.errors import RegistryError
+from chatproto.cli.servers import registry_endpoint
+from chatproto.errors import ClientStopped, RegistryError
 from chatproto.keyvalue.prefixes import end_of
 from chatproto.keyvalue.sqlite import TABLE
 from chatproto.news.contracting.client import ContractClient
@@ -27,7 +29,7 @@ from chatproto.news.items import Item
 from chatproto.news.reader import NewsReader
 from chatproto.news.reader import registered as reader_registered
 from chatproto.news.source import NewsSource
-from chatproto.news.terms import Place, Terms
+from chatproto.news.terms import PULL, Place, Terms
 from chatproto.news.tree import records
 from chatproto.registry import Registration, RegistryClient
 from chatproto.services.news import NewsStatus
@@ -42,6 +44,7 @@ SERVICE = "news"
 REGISTRY = "registry"
 HERE = f"interface={HOST}"
 PASSWORD = "as everybody here"
+PULL_ITEMS = 5
 CHEAP_COST_LOG2 = 4
 """A secret that is quickly checked, for the machine has more to do."""
 
@@ -66,6 +69,10 @@ class NewsProcess(Node):
         """`kill -9`."""
         self._meant = True
         super().kill()
+
+    def may_end(self) -> None:
+        """Expect this life to end by itself."""
+        self._meant = True
 
     def terminate(self) -> int:
         """SIGTERM, and what comes of it."""
@@ -129,6 +136,7 @@ class NewsDeployment:
             `contracts`, `proxy`; as many of them as were asked for.
         registry: finds all of them.
         ports: public ones, by the name of the node.
+        registry_port: of the registry.
         web: the port of the proxy's page.
         client: of the registry, while the deployment runs.
     """
@@ -141,6 +149,8 @@ class NewsDeployment:
         *,
         sources: Mapping[str, int] | None = None,
         options: Mapping[str, Iterable[str]] | None = None,
+        certificates: Path | None = None,
+        secret: Path | None = None,
     ) -> None:
         """Make one that is not started yet.
 
@@ -150,6 +160,8 @@ class NewsDeployment:
             roles: those that there are to be.
             sources: the priority of each source, whose password is `PASSWORD`; `agency` and `urgent` unless given.
             options: more of them, by the name of the node; those of `""` are for all.
+            certificates: where the certificate of each node is, by its name; None for links without TLS.
+            secret: a file with a secret that all share, the registry included; None for none.
         """
         self.folder = folder
         self.nodes: dict[str, NewsProcess] = {}
@@ -157,14 +169,16 @@ class NewsDeployment:
         self.client: RegistryClient | None = None
         self._roles = set(roles)
         self._more = dict(options or {})
+        self._certificates = certificates
+        self._secret = secret
         self._make_node = make_node
         self._visitors: list[Callable[[], Any]] = []
         self._probes: dict[str, int] = {}
         (registry, self.root_peer, self.router_peer, self.web) = lasting_ports(4)
         self._taken = {registry, self.root_peer, self.router_peer, self.web}
-        self._registry_port = registry
+        self.registry_port = registry
         listening = f"--registry-listen=tcp:{registry}:interface={HOST}"
-        self.registry = make_node("--role=registry", listening, name=REGISTRY, listen=None)
+        self.registry = make_node("--role=registry", listening, *self._guard(REGISTRY), name=REGISTRY, listen=None)
         priorities = sources or {"agency": 3, "urgent": 9}
         known = write_sources(folder / "sources.toml", priorities, **dict.fromkeys(priorities, PASSWORD))
         self._add("root", "root", f"--sources={known}", self._listen("root"), self._peer(self.root_peer))
@@ -188,10 +202,17 @@ class NewsDeployment:
             self.ports.pop(name, None)
             return
         more = [*self._more.get("", ()), *self._more.get(name, ())]
-        registry = f"--registry=tcp:{HOST}:{self._registry_port}"
+        registry = f"--registry=tcp:{HOST}:{self.registry_port}"
         (self._probes[name],) = self._fresh(1)
         who = f"--name={name}", f"--role={role}", registry, f"--metrics=tcp:{self._probes[name]}:interface={HOST}"
-        self.nodes[name] = self._make_node(*who, *options, *more, name=name, kind=NewsProcess, listen=None)
+        options = *who, *self._guard(name), *options, *more
+        self.nodes[name] = self._make_node(*options, name=name, kind=NewsProcess, listen=None)
+
+    def _guard(self, name: str) -> list[str]:
+        """Return the options by which a node proves to others who it is."""
+        if self._certificates is not None:
+            return [f"--tls={self._certificates / name}"]
+        return [f"--secret-file={self._secret}"] if self._secret is not None else []
 
     def _listen(self, name: str) -> str:
         (self.ports[name],) = self._fresh(1)
@@ -215,7 +236,10 @@ class NewsDeployment:
         self.registry.launch()
         for node in self.nodes.values():
             node.launch()
-        self.client = RegistryClient(HostnameEndpoint(reactor, HOST, self._registry_port), reactor, who="test")
+        authority = str(self._certificates / "ca.pem") if self._certificates is not None else None
+        place = self.registry_place
+        endpoint = registry_endpoint(reactor, f"tls:{place}" if authority else place, authority)
+        self.client = RegistryClient(endpoint, reactor, who="test")
         self.client.startService()
         await self.until_serving(*self.nodes)
         return self
@@ -236,6 +260,11 @@ class NewsDeployment:
     def whole_log(self) -> str:
         """Return what all nodes have said, in all their lives."""
         return "\n".join(node.whole_log() for node in self.nodes.values())
+
+    @property
+    def registry_place(self) -> str:
+        """`HOST:PORT` of the registry."""
+        return f"{HOST}:{self.registry_port}"
 
     # Who talks to it
 
@@ -306,8 +335,11 @@ class NewsDeployment:
 class Subscriber:
     """A paid reader of a deployment: negotiates its contract, then keeps the books of what it is delivered.
 
+    One that pulls does so again and again.
+
     Attributes:
         client: of the contracting service.
+        place: what is agreed on; None before `subscribe`.
         reader: is delivered to; None before `subscribe`.
         got: titles, in the order in which they came.
         bodies: by title.
@@ -316,10 +348,12 @@ class Subscriber:
     def __init__(self, deployment: NewsDeployment, name: str) -> None:
         """Make one that has no contract yet."""
         self.name = name
-        self.reader: NewsReader | None = None
+        self.reader: Any = None
+        self.place: Any = None
         self.got: list[str] = []
         self.bodies: dict[str, bytes] = {}
         self._deployment = deployment
+        self._pulling: Deferred[None] = succeed(None)
         endpoint = HostnameEndpoint(reactor, HOST, deployment.ports["contracts"])
         self.client = ContractClient(endpoint, reactor, name, PASSWORD, opens=True)
         self.client.startService()
@@ -330,7 +364,7 @@ class Subscriber:
         while not isinstance(found, Place):
             proposing: Deferred[Any] = self.client.propose(found[0])
             found = await proposing
-        place = found
+        place = self.place = found
         assert self._deployment.client is not None
         reach = reader_registered(self._deployment.client, partial(clientFromString, reactor), SERVICE)
         reader = self.reader = NewsReader(
@@ -338,7 +372,16 @@ class Subscriber:
         )
         reader.startService()
         await self._deployment.until(lambda: reader.node == place.node, f"{self.name} is at {place.node}")
+        if place.terms.mode == PULL:
+            self._pulling = Deferred.fromCoroutine(self._pull(reader))
         return place
+
+    async def _pull(self, reader: NewsReader) -> None:
+        with suppress(ClientStopped):
+            while reader.running:
+                pulling: Deferred[bool] = reader.pull(PULL_ITEMS)
+                if not await pulling:
+                    await moment(0.02)
 
     def _delivered(self, item: Item, body: bytes) -> None:
         self.got.append(item.title)
@@ -349,3 +392,4 @@ class Subscriber:
         for service in (self.reader, self.client):
             if service is not None and service.running:
                 await maybeDeferred(service.stopService)
+        await self._pulling

@@ -3,6 +3,7 @@
 All here runs on the reactor of the test, so nothing in it may block for long. Everything is on 127.0.0.1.
 """
 
+import math
 import random
 import shutil
 import socket
@@ -128,6 +129,7 @@ class _Side(Protocol):
             self._early.append(data)
         else:
             self.other.transport.write(data)
+        self._forwarder.carries(self, len(data))
 
     def join(self, other: "_Side") -> None:
         self.other, other.other = other, self
@@ -153,6 +155,8 @@ class Forwarder:
     def __init__(self, target: int) -> None:
         self.port = 0
         self.target = target
+        self.carried: Counter[str] = Counter()
+        self._until: dict[str, int] = {}
         self._held: set[str] = set()
         self._sides: set[_Side] = set()
         self._undialled: list[_Side] = []
@@ -171,8 +175,18 @@ class Forwarder:
             if side.way in ways and not side.lost:
                 side.transport.pauseProducing()
 
+    def hold_after(self, way: str, count: int) -> None:
+        """Cut the line for what goes one way as soon as so many more bytes have gone there, or a few more than that."""
+        self._until[way] = self.carried[way] + count
+
+    def carries(self, side: _Side, count: int) -> None:
+        self.carried[side.way] += count
+        if self.carried[side.way] >= self._until.get(side.way, math.inf):
+            self.hold(side.way)
+
     def release(self) -> None:
         """Have it carry all again."""
+        self._until.clear()
         held, self._held = self._held, set()
         undialled, self._undialled = self._undialled, []
         for side in undialled:
@@ -759,13 +773,13 @@ class Pair:
         return first
 
 
-async def run_chatproto(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the `chatproto` command to its end."""
+async def run_chatproto(*arguments: str, typed: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run the `chatproto` command to its end, with something on its standard input."""
     done: subprocess.CompletedProcess[str] = await deferToThread(
         subprocess.run,
         [sys.executable, "-c", CHATPROTO, *arguments],
         env=environment(),
-        stdin=subprocess.DEVNULL,
+        input=typed,
         capture_output=True,
         text=True,
         timeout=WAIT_S_MAX,

@@ -1,13 +1,10 @@
 """`chatproto demo`: a whole deployment from one command, which leaves nothing behind."""
 
-import contextlib
 import json
 import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,67 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.exposition import check_exposition
-from tests.integration.nodes import TROUBLE, WAIT_S_MAX, Client, environment, wait_until
-from tests.integration.pairs import CHATPROTO, HOST, lasting_ports
-
-PORTS = 10
-
-
-class Demo:
-    """A running `chatproto demo`."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.folder = folder
-        self.out = folder / "out"
-        with self.out.open("wb") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", CHATPROTO, "demo", f"--data={folder / 'data'}", *options],
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                # As a terminal starts it: whoever runs tests in the background has its children ignore interrupts.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-            )
-        self.pid = self.process.pid
-
-    def said(self) -> str:
-        return self.out.read_text()
-
-    def says(self, text: str) -> None:
-        def found() -> bool:
-            assert text in self.said() or self.process.poll() is None, self.said()
-            return text in self.said()
-
-        wait_until(found, f"it says {text!r}")
-
-    def children(self) -> set[int]:
-        """Return the processes of the deployment that run, whoever is their parent now."""
-        found = set()
-        for path in Path("/proc").iterdir():
-            if path.name.isdecimal() and int(path.name) != self.pid:
-                with contextlib.suppress(OSError):
-                    line = (path / "cmdline").read_bytes()
-                    state = (path / "stat").read_text().rpartition(")")[2].split()[0]
-                    if str(self.folder / "data").encode() + b"/" in line and state != "Z":
-                        found.add(int(path.name))
-        return found
-
-    def end(self) -> None:
-        for pid in [self.pid, *self.children()] if self.process.poll() is None else self.children():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait(WAIT_S_MAX)
-
-
-def neighbouring_ports() -> int:
-    """Return the first of ten ports in a row that are free."""
-    while True:
-        (first,) = lasting_ports(1)
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for port in range(first, first + PORTS):
-                stack.enter_context(contextlib.closing(socket.socket())).bind((HOST, port))
-            return first
+from tests.integration.demos import Demo, neighbouring_ports, run
+from tests.integration.nodes import TROUBLE, WAIT_S_MAX, Client, wait_until
+from tests.integration.pairs import HOST
 
 
 @pytest.fixture
@@ -125,9 +64,7 @@ def test_a_deployment_that_survives_the_loss_of_its_primary(make_demo: Make, tmp
     assert client.until("ack")["durable"] == 1
     client.close()
     assert len(demo.children()) == 2
-    os.kill(demo.pid, signal.SIGINT)
-    assert demo.process.wait(WAIT_S_MAX) == 0
-    assert demo.children() == set()
+    demo.interrupt()
     assert demo.said().splitlines()[-1] == "Ending the deployment."
     assert {path.name for path in (tmp_path / "data").iterdir()} == {
         *("registry", "primary", "secondary"),
@@ -140,20 +77,6 @@ def test_what_it_says_to_type_works(make_demo: Make) -> None:
     demo.says("end:     Ctrl-C")
     commands = dict(re.findall(r"^  (\w+): +(.*)$", demo.said(), re.MULTILINE))
     assert commands["join"] == f"chatproto chat {HOST}:{port} {HOST}:{port + 1}"
-
-    def run(command: str, *more: str, given: str = "") -> str:
-        name, *arguments = command.split()
-        assert name == "chatproto"
-        done = subprocess.run(
-            [sys.executable, "-c", CHATPROTO, *arguments, *more],
-            input=given,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=WAIT_S_MAX,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout
 
     for place, role in zip(commands["metrics"].split(), ("registry", "primary", "secondary"), strict=True):
         with urllib.request.urlopen(place, timeout=WAIT_S_MAX) as answer:
@@ -192,9 +115,7 @@ def test_it_can_be_started_again_on_its_data(make_demo: Make) -> None:
 def test_interrupted_while_it_starts(make_demo: Make) -> None:
     demo, _ = make_demo()
     wait_until(lambda: len(demo.children()) == 3, "all are started")
-    os.kill(demo.pid, signal.SIGINT)
-    assert demo.process.wait(WAIT_S_MAX) == 0
-    assert demo.children() == set()
+    demo.interrupt()
 
 
 def test_a_busy_port_is_named(tmp_path: Path) -> None:

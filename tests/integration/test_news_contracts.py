@@ -1,6 +1,7 @@
 """The contracting service with real processes: a master that is killed in the middle of negotiations, and its slave."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -160,6 +161,13 @@ class Scene:
             assert time.monotonic() < end, f"no {text!r} in {node.log()}"
             await moment(0.02)
 
+    async def together(self) -> None:
+        """Wait until the slave does not have the contracts alone: it may go then, and the master serves on."""
+        end = time.monotonic() + WAIT_S_MAX
+        while (role := re.findall(r"→ (\S+) in epoch", self.slave.log())[-1]) not in ("follower", "leader-pair"):
+            assert time.monotonic() < end, f"the slave is {role}"
+            await moment(0.02)
+
     def client(self, reader: str, password: str = "secret") -> ContractClient:
         endpoint = RegistryEndpoint(
             TCP4ClientEndpoint(reactor, HOST, self.at), reactor, service="news", kind="news-contracts"
@@ -208,9 +216,12 @@ async def test_the_master_is_killed_in_the_middle_of_negotiations(make_node: Cal
             os.kill(scene.master.pid, signal.SIGCONT)
         assert (offered.server, again.version) == ("slave", 3)
         await scene.said(scene.slave, "the place is the master's again", 2)
+        await scene.together()
         assert scene.slave.terminate() in (0, -signal.SIGTERM)
         assert (await scene.clients[0].where()) == before
         assert scene.master.terminate() in (0, -signal.SIGTERM)
+        for node in (scene.master, scene.slave):
+            assert "bad-frame" not in node.whole_log()
     finally:
         await scene.stop()
 

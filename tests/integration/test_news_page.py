@@ -1,18 +1,16 @@
 """The mobile page in a real browser: on a narrow screen, without scripts, by keyboard, with hostile news."""
 
-import os
 import re
-import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.integration.browsers import SCREENSHOTS, chromium
+from chatproto.cli.certs import make_certificates
+from chatproto.cli.news.invented import picture
+from tests.integration.browsers import chromium
 from tests.integration.mobile import PASSWORD, Mobile
-from tests.integration.nodes import PROJECT
 from tests.integration.pairs import HOST, lasting_ports
 
 PHONE = {"viewport": {"width": 360, "height": 740}}
@@ -36,17 +34,6 @@ def mobile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mobile]:
     assert "Traceback" not in process.log(), process.log()[-4000:]
 
 
-def picture(width: int, height: int) -> bytes:
-    """Return a PNG: the sun goes down."""
-    rows = b"".join(b"\x00" + bytes((250 - y, 160 - y // 2, 90 + y // 2)) * width for y in range(height))
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
 class Reader:
     """Somebody with a phone."""
 
@@ -57,7 +44,7 @@ class Reader:
         self.page.on("pageerror", lambda error: self.trouble.append(str(error)))
         self.page.on("dialog", lambda dialog: self.trouble.append(f"a script ran: {dialog.message}"))
         self.page.on("console", lambda said: self.trouble.append(said.text) if said.type == "error" else None)
-        self.home = f"http://{HOST}:{mobile.web}/"
+        self.home = mobile.home
         self.page.goto(self.home)
 
     def log_in(self, password: str = PASSWORD) -> None:
@@ -77,11 +64,6 @@ class Reader:
             self.page.goto(self.home)
         assert self.titles() == list(titles)
 
-    def picture(self, name: str) -> None:
-        """Take a picture for the documents, if they are to be taken."""
-        if os.environ.get(SCREENSHOTS):
-            self.page.screenshot(path=PROJECT / "docs" / name)
-
     def fits(self) -> None:
         """Nothing is wider than the screen."""
         assert self.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
@@ -93,7 +75,7 @@ def test_a_reader_on_a_phone(browser: Browser, mobile: Mobile) -> None:
     anna.log_in()
     expect(anna.page.get_by_text("Nothing new")).to_be_visible()
     mobile.add(1, b"Rain all over the coast, and more of it to come in the night.", title="Rain over Genoa")
-    mobile.add(2, picture(320, 180), title="The harbour in the evening", media_type="image/png")
+    mobile.add(2, picture(1), title="The harbour in the evening", media_type="image/png")
     mobile.add(3, HOSTILE.encode(), title=HOSTILE, topic="sport")
     mobile.add(4, b"not for sport", title="Elsewhere", topic="gossip")
     mobile.add(5, ("A" * 200 + " ").encode() * 20, title="Very long " + "words" * 30)
@@ -102,8 +84,6 @@ def test_a_reader_on_a_phone(browser: Browser, mobile: Mobile) -> None:
     anna.sees("The table", long, HOSTILE, "The harbour in the evening", "Rain over Genoa")
     anna.fits()
     assert anna.page.locator("img").evaluate("image => image.complete && image.naturalWidth") == 320
-
-    anna.picture("news-mobile.png")
 
     # The whole of a long text, and back.
     anna.page.get_by_role("link", name=re.compile("Read on")).click()
@@ -156,3 +136,17 @@ def test_without_scripts_and_what_expired_is_told(browser: Browser, mobile: Mobi
     # The refusals are told by the browser, too; nothing else is.
     assert not [said for said in anna.trouble if "401" not in said and "429" not in said]
     anna.context.close()
+
+
+def test_by_tls_what_lets_a_reader_in_goes_nowhere_else(browser: Browser, tmp_path: Path) -> None:
+    make_certificates(str(tmp_path), ["proxy"], [HOST], 13, print)
+    (web,) = lasting_ports(1)
+    process = Mobile(tmp_path, web, tmp_path / "proxy")
+    anna = Reader(browser, process, ignore_https_errors=True)
+    anna.log_in()
+    expect(anna.page.get_by_role("button", name="Log out")).to_be_visible()
+    (cookie,) = anna.context.cookies()
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
+    assert anna.trouble == []
+    anna.context.close()
+    process.end()

@@ -1,5 +1,6 @@
 """The distribution tree as real processes, which are killed in the middle of pictures."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from chatproto.errors import Rejected
 from chatproto.news.items import BODY_BYTES_MAX
 from tests.integration.news import HERE, NewsProcess, write_sources
 from tests.integration.nodes import WAIT_S_MAX, Node, free_port
+from tests.integration.pairs import run_chatproto
 
 reactor: Any = installed
 
@@ -27,6 +29,11 @@ async def until(condition: Callable[[], Any], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, f"not within {WAIT_S_MAX} s: {what}"
         await deferLater(reactor, 0.01)
+
+
+async def chatproto(*arguments: str) -> tuple[int, str, str]:
+    done = await run_chatproto(*arguments)
+    return done.returncode, done.stdout, done.stderr
 
 
 class Tree:
@@ -79,8 +86,8 @@ def tree(make_node: Callable[..., Node], tmp_path: Path) -> Iterator[Tree]:
 async def test_whoever_is_killed_in_the_middle_everything_accepted_arrives_once(tree: Tree) -> None:
     bodies = [os.urandom(BODY_BYTES_MAX) for _ in range(3)]
     all_pieces = 3 * BODY_BYTES_MAX // (16 * 1024)
-    await tree.publish(b"first")
-    await until(lambda: tree.leaf.whole() == {1}, "the first item is at the leaf")
+    (first,) = await tree.publish(b"first")
+    await until(lambda: tree.leaf.whole() == {first}, "the first item is at the leaf")
 
     publishing = tree.publish(*bodies, b"small")
     await until(lambda: tree.leaf.pieces() > 5, "pictures are on their way")
@@ -88,15 +95,15 @@ async def test_whoever_is_killed_in_the_middle_everything_accepted_arrives_once(
     assert tree.leaf.pieces() < all_pieces, "it was in the middle"
     tree.router.start()
     numbers = await publishing
-    await until(lambda: tree.leaf.whole() == {1, *numbers}, "the pictures are at the leaf")
-    assert sorted(numbers) == [2, 3, 4, 5]
+    await until(lambda: tree.leaf.whole() == {first, *numbers}, "the pictures are at the leaf")
+    assert sorted(numbers) == [first + 1, first + 2, first + 3, first + 4]
 
     publishing = tree.publish(*bodies, b"small")
     await until(lambda: tree.root.pieces() > 5, "more are on their way")
     tree.root.kill()
     tree.root.start()
     more = await publishing
-    await until(lambda: tree.leaf.whole() == {1, *numbers, *more}, "these are at the leaf, too")
+    await until(lambda: tree.leaf.whole() == {first, *numbers, *more}, "these are at the leaf, too")
     assert len(more) == 4
     items = tree.leaf.items().values()
     assert len({(record.item.source, record.item.id) for record in items}) == len(items) == 9
@@ -125,3 +132,30 @@ async def test_what_is_wrong_is_refused_and_not_stored(tree: Tree) -> None:
     assert refused.value.reason == "bad-password"
     stranger.stopService()
     assert tree.root.items() == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_child_that_never_comes_back_is_forgotten_at_the_command_of_an_operator(tree: Tree) -> None:
+    await tree.publish(b"first")
+    await until(lambda: len(tree.leaf.whole()) == 1, "the first item is at the leaf")
+    router = str(tree.router.data)
+    assert await chatproto("reload", router) == (0, "read again\n", "")
+    status, _, why = await chatproto("news", "children", router, "--forget=leaf")
+    assert (status, why) == (1, "chatproto: leaf is connected; stop it first, or it would be known again\n")
+    tree.leaf.kill()
+    await until(lambda: "child leaf is gone" in tree.router.log(), "the router has noticed")
+    await tree.publish(b"second")
+    await until(lambda: len(tree.router.whole()) == 2, "the second item is at the router")
+    status, table, _ = await chatproto("news", "children", router)
+    assert [line.split() for line in table.splitlines()] == [
+        ["CHILD", "HERE", "ITEMS", "BYTES"],
+        ["leaf", "no", "1", "6"],
+    ]
+    _, lines, _ = await chatproto("news", "children", router, "--json")
+    assert json.loads(lines) == {"name": "leaf", "connected": False, "items": 1, "bytes": 6}
+    _, _, why = await chatproto("news", "children", router, "--forget=nobody")
+    assert why == "chatproto: no child is called nobody; known are leaf\n"
+    status, said, _ = await chatproto("news", "children", router, "--forget=leaf")
+    assert (status, said) == (0, "leaf is forgotten, and nothing is held for it\n")
+    tree.leaf.start()
+    await until(lambda: len(tree.leaf.whole()) == 2, "it is known again, and has what was held")

@@ -38,7 +38,7 @@ async def deployed(folder: Path, make_node: Callable[..., Node]) -> AsyncIterato
     deployment.registry.launch()
     for node in deployment.nodes.values():
         node.launch()
-    deployment.client = RegistryClient(HostnameEndpoint(reactor, HOST, deployment._registry_port), reactor, who="test")
+    deployment.client = RegistryClient(HostnameEndpoint(reactor, HOST, deployment.registry_port), reactor, who="test")
     deployment.client.startService()
     await until_registered(deployment)
     try:
@@ -60,7 +60,7 @@ class Reader:
     """Changes its contract again and again, and keeps what it was told last."""
 
     def __init__(self, deployment: NewsDeployment, name: str, dice: random.Random) -> None:
-        registry = TCP4ClientEndpoint(reactor, HOST, deployment._registry_port)
+        registry = TCP4ClientEndpoint(reactor, HOST, deployment.registry_port)
         endpoint = RegistryEndpoint(
             registry, reactor, self.connector, service=SERVICE, kind=KIND, dice=random.Random(name)
         )

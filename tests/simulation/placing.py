@@ -47,6 +47,7 @@ class Readers:
         }
         self.full_for = full_for
         self.did: list[Action] = []
+        self.reserved: list[Action] = []
 
     def refusal(self, action: Action) -> str:
         held = self.held.get(action.reader)
@@ -55,6 +56,12 @@ class Readers:
         if held is not None and held.version > action.placement.version:
             return "out-of-date"
         return "full" if action.reader == self.full_for else ""
+
+    def reserve(self, action: Action) -> None:
+        self.reserved.append(action)
+
+    def release(self, action: Action) -> None:
+        self.reserved.remove(action)
 
     def changes(self, action: Action) -> list[Change]:
         key = READERS + action.reader.encode()

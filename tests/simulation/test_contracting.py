@@ -2,14 +2,15 @@
 
 from typing import Any
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import ContractRefused, ContractStopped
 from chatproto.news.contracting.visits import OFFER_S_MAX
 from chatproto.news.terms import Place, Terms
 from chatproto.services.news.contracts import ContractsSettings, build_contracts
-from chatproto.services.news.slave import CannotStandIn
 from chatproto.services.news.status import decode_status
+from chatproto.testing.clock import NeverHappened
 from tests.simulation.contracting import PAID, SPORT, TOO_MUCH, Contracts
 from tests.simulation.placing_links import DeliveryNode
 
@@ -404,7 +405,9 @@ class HealthTests(SynchronousTestCase):
         status = decode_status(scene.wait(asking))
         self.assertEqual((status.role, status.serving), ("contracts", True))
         figures = {name.removeprefix("chatproto_news_contracts_"): value for name, value in status.figures.items()}
-        self.assertEqual(figures, {"readers": 1, "changes": 0, "transactions": 0, "negotiations": 0, "nodes": 1})
+        self.assertEqual(
+            figures, {"readers": 1, "changes": 0, "transactions": 0, "negotiations": 0, "nodes": 1, "adrift": 0}
+        )
 
     def test_a_slave_that_cannot_commit_anything_does_not_open_its_door(self) -> None:
         """Cut off itself, it hears neither the master nor the witness; the readers' place is with the master."""
@@ -412,9 +415,11 @@ class HealthTests(SynchronousTestCase):
         scene.settle("north")
         for other in ("master", "registry"):
             scene.network.cut(slave, other)
-        for _ in range(30):
-            scene.clock.run(1)
-            self.assertIsNone(scene.tree(slave).door)
+        with capturedLogs() as events:
+            for _ in range(30):
+                scene.clock.run(1)
+                self.assertIsNone(scene.tree(slave).door)
+        self.assertTrue([event for event in events if "cannot serve: nothing can be committed" in formatEvent(event)])
         self.assertFalse(scene.tree(slave).server.serving)
         ada = scene.client()
         self.assertIsInstance(scene.wait(ada.propose(SPORT)), Place)
@@ -422,16 +427,16 @@ class HealthTests(SynchronousTestCase):
         scene.until(lambda: scene.tree(slave).server.serving)
         scene.until(lambda: scene.tree(slave).monitor.watch.state.name == "WATCHING")
         scene.until(lambda: scene.registered() == {"master"} and ada.server == "master")
-        self.assertTrue(self.flushLoggedErrors(CannotStandIn))
 
     def test_a_slave_whose_port_is_taken_tries_again(self) -> None:
         scene = Contracts()
         scene.settle("north")
         taken = scene.network.host("slave").listen("", 4848, 5)
         scene.master.host.crash()
-        scene.clock.run(5)
+        with capturedLogs() as events:
+            scene.clock.run(5)
         self.assertIsNone(scene.tree("slave").door)
-        self.assertTrue(self.flushLoggedErrors(CannotStandIn))
+        self.assertTrue([event for event in events if "cannot serve: " in formatEvent(event)])
         scene.network.host("slave").unlisten(taken)
         scene.until(lambda: scene.registered() >= {"slave"} and scene.tree("slave").door is not None)
         self.assertIsInstance(scene.wait(scene.client().propose(SPORT)), Place)
@@ -446,3 +451,54 @@ class HealthTests(SynchronousTestCase):
     def test_it_needs_a_registry(self) -> None:
         world = Contracts(slave=False).network.host("another").world()
         self.assertRaises(ValueError, build_contracts, world, ContractsSettings(data="data", name="another"))
+
+
+class RestartedSlaveTests(SynchronousTestCase):
+    """A slave that is started again while the master is dead stands in, if it has all that was agreed on."""
+
+    def setUp(self) -> None:
+        self.scene = Contracts()
+        self.scene.settle("north")
+        self.ada = self.scene.client("ada")
+        self.place = self.scene.wait(self.ada.propose(PAID))
+
+    def host(self, name: str) -> Any:
+        return self.scene.network.host(name)
+
+    def serves(self) -> bool:
+        return self.scene.tree("slave").door is not None and "slave" in self.scene.registered()
+
+    def test_it_had_stood_in_before(self) -> None:
+        self.host("master").crash()
+        self.scene.until(self.serves)
+        bob = self.scene.wait(self.scene.client("bob").propose(PAID))
+        self.host("slave").crash()
+        self.host("slave").boot()
+        self.scene.until(self.serves)
+        self.assertEqual(self.scene.wait(self.ada.where()), self.place)
+        self.assertEqual(self.scene.wait(self.scene.client("bob").where()), bob)
+        self.host("master").boot()
+        self.scene.until(lambda: self.scene.registered() == {"master"})
+        self.assertEqual(self.scene.wait(self.scene.client("bob").where()), bob)
+
+    def test_both_have_ended_at_once(self) -> None:
+        for name in ("master", "slave"):
+            self.host(name).crash()
+        self.scene.clock.run(10)
+        self.host("slave").boot()
+        self.scene.until(self.serves)
+        self.assertEqual(self.scene.wait(self.ada.where()), self.place)
+
+    def test_it_was_away_while_something_was_agreed_on(self) -> None:
+        """Then it does not, for the master alone has that; it does what it is there for once both have met."""
+        self.host("slave").crash()
+        bob = self.scene.wait(self.scene.client("bob").propose(PAID))
+        self.host("master").crash()
+        self.host("slave").boot()
+        with self.assertRaises(NeverHappened):
+            self.scene.until(self.serves, 60)
+        self.assertFalse(self.scene.tree("slave").server.serving)
+        self.host("master").boot()
+        self.scene.until(lambda: self.scene.registered() == {"master"})
+        self.assertEqual(self.scene.wait(self.scene.client("bob").where()), bob)
+        self.scene.until(lambda: self.scene.tree("slave").pair.redundancy == "paired")

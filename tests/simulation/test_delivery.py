@@ -147,7 +147,7 @@ class DeliveryTests(SynchronousTestCase):
         self.assertEqual((len(rita.got), answers[1]), (6, False))
 
     def test_the_substitute_goes_on_and_gives_back(self) -> None:
-        net = network(8)
+        net = network(9)
         north, south = Node(net, "north"), Node(net, "south")
         rita = Rita(net, paid(), "north", "south")
 

@@ -7,7 +7,10 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from chatproto.errors import CallRejected
 from chatproto.news.datagrams.reader import DatagramReader
+from chatproto.news.delivery.inspection import CONTRACTS, UNDELIVERED, decode_contracts, decode_undelivered
+from chatproto.news.delivery.records import REASONS, VERDICTS
 from chatproto.news.placing.actions import Place as PlaceReader
 from chatproto.news.terms import Place, Placement
 from chatproto.services.mounting import mount
@@ -110,7 +113,10 @@ class DeliveryNodeTests(SynchronousTestCase):
         tree.run_until(lambda: len(rita.got) == 2, 20)
         tree.run(3)
         self.assertEqual(sorted(rita.numbers()), [1, 2])
-        self.assertEqual(self.delivery.records()["rita"][-1].delivered, 2)
+        told = decode_contracts(self.delivery.calls()[CONTRACTS](b""))
+        self.assertEqual(
+            [(contract.reader, contract.hours[-1].delivered) for contract in told.contracts], [("rita", 2)]
+        )
 
     def test_it_is_measured(self) -> None:
         self.place(paid())
@@ -118,7 +124,23 @@ class DeliveryNodeTests(SynchronousTestCase):
         self.tree.run(1)
         measured = {measure.name: measure.values for measure in self.delivery.measures()}
         self.assertEqual(measured["chatproto_news_readers"], [({"terms": "paid"}, 1), ({"terms": "free"}, 1)])
+        self.assertEqual({labels["verdict"] for labels, _ in measured["chatproto_news_contracts"]}, set(VERDICTS))
+        self.assertEqual({labels["reason"] for labels, _ in measured["chatproto_news_undelivered_total"]}, set(REASONS))
+        self.assertEqual(measured["chatproto_news_late_total"], [({}, 0)])
+        self.assertEqual(measured["chatproto_news_in_doubt"], [({}, 0)])
         self.assertEqual(measured["chatproto_news_suspended"], [({}, False)])
+
+    def test_an_operator_sees_what_was_not_delivered(self) -> None:
+        calls = self.delivery.calls()
+        self.assertEqual(decode_undelivered(calls[UNDELIVERED](b"")).undelivered, ())
+        self.place(paid())
+        tree, agency = self.tree, self.tree.agencies["ansa"]
+        agency.publish("missed", b"1", tree.now + 60)
+        tree.run(100)
+        (missed,) = decode_undelivered(calls[UNDELIVERED](b"")).undelivered
+        self.assertEqual((missed.title, missed.why, missed.names), ("missed", "away", ("rita",)))
+        for call in calls.values():
+            self.assertRaises(CallRejected, call, b"nonsense")
 
     def test_it_stops_and_starts(self) -> None:
         self.place(paid())

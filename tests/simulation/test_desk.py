@@ -12,7 +12,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 import tests.unit
-from chatproto.services.measures import Measure, of_chat, of_monitor, of_process, of_registry, together
+from chatproto.services.measures import Measure, of_chat, of_monitor, of_news, of_process, of_registry, together
 from chatproto.services.news import (
     DeliverySettings,
     RootSettings,
@@ -61,6 +61,8 @@ def of_news_roles() -> Iterator[Measure]:
     ):
         tree.startService()
         yield from tree.measures()
+    reached: Any = type("Client", (), {"up": True})
+    yield from of_news(list, lambda: reached, str(DOCS))()
 
 
 class MeasuredTests(SynchronousTestCase):
@@ -99,9 +101,22 @@ class MeasuredTests(SynchronousTestCase):
         self.assertEqual(found - LABELS, set())
 
     def test_the_dashboard_asks_for_what_there_is(self) -> None:
-        dashboard = json.loads((DOCS / "grafana" / "chatproto.json").read_text("utf-8"))
+        self._check_dashboard("chatproto.json")
+
+    def test_so_does_that_of_the_news(self) -> None:
+        self._add_news()
+        self._check_dashboard("chatproto-news.json")
+        text = (DOCS / "grafana" / "chatproto-news.json").read_text("utf-8")
+        self.assertEqual({name for name in self.names if "_news_" in name and name not in text}, set())
+
+    def _add_news(self) -> None:
+        for measure in of_news_roles():
+            self.names.setdefault(measure.name, set()).update(*(labels for labels, _ in measure.values))
+
+    def _check_dashboard(self, name: str) -> None:
+        dashboard = json.loads((DOCS / "grafana" / name).read_text("utf-8"))
         panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
-        self.assertGreater(len(panels), 15)
+        self.assertGreater(len(panels), 12)
         identities = [panel["id"] for panel in dashboard["panels"]]
         self.assertEqual(len(set(identities)), len(identities))
         for panel in panels:
@@ -130,8 +145,7 @@ class MeasuredTests(SynchronousTestCase):
         self.assertEqual(unused, {"chatproto_copies", "chatproto_log_position_entries", "chatproto_peers"})
 
     def test_the_alerts_ask_for_what_there_is(self) -> None:
-        for measure in of_news_roles():
-            self.names.setdefault(measure.name, set()).update(*(labels for labels, _ in measure.values))
+        self._add_news()
         for name, expression in alerts():
             with self.subTest(name):
                 self.check(expression)

@@ -34,4 +34,4 @@ class DocumentationTests(SynchronousTestCase):
 
     def test_embedding(self) -> None:
         """All blocks are one program."""
-        self.assertEqual(self.run_example("embedding.md", "\n".join(blocks("embedding.md"))), (6, []))
+        self.assertEqual(self.run_example("embedding.md", "\n".join(blocks("embedding.md"))), (7, []))

@@ -1,6 +1,7 @@
 """Items through the distribution tree: the production service trees on a simulated network."""
 
 import random
+from itertools import pairwise
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -51,6 +52,21 @@ class NewsTreeTests(SynchronousTestCase):
         tree.agencies["ansa"].publish("first", b"one nil", tree.now + 3600)
         tree.run_until(lambda: tree.everywhere([1]), 10)
         self.assertLess(abs(tree.leaves["leaf"].delays[1] - 0.4), 0.05)
+
+    def test_what_an_item_waits_for_on_a_full_link_is_in_its_delay(self) -> None:
+        tree = SimTree(24, CHAIN, delay_s=(0.5, 0.5))
+        for a, b in (("root", "r1"), ("r1", "r2"), ("r2", "r3"), ("r3", "leaf")):
+            tree.network.limit(a, b, 50_000)
+        tree.run(5)
+        agency, leaf = tree.agencies["ansa"], tree.leaves["leaf"]
+        for number, size in enumerate((200_000, 200_000, 50), 1):
+            agency.publish(f"i{number}", body_of(number, size), tree.now + 3600)
+        for number in (1, 2, 3):
+            tree.run_until(lambda number=number: number in leaf.arrived, 60)  # type: ignore[misc]
+            holding = tree.node("leaf").holdings.find(number)
+            assert holding is not None
+            self.assertLess(abs(leaf.delays[number] - (tree.now - holding.item.injected)), 0.1, number)
+        self.assertGreater(leaf.delays[3], 4)
 
     def test_a_router_that_crashes_in_the_middle_of_two_megabytes_goes_on_where_it_was(self) -> None:
         tree = SimTree(3, CHAIN, trace_events_max=1_000_000)
@@ -196,6 +212,80 @@ class NewsTreeTests(SynchronousTestCase):
         self.assertEqual(self.read(tree, tree.node("leaf").read(1, 0, MB)), body_of(1, 300_000))
         self.assertEqual(tree.leaves["leaf"].arrived, [1])
 
+    def test_what_is_always_damaged_comes_ever_more_seldom_and_holds_nothing_else_up(self) -> None:
+        say, damaged = Follower._say, []
+
+        def damage(follower: Follower, send: Send, data: bytes) -> None:
+            if follower.name == "r3" and send.key == 1:
+                damaged.append(tree.now)
+                data = bytes(len(data))
+            say(follower, send, data)
+
+        self.patch(Follower, "_say", damage)
+        tree = SimTree(20, CHAIN)
+        agency = tree.agencies["ansa"]
+        agency.publish("small", b"one nil", tree.now + 600)
+        agency.publish("other", b"two nil", tree.now + 600)
+        tree.run_until(lambda: tree.everywhere([2]), 5)
+        tree.run(300)
+        gaps = [round(later - earlier) for earlier, later in pairwise(damaged)]
+        self.assertEqual(gaps, [1, 2, 4, 8, 16, 32, 60, 60, 60])
+        self.assertEqual(tree.node("r3").tally.dropped["news-parent", "damaged"], len(damaged))
+        tree.run(310)
+        count = len(damaged)
+        tree.run(100)
+        self.assertEqual(len(damaged), count, "it has expired")
+        self.assertEqual([tree.stored(name) for name in ("root", "r1", "r2", "r3", "leaf")], [0] * 5)
+
+    def test_a_full_leaf_takes_more_when_something_has_gone(self) -> None:
+        tree = SimTree(21, FORK)
+        agency = tree.agencies["ansa"]
+        tree.run(2)
+        tree.leaves["west"].parent.postponed.held_bytes_max = 450_000
+        agency.publish("one", body_of(1, 200_000), tree.now + 30)
+        agency.publish("two", body_of(2, 200_000), tree.now + 40)
+        for number in (3, 4, 5):
+            agency.publish(f"i{number}", body_of(number, 100_000), tree.now + 3600)
+        tree.run_until(lambda: tree.everywhere(range(1, 6), ["east", "south"]), 10)
+        tree.run(5)
+        self.assertEqual(tree.leaves["west"].arrived, [1, 2])
+        self.assertEqual(tree.node("west").tally.dropped["news-parent", "no-room"], 3)
+        self.assertEqual(len(tree.node("r2").held()), 3, "they wait for west")
+        tree.run_until(lambda: len(tree.leaves["west"].arrived) == 4, 30)
+        self.assertEqual(tree.leaves["west"].arrived, [1, 2, 3, 4])
+        # A life in which it has room: what waits is offered again, and comes once.
+        tree.processes["west"].host.crash()
+        tree.processes["west"].host.boot()
+        tree.run(3)
+        self.assertEqual(tree.leaves["west"].arrived, [1, 2, 3, 4, 5])
+        self.assertEqual(tree.node("r2").held(), [])
+
+    def test_what_waits_for_room_and_expires_is_forgotten(self) -> None:
+        tree = SimTree(22, FORK)
+        agency = tree.agencies["ansa"]
+        tree.run(2)
+        west = tree.leaves["west"]
+        west.parent.postponed.held_bytes_max = 250_000
+        agency.publish("one", body_of(1, 200_000), tree.now + 60)
+        agency.publish("two", body_of(2, 200_000), tree.now + 20)
+        tree.run(10)
+        self.assertEqual((west.arrived, west.parent.postponed.waiting), ([1], 1))
+        tree.run(15)
+        self.assertEqual((west.arrived, west.parent.postponed.waiting), ([1], 0))
+        self.assertEqual(tree.stored("r2"), 1)
+
+    def test_a_root_knows_no_more_items_than_it_may(self) -> None:
+        tree = SimTree(23, CHAIN)
+        tree.processes["root"].tree.sources.records_max = 2
+        agency = tree.agencies["ansa"]
+        for name, life_s in (("one", 10), ("two", 3600), ("three", 3600)):
+            agency.publish(name, b"x", tree.now + life_s)
+        tree.run_until(lambda: agency.settled, 5)
+        self.assertEqual(agency.rejected, {"three": "no-room"})
+        tree.run(15)
+        agency.publish("four", b"x", tree.now + 3600)
+        tree.run_until(lambda: "four" in agency.accepted, 5)
+
     def test_an_id_is_for_one_item(self) -> None:
         tree = SimTree(13, CHAIN)
         agency = tree.agencies["ansa"]
@@ -219,6 +309,20 @@ class NewsTreeTests(SynchronousTestCase):
         tree.run(5)
         self.assertEqual([held.item.id for held in tree.node("leaf").held()], ["old"])
         self.assertGreaterEqual(tree.node("r1").tally.dropped["news", "bad-frame"], 1, "an operator is told")
+
+    def test_numbers_go_on_above_all_that_a_root_has_given_that_has_lost_its_disk(self) -> None:
+        tree = SimTree(25, CHAIN, first_number=None)
+        agency = tree.agencies["ansa"]
+        for number in range(20):
+            agency.publish(f"old{number}", b"old", tree.now + 3600)
+        tree.run_until(lambda: len(tree.leaves["leaf"].arrived) == 20, 5)
+        tree.processes["root"].host.crash()
+        tree.processes["root"].host.disk.wipe("/news")
+        tree.processes["root"].host.boot()
+        agency.publish("new", b"new", tree.now + 3600)
+        tree.run_until(lambda: len(tree.leaves["leaf"].arrived) == 21, 10)
+        self.assertGreater(agency.accepted["new"], max(tree.leaves["leaf"].arrived[:20]))
+        self.assertEqual([held.item.id for held in tree.node("leaf").held()][-1], "new")
 
     def test_who_has_another_root_to_talk_to_moves(self) -> None:
         """Two processes under one name: the newer connection has it, and the older is told."""

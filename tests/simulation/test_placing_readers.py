@@ -36,6 +36,7 @@ class Reader:
         self.waits = False
         self.agreed: Place | None = None
         self.standing = ""
+        self.stood_in = 0
         self.codes: list[str] = []
 
     def act(self) -> None:
@@ -49,8 +50,10 @@ class Reader:
             self._ask(self.client.substitute(), self._stood_in)
         elif luck < 0.9:
             self._ask(self.client.cancel(), self._placed)
-        else:
+        elif luck < 0.95:
             self._ask(self.client.where(), self._told_where)
+        else:
+            self._ask(self.client.change_password(f"password {luck}"), lambda _: None)
 
     def _ask(self, asking: "Deferred[Any]", answered: Any) -> None:
         asking.addCallback(answered).addErrback(self._refused).addBoth(self._over)
@@ -69,6 +72,7 @@ class Reader:
 
     def _stood_in(self, node: str) -> None:
         self.standing = node
+        self.stood_in += 1
 
     def _refused(self, failure: Any) -> None:
         failure.trap(ContractRefused)
@@ -129,6 +133,7 @@ class Region:
             and trees[1].monitor is not None
             and trees[1].monitor.watch.state is State.WATCHING
             and not any(account.contract and account.contract.standing for account in self.accounts().values())
+            and not any(account.owed for account in self.accounts().values())
         )
 
     def accounts(self) -> dict[str, Any]:
@@ -149,15 +154,15 @@ class Region:
 
     def check(self) -> None:
         """See that the book, the delivery nodes and what readers were told are one."""
-        expected: dict[str, dict[str, tuple[Terms, int, str]]] = {name: {} for name in self.nodes}
+        expected: dict[str, dict[str, tuple[Terms, str, str]]] = {name: {} for name in self.nodes}
         for reader, account in self.accounts().items():
             contract = account.contract
             if contract is not None:
-                expected[contract.node][reader] = contract.terms, contract.version, ""
+                expected[contract.node][reader] = contract.terms, account.ticket, ""
         for name, node in self.nodes.items():
             durable = [msgspec.msgpack.decode(row, type=Placement) for _, row in node.tree.desk.store.scan(PLACEMENT)]
             for held in (self.placed(name).values(), durable):
-                found = {one.reader: (one.terms, one.version, one.home) for one in held}
+                found = {one.reader: (one.terms, one.ticket, one.home) for one in held}
                 if found != expected[name]:
                     raise Wrong(f"{name} has {found}, and the book says {expected[name]}")
             if node.tree.placing.participant.in_doubt:
@@ -208,8 +213,10 @@ class RegionTests(SynchronousTestCase):
             except Exception as error:
                 self.fail(f"seed {seed}: {error!r}")
             self.assertEqual(self.flushLoggedErrors(), [], f"seed {seed}")
-            stood_in += sum(bool(reader.standing) for reader in region.readers)
+            stood_in += sum(reader.stood_in for reader in region.readers)
             agreed += sum(bool(reader.agreed) for reader in region.readers)
+            refused = {code for reader in region.readers for code in reader.codes}
+            self.assertNotIn("login-failed", refused, f"seed {seed}")
         self.assertGreater(agreed, len(SEEDS))
         self.assertGreater(stood_in, 0)
 

@@ -53,7 +53,8 @@ class Leaf:
         node.serve_exclusives(self.topics)
         tree = MultiService()
         tree.node = node  # type: ignore[attr-defined]
-        mount(tree, "tree", TreeService(world, "/news", node, build_parent(world, node, self._parent, turn)))
+        self.parent = build_parent(world, node, self._parent, turn)
+        mount(tree, "tree", TreeService(world, "/news", node, self.parent))
         return tree
 
     def _came(self, held: Held) -> None:
@@ -71,6 +72,7 @@ class SimTree:
         agencies: Iterable[str] = ("ansa",),
         settings: dict[str, Any] | None = None,
         known: dict[str, SourceSettings] | None = None,
+        first_number: int | None = 1,
         **options: Any,
     ) -> None:
         self.network = SimNetwork(SimClock(), random.Random(seed), **options)
@@ -80,6 +82,7 @@ class SimTree:
         self.agencies: dict[str, Agency] = {}
         self.accepted: dict[int, str] = {}
         self._settings = settings or {}
+        self._first_number = first_number
         agencies = list(agencies)
         known = known or sources(agencies)
         self.processes[ROOT] = SimProcess(self.network.host(ROOT), lambda world: self._root(world, known))
@@ -98,7 +101,7 @@ class SimTree:
     def _root(self, world: World, known: dict[str, SourceSettings]) -> MultiService:
         listen, peer_listen = (f"tcp:{PUBLIC}",), f"tcp:{PEERS}"
         settings = RootSettings(data="/news", name=ROOT, listen=listen, peer_listen=peer_listen, known=known)
-        return build_root(world, replace(settings, **self._settings))
+        return build_root(world, replace(settings, first_number=self._first_number, **self._settings))
 
     def _router(self, world: World, name: str, parent: str) -> MultiService:
         settings = RouterSettings(data="/news", name=name, peer_listen=f"tcp:{PEERS}", parent=f"tcp:{parent}:{PEERS}")

@@ -22,6 +22,7 @@ class AllSettings(NewsSettings):
     datagrams: tuple[str, int]
     datagrams_advertise: str
     send_bytes_per_s: int
+    held_bytes_max: int = 0
     readers_max: int
     peer: PeerSettings | None
     stands_in_for: str

@@ -56,6 +56,7 @@ class SettingsTests(NewsOptionsTestCase):
                 lease_s=3.0,
                 metrics="",
                 topics=TOPICS,
+                control="/state/chatproto/root/control",
                 heartbeat_s=0.15,
                 suspect_s=0.6,
                 parent="",
@@ -79,6 +80,9 @@ class SettingsTests(NewsOptionsTestCase):
         self.assertEqual((settings.name, settings.data, settings.parent), ("middle", "/d", "tcp:north:4747"))
         self.assertEqual((settings.listen, settings.advertise), ((), ""))
         self.assertEqual((settings.peer_listen, settings.peer_advertise), ("tcp:1:interface=127.0.0.1", "127.0.0.1:1"))
+        self.assertEqual(settings.held_bytes_max, 0, "whatever the role has")
+        self.assertEqual(self.parsed("router", "--held-max=20000000").held_bytes_max, 20_000_000)
+        self.assertIn("at least 16777216", self.refused("router", "--held-max=1000"))
 
     def test_of_a_delivery_node(self) -> None:
         settings = self.parsed(
@@ -164,6 +168,7 @@ class RefusalTests(NewsOptionsTestCase):
 
     def test_what_is_for_other_roles(self) -> None:
         values = {"datagrams": "127.0.0.1:1", "datagrams-advertise": "a:1", "pair-advertise": "a:1"}
+        values["held-max"] = "99999999"
         for name, roles in FOR.items():
             for role in ROLES:
                 if role not in roles:

@@ -41,6 +41,8 @@ class Wish:
         offers: what to do with offers of other terms.
         ends: whether the contract is to be ended instead.
         looks: whether the contract that holds is only to be shown.
+        renewed: the password that proves the name from then on; empty to keep the one there is.
+        closes: whether the account is to be deleted.
     """
 
     reach: Reach
@@ -51,6 +53,8 @@ class Wish:
     offers: str = NOTHING
     ends: bool = False
     looks: bool = False
+    renewed: str = field(default="", repr=False)
+    closes: bool = False
 
 
 Say = Callable[[str], None]
@@ -83,6 +87,12 @@ class Negotiating:
         """
         wish, client = self._wish, self._client
         try:
+            if wish.closes:
+                await client.delete_account()
+                return None
+            if wish.renewed:
+                await client.change_password(wish.renewed)
+                return None
             if wish.ends:
                 await client.cancel()
                 return None

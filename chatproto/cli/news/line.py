@@ -3,11 +3,13 @@
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from chatproto.cli.accounts import password_asked
 from chatproto.cli.news.offers import ASK, NEAREST, NOTHING
 from chatproto.cli.servers import Misuse
+from chatproto.news.delivery.records import HOURS, HOURS_KEPT
 from chatproto.news.items import LIFE_S_MAX, PRIORITIES, TITLE_CHARS_MAX, TOPICS, name_allowed
 from chatproto.news.terms import DELAY_S_MAX, ITEMS_AN_HOUR_MAX, PULL, PUSH, Terms
 
@@ -31,8 +33,12 @@ def add_news(subparsers: Subparsers) -> None:
     _add_publish(doings)
     _add_read(doings)
     _add_contract(doings)
+    _add_account(doings)
+    _add_lost(doings)
+    _add_delete(doings)
     _add_status(doings)
     _add_source(doings)
+    _add_children(doings)
 
 
 def _doing(doings: Subparsers, word: str, run: Callable[[argparse.Namespace], str], does: str, more: str = "") -> Any:
@@ -160,7 +166,7 @@ def _add_read(doings: Subparsers) -> None:
         _read,
         "read what a reader's contract is about",
         "A pull contract ends with what is there, a push contract with Ctrl-C, unless told otherwise. What was shown "
-        "of a paid contract does not come again.",
+        "of a paid contract does not come again; where another node stands in, it may, to a new command.",
     )
     doing.add_argument("--reader", type=_name, required=True, metavar="NAME", help="who reads")
     doing.add_argument("--count", type=_count, default=0, metavar="N", help="read so many items (default: any number)")
@@ -269,20 +275,128 @@ def _terms(given: argparse.Namespace) -> Terms:
     )
 
 
+# account
+
+
+def _add_account(doings: Subparsers) -> None:
+    doing = _doing(doings, "account", _account, "change a reader's password, or delete its account")
+    doing.add_argument("--reader", type=_name, required=True, metavar="NAME", help="who reads")
+    what = doing.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--change-password",
+        action="store_true",
+        help="have another password: with --password-stdin the second line",
+    )
+    what.add_argument("--delete", action="store_true", help="end the contract, and have no account any more")
+    _add_password(doing)
+    _add_reach(doing, "--contracts")
+
+
+def _account(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.contracting import Wish, contract
+
+    password = _password(given)
+    if given.change_password and not given.password_stdin:
+        print("The new one:", file=sys.stderr)
+    renewed = _password(given, new=True) if given.change_password else ""
+    if given.change_password and not renewed:
+        raise Misuse("no new password; nothing was done")
+    contract(Wish(_reach(given), given.reader, password, renewed=renewed, closes=given.delete), print)
+    print(f"{given.reader} has no account any more." if given.delete else f"{given.reader} has another password.")
+    return ""
+
+
+# What an operator has the contracting service do
+
+
+def _add_lost(doings: Subparsers) -> None:
+    doing = _doing(
+        doings,
+        "lost",
+        _lost,
+        "give up a delivery node whose disk is gone: its readers are given another one",
+        "It must not come back with its old data directory. What it alone knew is lost: which items its readers had "
+        "acknowledged, and whether their contracts were met.",
+    )
+    _add_directory(doing)
+    doing.add_argument("node", type=_name, metavar="NODE", help="its name")
+
+
+def _lost(given: argparse.Namespace) -> str:
+    return _command(given.directory, f"lost {given.node}")
+
+
+def _add_delete(doings: Subparsers) -> None:
+    doing = _doing(doings, "delete", _delete, "delete a reader's account, and its contract")
+    _add_directory(doing)
+    doing.add_argument("reader", type=_name, metavar="READER", help="its name")
+
+
+def _delete(given: argparse.Namespace) -> str:
+    return _command(given.directory, f"delete {given.reader}")
+
+
+def _add_directory(doing: argparse.ArgumentParser) -> None:
+    doing.add_argument(
+        "directory", metavar="DATA_DIR", help="data directory of a server of the contracting service, which runs"
+    )
+
+
+def _command(directory: str, line: str) -> str:
+    from chatproto.cli.control import command
+
+    print(command(directory, line))
+    return ""
+
+
 # status, source
 
 
 def _add_status(doings: Subparsers) -> None:
     doing = _doing(doings, "status", _status, "say how each node is, and whether news gets through")
+    doing.add_argument(
+        "--check",
+        action="store_true",
+        help="exit status 1 unless news gets through now (default: only if nothing is registered)",
+    )
     doing.add_argument("--json", action="store_true", help="as JSON, with all figures (default: as a table)")
+    instead = doing.add_mutually_exclusive_group()
+    for option, does in {
+        "--contracts": "whether paid contracts were met, hour by hour",
+        "--undelivered": "what expired before readers who pay for it had it, and why",
+    }.items():
+        what = f"instead: {does}; of a delivery node, or of all"
+        instead.add_argument(option, nargs="?", const="", type=_node, metavar="NODE", help=what)
+    doing.add_argument(
+        "--hours",
+        type=_hours,
+        default=HOURS,
+        metavar="N",
+        help=f"of the clock, with --contracts, the present one included; up to {HOURS_KEPT} (default: %(default)s)",
+    )
+    proof = doing.add_mutually_exclusive_group()
+    proof.add_argument(
+        "--secret-file", metavar="FILE", help="the deployment's, which tells some things to its own only"
+    )
+    proof.add_argument("--tls", metavar="DIR", help="certificates of a node of the deployment, for the same")
+    doing.add_argument("--name", type=_node, default="", metavar="NAME", help="the node that --tls is for")
     _add_reach(doing)
     doing.set_defaults(timeout=5.0)
 
 
 def _status(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.inspecting import news_contracts, news_undelivered
     from chatproto.cli.news.status import news_status
 
-    print(news_status(_reach(given), json_wanted=given.json))
+    reach = replace(_reach(given), shared_file=given.secret_file, certificates=given.tls, name=given.name)
+    if given.contracts is not None:
+        print(news_contracts(reach, given.contracts, given.hours, json_wanted=given.json))
+    elif given.undelivered is not None:
+        print(news_undelivered(reach, given.undelivered, json_wanted=given.json))
+    else:
+        said, gets_through = news_status(reach, json_wanted=given.json)
+        print(said)
+        return "" if gets_through or not given.check else "news does not get through"
     return ""
 
 
@@ -313,6 +427,27 @@ def _source(given: argparse.Namespace) -> str:
     return ""
 
 
+def _add_children(doings: Subparsers) -> None:
+    doing = _doing(
+        doings,
+        "children",
+        _children,
+        "say what a root or router holds for its children, or have it forget one for good",
+        "A child that is forgotten and comes back gets what is held then, and what comes from then on.",
+    )
+    doing.add_argument("directory", metavar="DIR", help="the data directory on which the root or router runs")
+    what = doing.add_mutually_exclusive_group()
+    what.add_argument("--forget", type=_name, metavar="CHILD", help="hold nothing for it any more; it must be stopped")
+    what.add_argument("--json", action="store_true", help="a JSON object for each, in lines (default: as a table)")
+
+
+def _children(given: argparse.Namespace) -> str:
+    from chatproto.cli.news.children import children, forget
+
+    print(forget(given.directory, given.forget) if given.forget else children(given.directory, json_wanted=given.json))
+    return ""
+
+
 # Values
 
 
@@ -320,6 +455,10 @@ def _name(value: str) -> str:
     if not name_allowed(value):
         raise argparse.ArgumentTypeError(f"{value!r} is not a name: letters, digits, dots, hyphens and underscores")
     return value
+
+
+def _node(value: str) -> str:
+    return value and _name(value)
 
 
 def _topics(value: str) -> tuple[str, ...]:
@@ -343,6 +482,12 @@ def _count(value: str) -> int:
     if value.isascii() and value.isdecimal() and 0 < int(value[:10]) < 10**9:
         return int(value)
     raise argparse.ArgumentTypeError(f"{value!r} is not a number of items above 0")
+
+
+def _hours(value: str) -> int:
+    if value.isascii() and value.isdecimal() and 0 < int(value[:10]) <= HOURS_KEPT:
+        return int(value)
+    raise argparse.ArgumentTypeError(f"{value!r} is not a number of hours from 1 to {HOURS_KEPT}")
 
 
 def _life(value: str) -> int:

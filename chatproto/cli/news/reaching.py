@@ -1,5 +1,6 @@
 """How a command reaches the news system: where that is, and the reactor that it runs on."""
 
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,6 +11,8 @@ from twisted.python.failure import Failure
 
 from chatproto.cli.servers import Misuse, endpoint, registry_endpoint
 from chatproto.client.registered import RegistryEndpoint
+from chatproto.trust.interface import BELIEVING, Trust
+from chatproto.trust.sharing import SharedSecret, read_secret
 
 NEWS_PORT = 4848
 """Where a node listens for sources, readers and clients, unless told otherwise."""
@@ -27,6 +30,9 @@ class Reach:
         service: the name of the deployment.
         ca: a PEM file of the authorities to trust with TLS; None for the system's.
         timeout_s: how long anything may take.
+        shared_file: has the secret of the deployment, for what it tells nobody else; None for none.
+        certificates: a directory with a certificate of the deployment, for the same; None for none.
+        name: the node that this is for.
     """
 
     server: str | None = None
@@ -34,6 +40,9 @@ class Reach:
     service: str = "news"
     ca: str | None = None
     timeout_s: float = 30.0
+    shared_file: str | None = None
+    certificates: str | None = None
+    name: str = ""
 
     @property
     def place(self) -> str:
@@ -57,6 +66,21 @@ class Reach:
             kind=kind,
         )
 
+    def trust(self) -> Trust:
+        """Return what proves to the registry that this is one of the deployment.
+
+        Raises:
+            TrustError: it cannot be used.
+        """
+        if self.shared_file is not None:
+            return SharedSecret(read_secret(self.shared_file), "")
+        if self.certificates is not None:
+            from chatproto.trust.certificates import Certificates
+            from chatproto.trust.certified import Certified
+
+            return Certified(Certificates(self.certificates, self.name, time.time))
+        return BELIEVING
+
     def registry_endpoint(self, reactor: Any) -> IStreamClientEndpoint:
         """Return the endpoint of the registry.
 
@@ -65,7 +89,9 @@ class Reach:
         """
         if self.registry is None:
             raise Misuse("say where to go: with --registry, which knows every process, or its own address")
-        return registry_endpoint(reactor, self.registry, self.ca)
+        # Where certificates are shown, they make the TLS.
+        registry = self.registry.removeprefix("tls:") if self.certificates is not None else self.registry
+        return registry_endpoint(reactor, registry, self.ca)
 
 
 def on_reactor(act: Callable[[Any], Coroutine[Deferred[Any], Any, T]]) -> T:

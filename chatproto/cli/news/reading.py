@@ -11,8 +11,10 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.endpoints import clientFromString
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 
-from chatproto.cli.news.contracting import CONTRACTS
+from chatproto.cli.news.contracting import CONTRACTS, place_in_words
 from chatproto.cli.news.reaching import Reach, on_reactor
 from chatproto.cli.servers import Misuse, endpoint
 from chatproto.cli.text import harmless, harmless_lines, iso_time
@@ -27,6 +29,10 @@ from chatproto.registry import RegistryClient
 
 PULL_ITEMS = 100
 """Asked for at once."""
+UNKNOWN_S_MAX = 10.0
+"""For so long a node may not know the reader: it hears of a contract a little later than the reader does."""
+UNKNOWN = "unknown-reader"
+PAUSE_S = 1.0
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -84,8 +90,8 @@ async def _reading(reactor: Any, reading: Reading, say: Callable[[str], None], t
         place = await asking.addTimeout(reach.timeout_s, reactor)
         if place.terms.mobile:
             raise ReadingFailed(f"{reading.reader} reads the mobile page: its news are kept by the proxy")
-        show = Showing(reading, say)
-        tell(f"delivered by {place.node}")
+        show = Showing(reading, say, reactor)
+        tell(place_in_words(place)[1])
         if place.terms.paid:
             await _paid(reactor, reading, place, registry, contracts, show)
         else:
@@ -104,11 +110,15 @@ class Showing:
 
     Attributes:
         enough: fires when as many were shown as are wanted, or fails when no more will come.
+        reader: has them delivered; None before there is one.
     """
 
-    def __init__(self, reading: Reading, say: Callable[[str], None]) -> None:
+    def __init__(self, reading: Reading, say: Callable[[str], None], clock: IReactorTime) -> None:
         """Write as is wanted."""
         self.enough: Deferred[None] = Deferred()
+        self.reader: NewsReader | DatagramReader | None = None
+        self._clock = clock
+        self._looking: IDelayedCall | None = None
         self._reading = reading
         self._say = say
         self._shown = 0
@@ -132,7 +142,18 @@ class Showing:
 
     def refused(self, code: str) -> None:
         """Hear that a node does not let the reader in."""
-        if code in ("unknown-reader", "moved", "version", "free") and not self.enough.called:
+        if code in ("moved", "version", "free"):
+            self._refused_for_good(code)
+        elif code == UNKNOWN and self._looking is None:
+            self._looking = self._clock.callLater(UNKNOWN_S_MAX, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        if self.reader is not None and self.reader.last_refusal == UNKNOWN:
+            self._refused_for_good(UNKNOWN)
+
+    def _refused_for_good(self, code: str) -> None:
+        if not self.enough.called:
             self.enough.errback(ReadingFailed(f"refused by the delivery node: {code}"))
 
     def _keep(self, item: Item, body: bytes) -> str:
@@ -193,6 +214,7 @@ async def _paid(
         substitute=contracts.substitute,
         refused=show.refused,
     )
+    show.reader = reader
     reader.startService()
     try:
         await _until_the_end(reactor, reading, place, show, reader.pull)
@@ -210,9 +232,13 @@ async def _free(reactor: Any, reading: Reading, place: Place, registry: Registry
         lambda port, protocol, host: reactor.listenUDP(port, protocol, interface=host),
         refused=show.refused,
     )
+    show.reader = reader
 
     async def pull(count: int) -> bool:
         ended = await reader.pull(min(count, PULL_ITEMS_MAX))
+        while ended.failure == UNKNOWN and not show.enough.called:
+            await deferLater(reactor, PAUSE_S)
+            ended = await reader.pull(min(count, PULL_ITEMS_MAX))
         if ended.failure:
             raise ReadingFailed(f"the delivery node does not deliver: {ended.failure}")
         return bool(ended.more)
@@ -234,6 +260,8 @@ async def _until_the_end(
         reactor.callLater(reading.for_s, _ended, show)
     try:
         await show.enough
+        # What was shown last is acknowledged only when this has returned.
+        await deferLater(reactor, 0)
     except CancelledError:
         # Ctrl-C, where nothing else ends it.
         return
@@ -246,9 +274,7 @@ async def _pulling(reactor: Any, reading: Reading, show: Showing, pull: Callable
         if not more and reactor.seconds() - began >= reading.for_s:
             return
         if not more:
-            pause: Deferred[None] = Deferred()
-            reactor.callLater(1.0, pause.callback, None)
-            await pause
+            await deferLater(reactor, PAUSE_S)
 
 
 def _ended(show: Showing, failure: Any = None) -> None:

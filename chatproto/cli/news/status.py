@@ -102,8 +102,8 @@ def _order(one: Found) -> tuple[int, str]:
     return (ROLES.index(one.role) if one.role in ROLES else len(ROLES), one.registration.name)
 
 
-def news_status(reach: Reach, *, json_wanted: bool) -> str:
-    """Ask every node of a deployment how it is, through the registry; return what to print.
+def news_status(reach: Reach, *, json_wanted: bool) -> tuple[str, bool]:
+    """Ask every node of a deployment how it is, through the registry; return what to print, and whether all is well.
 
     Raises:
         Misuse: there can be no such registry.
@@ -113,7 +113,7 @@ def news_status(reach: Reach, *, json_wanted: bool) -> str:
     found = on_reactor(lambda reactor: inquiring(reactor, reach))
     if not found:
         raise NewsStatusFailed(f"no node of {reach.service} is registered")
-    return as_json(found) if json_wanted else table(found)
+    return as_json(found) if json_wanted else table(found), verdict(found)[0]
 
 
 async def inquiring(reactor: Any, reach: Reach) -> list[Found]:
@@ -121,20 +121,24 @@ async def inquiring(reactor: Any, reach: Reach) -> list[Found]:
     client = RegistryClient(reach.registry_endpoint(reactor), reactor, who="news status", timeout_s=reach.timeout_s)
     client.startService()
     try:
-        listed: list[Registration] = await client.list(service=reach.service)
-        nodes = [one for one in listed if one.kind.startswith(KIND)]
-
-        async def ask(one: Registration) -> Found:
-            try:
-                answer = await client.call(one.service, one.name, STATUS, reach.timeout_s)
-                return Found(one, decode_status(answer))
-            except RegistryError as error:
-                return Found(one, None, str(error))
-            except (msgspec.MsgspecError, ValueError):
-                return Found(one, None, "it does not speak this protocol")
-
-        asking = [Deferred.fromCoroutine(ask(one)) for one in nodes]
-        found: list[Found] = await gatherResults(asking)
-        return found
+        return await asking(client, reach)
     finally:
         await client.stopService()
+
+
+async def asking(client: RegistryClient, reach: Reach) -> list[Found]:
+    """Do that through a client of the registry that runs."""
+    listed: list[Registration] = await client.list(service=reach.service)
+    nodes = [one for one in listed if one.kind.startswith(KIND)]
+
+    async def ask(one: Registration) -> Found:
+        try:
+            answer = await client.call(one.service, one.name, STATUS, reach.timeout_s)
+            return Found(one, decode_status(answer))
+        except RegistryError as error:
+            return Found(one, None, str(error))
+        except (msgspec.MsgspecError, ValueError):
+            return Found(one, None, "it does not speak this protocol")
+
+    found: list[Found] = await gatherResults([Deferred.fromCoroutine(ask(one)) for one in nodes])
+    return found

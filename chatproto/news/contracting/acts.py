@@ -6,6 +6,7 @@ from chatproto.news.placing import ledger
 from chatproto.news.terms import Terms
 
 AGREE, CANCEL, STAND_IN, RETURN = "agree", "cancel", "stand-in", "return"
+RENEW, CLOSE, TELL = "renew", "close", "tell"
 
 
 class Opened(msgspec.Struct, frozen=True, array_like=True, tag="opened"):
@@ -32,11 +33,14 @@ class Change(msgspec.Struct, frozen=True, array_like=True, tag="change"):
     Attributes:
         reader: its name.
         after: the version before this change, so that whoever has decided on it knew what there was.
-        purpose: `AGREE`, `CANCEL`, `STAND_IN` or `RETURN`.
+        purpose: `AGREE`, `CANCEL`, `STAND_IN`, `RETURN`; `RENEW` for another password, `CLOSE` for no account any more,
+            `TELL` to have nodes hear of it that were gone.
         proposal: to agree: the id of the negotiation.
         terms: to agree: which.
         node: to agree: the delivery node.
         substitute: to agree: the one that stands in for it; empty for none.
+        gone: nodes that are not there now: what they are to be told can wait, as long as nobody is to be placed there.
+        opened: to renew: what proves who the reader is from then on.
     """
 
     reader: str
@@ -46,6 +50,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True, tag="change"):
     terms: Terms | None = None
     node: str = ""
     substitute: str = ""
+    gone: tuple[str, ...] = ()
+    opened: Opened | None = None
 
 
 Act = Opened | Change | ledger.Act

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -16,12 +17,16 @@ from chatproto.news.contracting.messages import (
     CODES,
     Agreed,
     Cancel,
+    Close,
+    Closed,
     Declined,
     Enter,
     Entered,
     GiveUp,
     Offer,
     Propose,
+    Renew,
+    Renewed,
     Request,
     Standing,
     Substitute,
@@ -44,12 +49,13 @@ log = Logger()
 
 
 class _Asked:
-    """A request that waits for its answer; its number is 0 as long as it is not sent."""
+    """A request that waits for its answer; its number is 0 as long as it is not sent over the present connection."""
 
     def __init__(self, make: Callable[[int], Request], answer: "Deferred[Any]") -> None:
         self.make = make
         self.answer = answer
         self.number = 0
+        self.sent = False
 
 
 class ContractClient(Service):
@@ -183,6 +189,17 @@ class ContractClient(Service):
         """End the contract, if there is one."""
         return self._ask(Cancel)
 
+    def change_password(self, password: str) -> "Deferred[None]":
+        """Have another password; called back when it proves the name, and the one before does not any more.
+
+        Fails as `bad-password` where it is none. The ticket of the reader's place is another one then: ask `where`.
+        """
+        return self._ask(lambda number: Renew(number, password))
+
+    def delete_account(self) -> "Deferred[None]":
+        """Have no account any more, nor a contract; called back when that is so. Nothing can be asked after it."""
+        return self._ask(Close)
+
     def _not_to_ask(self) -> Exception | None:
         if not self.running:
             return ContractStopped("the client of the contracting service does not run")
@@ -210,7 +227,7 @@ class ContractClient(Service):
         # Whoever hears an answer may ask again at once, and has had that sent.
         if not asked.number:
             self._numbers += 1
-            asked.number = self._numbers
+            asked.number, asked.sent = self._numbers, True
             link.say(asked.make(asked.number))
 
     # From the link
@@ -248,6 +265,8 @@ class ContractClient(Service):
 
     def _entered(self, message: Entered) -> None:
         self.server = message.server
+        # Where it is let in, it is a reader: from now on, one that is gone was deleted.
+        self._enter = msgspec.structs.replace(self._enter, opens=False)
         entering, self._entering = self._entering, []
         for waiting in entering:
             waiting.callback(message.server)
@@ -257,15 +276,45 @@ class ContractClient(Service):
         if message.code in TRIED_AGAIN:
             self.told(f"the service says, {message.why or message.code}; trying again")
             return
+        if message.code == "login-failed" and self._was_done():
+            return
         self._refusal = ContractRefused(message.code, message.why)
+        self.server = ""
         self._dialler.stop()
+        self._give_up(self._refusal)
+
+    def _was_done(self) -> bool:
+        """Whether what was asked for before the connection broke is why the name, or the password, is not right."""
+        asked = self._asked[0].make(0) if self._asked and self._asked[0].sent else None
+        if isinstance(asked, Renew) and asked.password != self._enter.password:
+            self._enter = msgspec.structs.replace(self._enter, password=asked.password)
+            return True
+        if isinstance(asked, Close):
+            self._closed(self._asked.popleft())
+            return True
+        return False
+
+    def _closed(self, asked: _Asked) -> None:
+        self._refusal = ContractRefused("login-failed", "the account was deleted")
+        self._dialler.stop()
+        self.server = ""
+        if not asked.answer.called:
+            asked.answer.callback(None)
         self._give_up(self._refusal)
 
     def _answered(self, asked: _Asked, message: Any) -> None:
         answer = asked.answer
+        if isinstance(message, Renewed):
+            renewed = asked.make(0)
+            assert isinstance(renewed, Renew)
+            self._enter = msgspec.structs.replace(self._enter, password=renewed.password)
+        if isinstance(message, Closed):
+            self._closed(asked)
         if answer.called:
             return
         match message:
+            case Renewed():
+                answer.callback(None)
             case Agreed():
                 answer.callback(message.place)
             case Offer():

@@ -36,6 +36,7 @@ CODES = {
     "paid-only": "only paid contracts have a node that stands in",
     "no-substitute": "the delivery node of this contract has no substitute",
     "not-needed": "the reader's own delivery node is there",
+    "moving": "the delivery node of this contract was lost, and another one is looked for: ask again",
     "unavailable": "a delivery node that it takes cannot be reached, or said no: nothing was changed",
     "stopping": "the service takes no more requests: try again",
 }
@@ -101,6 +102,24 @@ class Cancel(Message, frozen=True, tag="cancel"):
     number: int
 
 
+class Renew(Message, frozen=True, tag="renew"):
+    """Asks for another password; answered with `Renewed`. The ticket is another one then: ask `Where` for it.
+
+    Attributes:
+        number: of the request.
+        password: which proves the name from then on.
+    """
+
+    number: int
+    password: str
+
+
+class Close(Message, frozen=True, tag="close"):
+    """Asks that there be no such reader any more, nor its contract; answered with `Closed`, the end of the link."""
+
+    number: int
+
+
 # From the service
 
 
@@ -153,6 +172,18 @@ class Standing(Message, frozen=True, tag="standing"):
 
     number: int
     node: str
+
+
+class Renewed(Message, frozen=True, tag="renewed"):
+    """The other password is the reader's, durably."""
+
+    number: int
+
+
+class Closed(Message, frozen=True, tag="closed"):
+    """There is no such reader any more; a delivery node that is gone hears of it when it is there again."""
+
+    number: int
 
 
 # Over the guarded link: from other parts of the system
@@ -223,9 +254,9 @@ class Checked(Message, frozen=True, tag="checked"):
     place: Place | None = None
 
 
-FromReader = Enter | Propose | GiveUp | Where | Substitute | Cancel
-Request = Propose | GiveUp | Where | Substitute | Cancel
-ToReader = Entered | Waits | Offer | Agreed | Declined | Standing
+Request = Propose | GiveUp | Where | Substitute | Cancel | Renew | Close
+FromReader = Enter | Request
+ToReader = Entered | Waits | Offer | Agreed | Declined | Standing | Renewed | Closed
 FromPart = Ask | Readers | Check
 ToPart = Alive | Mobile | Checked
 

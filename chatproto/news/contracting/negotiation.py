@@ -4,14 +4,14 @@ Neither keeps anything: what was agreed on is in the book, and after each change
 does not matter at which server they began, or how often the same was asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from chatproto.news.contracting.acts import AGREE, CANCEL, Change
-from chatproto.news.contracting.book import Account, Book, Contract, Failed
-from chatproto.news.contracting.messages import CODES, Declined, Offer
+from chatproto.news.contracting.acts import AGREE, CANCEL, RENEW, STAND_IN, Change, Opened
+from chatproto.news.contracting.book import Account, Book, Contract, Failed, nodes_of
+from chatproto.news.contracting.messages import CODES, Declined, Offer, Renewed
 from chatproto.news.contracting.policy import Node, Policy, consider
 from chatproto.news.terms import REASONS, Terms
 
@@ -87,7 +87,7 @@ class Stands:
     contract: Contract
 
 
-Effect = Submit | Granted | Stands | Offer | Declined
+Effect = Submit | Granted | Stands | Offer | Declined | Renewed
 
 
 class Desk(Protocol):
@@ -182,7 +182,7 @@ class Negotiation:
             return []
         account = desk.book.accounts[self._reader]
         contract = account.contract
-        if contract is not None and contract.proposal == self.id:
+        if contract is not None and contract.proposal == self.id and contract.node:
             self._happened(Event.PLACED)
             return [Granted(self._number, contract)]
         if self._tries.waits(account):
@@ -200,8 +200,8 @@ class Negotiation:
         node = choice.node
         if node is not None:
             self._happened(Event.FOUND)
-            after = self._tries.begin(account)
-            return [Submit(Change(self._reader, after, AGREE, self.id, terms, node.name, node.substitute))]
+            after, gone = self._tries.begin(account), gone_of(account, desk.nodes)
+            return [Submit(Change(self._reader, after, AGREE, self.id, terms, node.name, node.substitute, gone))]
         if choice.options:
             self._happened(Event.NEARBY)
             self._offered = choice.options
@@ -230,18 +230,28 @@ class Negotiation:
 
 
 class Errand:
-    """Another change that a reader asks for: to cancel its contract, or to be served by the substitute.
+    """Another change that a reader asks for: to cancel its contract, to be served by the substitute, ….
 
     Attributes:
         over: whether it was answered.
     """
 
-    def __init__(self, reader: str, number: int, purpose: str) -> None:
-        """Begin one: `CANCEL` or `STAND_IN`, by the request with this number; `look` is next."""
+    def __init__(self, reader: str, number: int, purpose: str, opened: Opened | None = None) -> None:
+        """Begin one: `CANCEL`, `STAND_IN`, `CLOSE` or `RENEW`, by the request with this number; `look` is next.
+
+        Nothing is to be looked at once there is no such reader any more; that is the end of closing.
+
+        Args:
+            reader: whose.
+            number: of the request.
+            purpose: of the change.
+            opened: to renew: what proves from then on who the reader is.
+        """
         self.over = False
         self._reader = reader
         self._number = number
         self._purpose = purpose
+        self._opened = opened
         self._tries = _Tries()
 
     def look(self, desk: Desk) -> list[Effect]:
@@ -257,10 +267,16 @@ class Errand:
         if self._tries.failure(account) is not None or not self._tries.left:
             self.over = True
             return [declined(self._number, "unavailable")]
-        return [Submit(Change(self._reader, self._tries.begin(account), self._purpose))]
+        after, gone = self._tries.begin(account), gone_of(account, desk.nodes)
+        return [Submit(Change(self._reader, after, self._purpose, gone=gone, opened=self._opened))]
 
     def _end(self, account: Account, desk: Desk) -> Effect | None:
         contract = account.contract
+        if self._purpose == RENEW:
+            renewed = self._opened is not None and account.ticket == self._opened.ticket
+            return Renewed(self._number) if renewed else None
+        if self._purpose not in (CANCEL, STAND_IN):
+            return None
         if contract is None:
             return declined(self._number, "no-contract")
         if self._purpose == CANCEL:
@@ -269,6 +285,11 @@ class Errand:
             return Stands(self._number, contract)
         code = stand_in_refusal(contract, desk)
         return declined(self._number, code) if code else None
+
+
+def gone_of(account: Account, nodes: Collection[str]) -> tuple[str, ...]:
+    """Return the nodes which have something of a reader, and are not among those that are there."""
+    return tuple(node for node in dict.fromkeys((*nodes_of(account.contract), *account.owed)) if node not in nodes)
 
 
 def stand_in_refusal(contract: Contract, desk: Desk) -> str:

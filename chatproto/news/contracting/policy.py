@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from chatproto.news.contracting.book import Book
+from chatproto.news.contracting.book import Book, Contract
 from chatproto.news.contracting.messages import OPTIONS_MAX
 from chatproto.news.items import TOPICS
 from chatproto.news.terms import DELAY_S_MAX, Terms, refusal_of
@@ -21,12 +21,14 @@ class Node(msgspec.Struct, frozen=True):
         readers_max: how many it takes; 0 for no bound.
         paid_max: how many of them may be paid ones; 0 for no bound.
         substitute: the node that stands in for it; empty for none.
+        has_proxy: whether a proxy reads from it now, for mobile readers.
     """
 
     name: str
     readers_max: int = 0
     paid_max: int = 0
     substitute: str = ""
+    has_proxy: bool = False
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -111,13 +113,28 @@ def consider(
     here = contract.node if contract is not None else ""
     here_paid = contract is not None and contract.terms.paid
 
+    # Where there is no proxy at all, one may come.
+    for_mobile = [node for node in left if node.has_proxy] or left
+
     def place(wish: Terms) -> Node | None:
-        return _roomiest(left, wish, book, here, here_paid=here_paid)
+        return _roomiest(for_mobile if wish.mobile else left, wish, book, here, here_paid=here_paid)
 
     if policy.nearest(terms) == terms and (node := place(terms)) is not None:
         return Choice(node)
     options = tuple(option for option in policy.nearby(terms) if option != terms and place(option) is not None)
     return Choice(options=options) if options else Choice(refusal="no-room")
+
+
+def haven(contract: Contract, nodes: Mapping[str, Node], book: Book) -> Node | None:
+    """Return where a contract can be fulfilled whose delivery node was lost; None for nowhere, for now.
+
+    It is kept as it was agreed on, whatever the ceilings are by now. Where the reader is already, as a temporary one,
+    what it has got is known.
+    """
+    for name in (contract.standing, contract.substitute):
+        if (node := nodes.get(name)) is not None and _roomiest([node], contract.terms, book, "", here_paid=False):
+            return node
+    return _roomiest(nodes.values(), contract.terms, book, "", here_paid=False)
 
 
 def _roomiest(nodes: Iterable[Node], terms: Terms, book: Book, here: str, *, here_paid: bool) -> Node | None:

@@ -12,11 +12,12 @@ from chatproto.errors import Rejected
 from chatproto.log.entry import ACT, Entry, Run
 from chatproto.log.interface import ILog
 from chatproto.messaging.admission import Access, Admission
-from chatproto.news.contracting.acts import RETURN, Act, Change, Opened, decode_act, encode_act
+from chatproto.news.contracting.acts import AGREE, RETURN, TELL, Act, Change, Opened, decode_act, encode_act
 from chatproto.news.contracting.book import Book
 from chatproto.news.contracting.entrance import Entrance
+from chatproto.news.contracting.negotiation import gone_of
 from chatproto.news.contracting.nodes import DeliveryNodes
-from chatproto.news.contracting.policy import Node, Policy
+from chatproto.news.contracting.policy import Node, Policy, haven
 from chatproto.news.placing import ledger
 from chatproto.news.placing.actions import Steps
 from chatproto.tally import Tally
@@ -28,8 +29,8 @@ WAITING_MAX = 100
 """Negotiations that may wait besides."""
 WAITING_PER_ORIGIN_MAX = 20
 """Of those, from one address: nobody else is to be kept out by it."""
-RETURNS_AT_ONCE_MAX = 10
-"""Temporary readers of one node that go home together."""
+AT_ONCE_MAX = 10
+"""Readers of one node that go home together, or of whom it hears together; readers that are given another node."""
 
 log = Logger()
 
@@ -118,7 +119,7 @@ class ContractingServer:
         self.book = Book()
         self.policy = policy
         self.entrance = entrance(self.book)
-        self.delivery = DeliveryNodes(self.send_home)
+        self.delivery = DeliveryNodes(self.put_right)
         self.tally = tally
         self.looking: dict[Looks, None] = {}
         self.clock = clock
@@ -186,6 +187,11 @@ class ContractingServer:
         """Hear that somebody who was admitted negotiates no more, or waits no more."""
         if not self._admission.withdraw(negotiator):
             self._admission.ended(negotiator)
+        self._begin()
+
+    def allow(self, negotiations_max: int) -> None:
+        """Let so many negotiate at once from now on; those under way go on."""
+        self._admission.at_once_max = negotiations_max
         self._begin()
 
     def _begin(self) -> None:
@@ -264,13 +270,31 @@ class ContractingServer:
         for looking in list(self.looking):
             looking.look()
 
-    def send_home(self) -> None:
-        """Have temporary readers go home, some of those whose own nodes are there again; to be called now and then."""
+    def put_right(self) -> None:
+        """Have done what is overdue, some of it; to be called now and then, and when nodes come or go.
+
+        Temporary readers go home whose own nodes are there again; those whose node is lost have another one; nodes
+        that were gone hear what they have missed.
+        """
         if self._placer is None:
             return
         for node in list(self.nodes):
-            for reader in self.book.guests(node)[:RETURNS_AT_ONCE_MAX]:
-                self.submit(Change(reader, self.book.accounts[reader].version, RETURN))
+            for reader in self.book.guests(node)[:AT_ONCE_MAX]:
+                self.change(reader, RETURN)
+            for reader in self.book.owing(node)[:AT_ONCE_MAX]:
+                self.change(reader, TELL)
+        for reader in self.book.homeless()[:AT_ONCE_MAX]:
+            contract = self.book.accounts[reader].contract
+            assert contract is not None
+            there = haven(contract, self.nodes, self.book)
+            if there is not None:
+                self.change(reader, AGREE, contract.proposal, contract.terms, there.name, there.substitute)
+
+    def change(self, reader: str, purpose: str, *agreed: Any) -> None:
+        """Submit a change of what a reader has, after what it has now; see `Change` for `agreed`."""
+        account = self.book.accounts[reader]
+        change = Change(reader, account.version, purpose, *agreed)
+        self.submit(msgspec.structs.replace(change, gone=gone_of(account, self.nodes)))
 
     def refused(self, code: str) -> None:
         """Count what was declined."""

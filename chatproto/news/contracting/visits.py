@@ -9,19 +9,23 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.errors import Rejected, WireError
-from chatproto.news.contracting.acts import CANCEL, STAND_IN, Opened
+from chatproto.news.contracting.acts import CANCEL, CLOSE, RENEW, STAND_IN, Opened
 from chatproto.news.contracting.book import Contract
 from chatproto.news.contracting.messages import (
     CODES,
     ID_CHARS_MAX,
     Agreed,
     Cancel,
+    Close,
+    Closed,
     Declined,
     Enter,
     Entered,
     GiveUp,
     Offer,
     Propose,
+    Renew,
+    Renewed,
     Request,
     Standing,
     Substitute,
@@ -57,6 +61,10 @@ class Visit:
         self._server = visits.server
         self._reader = ""
         self._ticket = ""
+        # Its hash: another one is of another password, which this visitor has not shown.
+        self._known_by = ""
+        # What a visitor is known by who changes its password, once that is done: a hash, and its ticket.
+        self._renewing: tuple[str, str] | None = None
         # What it came with, while its account is about to be there.
         self._opened: Opened | None = None
         self._shown: Enter | None = None
@@ -147,7 +155,11 @@ class Visit:
         if self._visits.closed:
             self._refuse(self._visits.closed)
             return
+        if not self._server.book.knows(self._reader):
+            self._refuse("login-failed")
+            return
         self._ticket = ticket
+        self._known_by = self._server.book.accounts[self._reader].ticket
         self.entered = True
         self.link.introduced()
         self.link.say(Entered(self._server.name))
@@ -176,11 +188,34 @@ class Visit:
                 self._answer(Declined(message.number, "given-up"))
             case Where():
                 contract = self._server.book.accounts[self._reader].contract
-                self._do([Granted(message.number, contract) if contract else declined(message.number, "no-contract")])
+                if contract is None or not contract.node:
+                    self._do([declined(message.number, "no-contract" if contract is None else "moving")])
+                else:
+                    self._do([Granted(message.number, contract)])
             case Substitute():
                 self._run(Errand(self._reader, message.number, STAND_IN))
             case Cancel():
                 self._run(Errand(self._reader, message.number, CANCEL))
+            case Close():
+                self._run(Errand(self._reader, message.number, CLOSE))
+            case Renew():
+                making = self._server.entrance.make(self._reader, message.password, self._host)
+                making.addCallbacks(
+                    lambda made: self._renew(message, made), lambda failure: self._not_renewed(message, failure)
+                )
+                making.addErrback(lambda failure: log.failure("changing a password failed", failure))
+
+    def _renew(self, message: Renew, made: tuple[Opened, str]) -> None:
+        if self.link.open and self._request is message:
+            opened, ticket = made
+            self._renewing = opened.ticket, ticket
+            self._run(Errand(self._reader, message.number, RENEW, opened))
+
+    def _not_renewed(self, message: Renew, failure: Failure) -> None:
+        failure.trap(Rejected)
+        assert isinstance(failure.value, Rejected)
+        if self.link.open and self._request is message:
+            self._answer(declined(message.number, failure.value.reason))
 
     def _run(self, errand: Errand) -> None:
         self._errand = errand
@@ -256,13 +291,26 @@ class Visit:
             self._refuse("not-serving")
         elif not self.entered:
             self._look_for_account()
-        elif self._reader not in self._server.book.accounts:
-            # Two nodes without a witness have met again, and parted from what one had committed.
-            self._refuse("login-failed")
+        elif not self._is_known():
+            if isinstance(self._request, Close):
+                self._answer(Closed(self._request.number))
+                self.link.close()
+            else:
+                # Closed, or under another password; or two nodes without a witness have met again, and parted from
+                # what one had committed.
+                self._refuse("login-failed")
         elif self._request is not None and self._errand is not None:
             self._do(self._errand.look(self._server))
         elif self._request is not None and self._negotiation is not None and self._its_turn:
             self._do(self._negotiation.look(self._server))
+
+    def _is_known(self) -> bool:
+        account = self._server.book.accounts.get(self._reader)
+        if account is None or not account.secret:
+            return False
+        if self._renewing is not None and account.ticket == self._renewing[0]:
+            (self._known_by, self._ticket), self._renewing = self._renewing, None
+        return account.ticket == self._known_by
 
     # Effects
 
@@ -278,7 +326,7 @@ class Visit:
                 case Offer():
                     self._answer(effect)
                     self._think()
-                case Declined():
+                case Declined() | Renewed():
                     self._answer(effect)
         if self._negotiation is not None and self._negotiation.over:
             self._end_negotiation()

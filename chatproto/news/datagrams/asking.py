@@ -32,8 +32,9 @@ PULL_TRIES_MAX = 6
 AWAIT_S = 2.0
 """For what was sent before the answer of a pull and has not come; what is on its way for longer was lost."""
 
-REFUSED_AGAIN_S = 30.0
-"""A refusal is asked about again after so long, for the contract may be on its way to the node."""
+REFUSED_AGAIN_S_MIN, REFUSED_AGAIN_S_MAX = 0.5, 30.0
+"""A refusal is asked about again after so long, twice as long each time, for the contract may be on its way to the
+node: a reader is told of it as soon as it is decided."""
 
 CHALLENGES_MAX = 4
 """Answered in a row at once; then it waits."""
@@ -236,9 +237,15 @@ class Listening(Asking):
 
     transitions = LISTENING
 
+    def __init__(self, pen: Pen, spread: float) -> None:
+        """Ask for nothing yet."""
+        super().__init__(pen, spread)
+        self._refusals = 0
+
     def start(self, now: float) -> list[Effect]:
         """Begin to listen."""
         self._move(Cue.START)
+        self._refusals = 0
         return self._ask(now, anew=True)
 
     def stop(self) -> list[Effect]:
@@ -255,14 +262,16 @@ class Listening(Asking):
                 return self._challenged(message, now)
             case Granted() if self._is_answer(message.serial) and message.lease_s > 0:
                 self._move(Cue.GRANTED)
+                self._refusals = 0
                 self._due_at = now + message.lease_s / 3 * (1 - self._spread / 4)
                 return [Granting(message.node)]
             case Denied() if self._is_answer(message.serial) or (
                 message.serial == 0 and self.phase in (Phase.ASKING, Phase.SERVED)
             ):
                 self._move(Cue.DENIED)
-                final = message.code in FINAL
-                self._due_at = None if final else now + REFUSED_AGAIN_S * (1 + self._spread)
+                wait_s = min(REFUSED_AGAIN_S_MIN * 2.0 ** min(self._refusals, 64), REFUSED_AGAIN_S_MAX)
+                self._refusals += 1
+                self._due_at = None if message.code in FINAL else now + wait_s * (1 + self._spread)
                 return [Refusing(message.code)]
             case _:
                 return []

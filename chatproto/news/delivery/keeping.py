@@ -3,7 +3,7 @@
 Of each there are its placement and, if it is paid, its position with its last hour, and its records.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -60,13 +60,13 @@ def kept_of(reader: Reader, epoch: float) -> "list[Change]":
     ]
 
 
-def restored(placement: Placement, kept: bytes | None, record: Record | None, epoch: float, now: float) -> Reader:
+def restored(placement: Placement, kept: bytes | None, records: Sequence[Record], epoch: float, now: float) -> Reader:
     """Return a paid reader as it was made durable.
 
     Args:
         placement: what it has agreed on.
         kept: what was kept of its position; None for nothing.
-        record: its last record; None for none.
+        records: its records, the oldest first; the last two count.
         epoch: Unix seconds at which the clock is 0.
         now: the time by that clock.
 
@@ -79,12 +79,22 @@ def restored(placement: Placement, kept: bytes | None, record: Record | None, ep
         position = Position(found.floors, found.above)
         # A time of day that was set back meanwhile does not put a delivery into the future.
         hour = Hour(min(now, found.hour_from - epoch + ms / 1000) for ms in found.hour_ms)
-    return Reader(placement, position, hour, record or Record(int((epoch + now) // 3600)))
+    record = records[-1] if records else Record(int((epoch + now) // 3600))
+    reader = Reader(placement, position, hour, record)
+    reader.last = records[-2] if len(records) > 1 else None
+    return reader
 
 
-def forgotten(name: str, hours: Iterable[int]) -> "list[Change]":
-    """Return what removes a reader's records of some hours."""
-    return [(_record_key(name.encode(), hour), None) for hour in hours]
+def closed(name: str, last: Record | None, hours: Iterable[int]) -> "list[Change]":
+    """Return what makes the record of an hour that is over durable, and removes those of some hours."""
+    key = name.encode()
+    kept: list[Change] = [(_record_key(key, last.hour), _encode(last))] if last is not None else []
+    return [*kept, *((_record_key(key, hour), None) for hour in hours)]
+
+
+def records_prefix(name: str) -> bytes:
+    """Return what the keys of a reader's records begin with, and no others."""
+    return RECORD + name.encode() + b"/"
 
 
 def records_of(rows: Iterable[tuple[bytes, bytes]]) -> dict[str, list[Record]]:

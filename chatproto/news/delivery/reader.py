@@ -6,6 +6,8 @@ Times are `now`, seconds of a clock that only goes forward.
 from collections.abc import Iterable
 from math import inf
 
+import msgspec
+
 from chatproto.news.delivery.hour import Hour
 from chatproto.news.delivery.position import Position
 from chatproto.news.delivery.ranges import Ranges
@@ -29,7 +31,8 @@ class Reader:
         placement: what it has agreed on.
         position: what it has.
         hour: when it was delivered to.
-        record: of the present hour of the clock.
+        record: of the present hour of the clock, or an earlier one if nothing has happened since.
+        last: the record before that; None for none.
         outlet: what is under way; None while it is away.
         credits: how many items a puller has asked for beyond those that were begun.
         pulling: whether a puller waits for the answer that this was all.
@@ -44,6 +47,7 @@ class Reader:
         self.position = position
         self.hour = hour
         self.record = record
+        self.last: Record | None = None
         self.outlet: Outlet | None = None
         self.credits = 0
         self.pulling = False
@@ -118,6 +122,7 @@ class Reader:
                 return room_at
             self._held_back = False
             self.credits -= self.pulls
+            self.record.available += self.pulls
             position.begun(held.stamp, priority)
             size = held.item.size
             outlet.offer(held.stamp, priority, size, size, min(self._partial.pop(held.item.number, 0), size))
@@ -226,16 +231,35 @@ class Reader:
         terms = self.placement.terms
         if hour > self.record.hour:
             gone = old_hours(self.record.hour, hour)
-            self.record = Record(hour, away=self.outlet is None)
+            self.last = self._over()
+            self.record = Record(hour, available=self.pulls * self.position.under_way, away=self.outlet is None)
             self._counted, self._held_back, self.changed = 0, False, True
-        if self.outlet is not None and shelves.newest > self._counted:
+        if self.outlet is not None and not self.pulls and shelves.newest > self._counted:
             floors = self.position.floors
             count = sum(shelves.count_in(terms, each, max(floors[each], self._counted)) for each in PRIORITIES)
+            if not self._counted:
+                count -= sum(shelves.get(stamp) is not None for stamp, _ in self.position.above)
             if count:
                 self.record.available += count
                 self.changed = True
             self._counted = shelves.newest
         return gone
+
+    def _over(self) -> Record:
+        record = self.record
+        return msgspec.structs.replace(record, available=record.available - self.position.under_way)
+
+    def verdict(self, hour: int) -> str:
+        """Return what was made of the contract in an hour of the clock that is the last that is over.
+
+        That is a verdict of `Record`; where nothing has happened, `away` if the reader was.
+        """
+        terms = self.placement.terms
+        if self.record.hour == hour:
+            return self._over().verdict(terms)
+        if self.last is not None and self.last.hour == hour:
+            return self.last.verdict(terms)
+        return "met" if self.outlet is not None else "away"
 
 
 def old_hours(last: int, hour: int) -> list[int]:

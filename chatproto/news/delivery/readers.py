@@ -3,14 +3,15 @@
 Times are `now`, seconds of a clock that only goes forward; it began at `epoch`, in Unix seconds.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from chatproto.news.delivery.free import FreeReader
-from chatproto.news.delivery.keeping import POSITION, forgotten, kept_of, records_of, restored
+from chatproto.news.delivery.keeping import POSITION, closed, kept_of, records_of, restored
 from chatproto.news.delivery.ranges import Ranges
 from chatproto.news.delivery.reader import Reader
-from chatproto.news.delivery.records import NAMES_MAX, Undeliverable, Undelivered
+from chatproto.news.delivery.records import NAMES_MAX, VERDICTS, Undeliverable, Undelivered
 from chatproto.news.delivery.schedule import FreeSend, PaidSend, Schedule
 from chatproto.news.delivery.shelves import Shelves
 from chatproto.news.items import Held
@@ -31,6 +32,7 @@ class Readers:
         shelves: what there is for them.
         schedule: what goes next to whom.
         undeliverable: what could not be delivered.
+        late: items that paid readers have acknowledged later than their contracts say, in this life.
         withdrawn: names of paid readers, and stamps of items that they have a part of and come no further; whoever
             performs takes them out.
         ended: names of readers whose contract was removed, or is another one; taken out likewise.
@@ -48,6 +50,7 @@ class Readers:
         self.shelves = Shelves()
         self.schedule = Schedule(self.shelves, bytes_a_second)
         self.undeliverable = Undeliverable()
+        self.late = 0
         self.withdrawn: list[tuple[str, int]] = []
         self.ended: list[str] = []
         self._epoch = epoch
@@ -70,16 +73,18 @@ class Readers:
             msgspec.MsgspecError: it is not readable.
         """
         kept = {key[len(POSITION) :].decode(): value for key, value in positions}
-        last = {name: of_reader[-1] for name, of_reader in records_of(records).items()}
+        known = records_of(records)
         for placement in placements:
             name = placement.reader
             if placement.terms.paid:
-                reader = restored(placement, kept.pop(name, None), last.get(name), self._epoch, now)
+                reader = restored(placement, kept.pop(name, None), known.get(name, []), self._epoch, now)
                 self._add(reader)
             else:
                 self._add_free(FreeReader(placement))
         # What was written of somebody while he was being removed.
         self._changes += [(POSITION + name.encode(), None) for name in kept]
+        for name in known.keys() - self.paid.keys():
+            self._changes += closed(name, None, [record.hour for record in known[name]])
 
     def placed(self, placement: Placement, now: float) -> None:
         """Hear that a reader is here, with this contract; what it had of an earlier one it keeps."""
@@ -92,9 +97,10 @@ class Readers:
             free.after = free_before.after if free_before is not None else 0
             self._add_free(free)
             return
-        reader = restored(placement, None, None, self._epoch, now)
+        reader = restored(placement, None, [], self._epoch, now)
         if before is not None:
-            reader.position, reader.hour, reader.record = before.position, before.hour, before.record
+            reader.position, reader.hour = before.position, before.hour
+            reader.record, reader.last = before.record, before.last
         reader.changed = True
         self._add(reader)
         self.schedule.look(reader, now)
@@ -198,7 +204,9 @@ class Readers:
         if held is None or stamp not in reader.position:
             return False
         self._account(reader, self._hour(now))
+        late = reader.record.late
         delivered = reader.taken(held, size, now)
+        self.late += reader.record.late - late
         self.schedule.look(reader, now)
         return delivered
 
@@ -256,10 +264,17 @@ class Readers:
         self.schedule.changed.clear()
         return changes
 
+    def verdicts(self, now: float) -> Counter[str]:
+        """Count the paid contracts by what was made of them in the last hour of the clock that is over."""
+        hour = self._hour(now) - 1
+        verdicts = Counter(dict.fromkeys(VERDICTS, 0))
+        verdicts.update(reader.verdict(hour) for reader in self.paid.values())
+        return verdicts
+
     def _hour(self, now: float) -> int:
         return int((self._epoch + now) // 3600)
 
     def _account(self, reader: Reader, hour: int) -> None:
-        gone = reader.account(self.shelves, hour)
-        if gone:
-            self._changes += forgotten(reader.placement.reader, gone)
+        before, gone = reader.record, reader.account(self.shelves, hour)
+        if reader.record is not before:
+            self._changes += closed(reader.placement.reader, reader.last, gone)

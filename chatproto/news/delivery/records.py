@@ -1,7 +1,7 @@
 """What the operator can look up: whether contracts were met, hour by hour, and what could not be delivered. Pure."""
 
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +17,9 @@ UNDELIVERED = b"delivery/undelivered/"
 HOURS_KEPT = 72
 """Of each contract's records."""
 
+HOURS = 24
+"""Of them that are told, unless said otherwise."""
+
 UNDELIVERED_MAX = 1000
 """Entries of the list of what could not be delivered; the oldest goes first."""
 
@@ -31,6 +34,9 @@ REASONS = {
 }
 """Why an item was not delivered, by code."""
 
+VERDICTS = ("met", "late", "too-few", "away")
+"""What can be made of a contract in an hour: see `Record.verdict`."""
+
 
 class Record(msgspec.Struct, array_like=True):
     """What was made of a paid contract in an hour of the clock (UTC).
@@ -39,7 +45,8 @@ class Record(msgspec.Struct, array_like=True):
         hour: hours since 1970.
         delivered: items that the reader has acknowledged.
         available: items that there were for it while it was connected, those of earlier hours that it had not got yet
-            included.
+            included; for a reader that pulls, the ones of them that it has asked for. What is on its way as the hour
+            ends is of the next one.
         late: of those delivered, the ones whose delay had passed the contract's, though the maximum did not hold them.
         held: how often something waited because the maximum was reached.
         away: whether the reader was not connected all the hour, as far as is known.
@@ -53,7 +60,7 @@ class Record(msgspec.Struct, array_like=True):
     away: bool = False
 
     def verdict(self, terms: Terms) -> str:
-        """Return whether the contract was met: `met`, `late`, `too-few`, or `away` where that cannot be said."""
+        """Return whether the contract was met: one of `VERDICTS`; `away` where that cannot be said."""
         if self.late:
             return "late"
         if self.delivered >= min(terms.minimum, self.available):
@@ -88,11 +95,13 @@ class Undeliverable:
 
     Attributes:
         entries: the oldest first, `UNDELIVERED_MAX` at most.
+        missed: how many readers did not have an item when it expired, by code of `REASONS`, in this life.
     """
 
     def __init__(self) -> None:
         """Begin with an empty list."""
         self.entries: deque[Undelivered] = deque(maxlen=UNDELIVERED_MAX)
+        self.missed: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
         self._count = 0
 
     def restore(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
@@ -106,10 +115,18 @@ class Undeliverable:
             self.entries.append(entry)
             self._count = count
 
+    def before(self, number: int) -> Iterator[tuple[int, Undelivered]]:
+        """Return the entries with a lower number, or all for 0: the last one that was added has the highest, first."""
+        newest = self._count
+        for back, entry in enumerate(reversed(self.entries)):
+            if not number or newest - back < number:
+                yield newest - back, entry
+
     def add(self, entry: Undelivered) -> "Change":
         """Append an entry; return what makes it durable, in place of the one that goes."""
         self._count += 1
         self.entries.append(entry)
+        self.missed[entry.why] += entry.readers
         return UNDELIVERED + b"%04d" % (self._count % UNDELIVERED_MAX), msgspec.msgpack.encode((self._count, entry))
 
 

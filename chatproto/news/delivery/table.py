@@ -56,6 +56,8 @@ class Table:
         """
         self.placements: dict[str, Placement] = {}
         self._exclusives: Counter[str] = Counter()
+        # New readers that there will be, if it comes to that.
+        self._promised: set[str] = set()
         self._topics = topics
         self._readers_max = readers_max
         self.placed = placed
@@ -90,11 +92,21 @@ class Table:
             return "out-of-date"
         if not name_allowed(action.reader):
             return "bad-name"
-        if held is None and len(self.placements) >= self._readers_max:
+        known = held is not None or action.reader in self._promised
+        if not known and len(self.placements) + len(self._promised) >= self._readers_max:
             return "full"
         if held is not None and action.placement.home and not held.home:
             return "elsewhere"
         return refusal_of_terms(action.placement.terms, self._topics)
+
+    def reserve(self, action: Action) -> None:
+        """See `ITable.reserve`."""
+        if isinstance(action, Place) and action.reader not in self.placements:
+            self._promised.add(action.reader)
+
+    def release(self, action: Action) -> None:
+        """See `ITable.release`."""
+        self._promised.discard(action.reader)
 
     def changes(self, action: Action) -> Sequence[Change]:
         """See `ITable.changes`."""

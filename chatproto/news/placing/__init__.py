@@ -9,7 +9,7 @@ from chatproto.news.placing.actions import REFUSALS, Action, Place, Remove, Step
 from chatproto.news.placing.coordinating import Placing
 from chatproto.news.placing.coordinator import Coordinator, Settled
 from chatproto.news.placing.interface import ITable
-from chatproto.news.placing.ledger import Act, Ledger
+from chatproto.news.placing.ledger import Act, Ledger, Lost
 from chatproto.news.placing.participant import Participant
 from chatproto.news.placing.participating import Participating
 
@@ -20,6 +20,7 @@ __all__ = [
     "Coordinator",
     "ITable",
     "Ledger",
+    "Lost",
     "Participant",
     "Participating",
     "Place",

@@ -3,7 +3,8 @@
 It says nothing that is not in the log: a transaction is prepared once it is begun there, and committed or aborted once
 that is decided there. So it may end at any moment, and another process goes on with the same log: what is decided is
 told again, what is not is asked again. Whoever asks about a transaction that the log does not know, or not any more, is
-told that it is aborted: nobody forgets one that is committed before all nodes have done their part.
+told that it is aborted: nobody forgets one that is committed before all nodes have done their part, those apart that an
+operator has given up.
 
 A delivery node that is away holds up only the transactions that it has a part in.
 """
@@ -11,7 +12,7 @@ A delivery node that is away holds up only the transactions that it has a part i
 from typing import NamedTuple
 
 from chatproto.news.placing.actions import Steps, readers_of, steps_allowed
-from chatproto.news.placing.ledger import Act, Begun, Completed, Decided, Ledger, Took, Transaction
+from chatproto.news.placing.ledger import Act, Begun, Completed, Decided, Ledger, Lost, Took, Transaction, without
 from chatproto.news.placing.messages import (
     Abort,
     Commit,
@@ -78,12 +79,13 @@ CoordinatorEffect = Record | Lead | Tell | Settled | Superseded
 class _Round:
     """A transaction, and who has answered what they are told now."""
 
-    __slots__ = ("again_at", "answered", "committed", "name", "number", "steps", "until")
+    __slots__ = ("again_at", "answered", "committed", "name", "number", "readers", "steps", "until")
 
     def __init__(self, transaction: Transaction, now: float, votes_s_max: float, again_s: float) -> None:
         self.number = transaction.number
         self.name = transaction.name
         self.steps = transaction.steps
+        self.readers = readers_of(transaction.steps)
         self.committed = transaction.committed
         self.answered: set[str] = set()
         self.again_at = now + again_s
@@ -175,6 +177,8 @@ class Coordinator:
         """Hear of an act in the log, and what the ledger said to it."""
         if isinstance(act, Took):
             return self._took(now)
+        if isinstance(act, Lost):
+            return self._lost(act.node)
         if isinstance(act, Begun):
             self._busy -= readers_of(self._beginning.pop(act.name, {}))
         if not self.leads or transaction is None:
@@ -184,7 +188,7 @@ class Coordinator:
         if isinstance(act, Completed):
             del self._rounds[act.number]
             return []
-        self._busy -= readers_of(transaction.steps)
+        self._busy -= self._rounds[act.number].readers
         settled = Settled(transaction.name, act.committed, act.code, act.node)
         if act.committed:
             return [settled, *self._go(transaction, now)]
@@ -212,10 +216,10 @@ class Coordinator:
     def _go(self, transaction: Transaction, now: float) -> list[CoordinatorEffect]:
         round = self._rounds[transaction.number] = _Round(transaction, now, self._votes_s_max, self._again_s)
         if not round.committed:
-            self._busy |= readers_of(round.steps)
+            self._busy |= round.readers
         if self._wake_at is None:
             self._wake_at = now + self._again_s
-        return self._tell(round)
+        return self._tell(round) if round.missing else self._all_answered(round)
 
     def _tell(self, round: _Round) -> list[CoordinatorEffect]:
         return [Tell(node, round.message(node)) for node in round.missing if node in self.up] if round.waiting else []
@@ -258,9 +262,7 @@ class Coordinator:
         if round.committed:
             return [Tell(node, Commit(number))]
         round.answered.add(node)
-        if round.until is None or round.missing:
-            return []
-        return self._decide(round, True)
+        return self._all_answered(round)
 
     def _refused(self, node: str, number: int, code: str) -> list[CoordinatorEffect]:
         round = self._rounds.get(number)
@@ -273,7 +275,20 @@ class Coordinator:
         if round is None or not round.committed or node not in round.missing:
             return []
         round.answered.add(node)
-        return [] if round.missing else [Record(Completed(number))]
+        return self._all_answered(round)
+
+    def _lost(self, node: str) -> list[CoordinatorEffect]:
+        effects: list[CoordinatorEffect] = []
+        for round in self._rounds.values():
+            if node in round.missing:
+                round.steps = without(round.steps, node)
+                effects += self._all_answered(round)
+        return effects
+
+    def _all_answered(self, round: _Round) -> list[CoordinatorEffect]:
+        if round.missing or not round.waiting:
+            return []
+        return [Record(Completed(round.number))] if round.committed else self._decide(round, True)
 
     def _decide(self, round: _Round, committed: bool, code: str = "", node: str = "") -> list[CoordinatorEffect]:
         round.until = None

@@ -15,7 +15,13 @@ class ITable(Interface):
     """
 
     def refusal(action: Action) -> str:
-        """Return why an action cannot be done, as a code; empty if it can, and that holds until it is done or not."""
+        """Return why an action cannot be done, as a code; empty if it can, and that holds once it is reserved."""
+
+    def reserve(action: Action) -> None:
+        """Hear that an action is promised, and wants its room; also, after a restart, of each that was."""
+
+    def release(action: Action) -> None:
+        """Hear that an action that was reserved is not done, or is done just now: before `done`."""
 
     def changes(action: Action) -> Sequence[Change]:
         """Return what doing it makes of the keys and values.

@@ -55,7 +55,17 @@ class Completed(msgspec.Struct, frozen=True, array_like=True, tag="completed"):
     number: int
 
 
-Act = Took | Begun | Decided | Completed
+class Lost(msgspec.Struct, frozen=True, array_like=True, tag="lost"):
+    """A delivery node will never do its part of anything: an operator has said that its disk is gone.
+
+    Attributes:
+        node: its name; another one may have it from then on.
+    """
+
+    node: str
+
+
+Act = Took | Begun | Decided | Completed | Lost
 
 
 class Transaction(msgspec.Struct, frozen=True, array_like=True):
@@ -114,7 +124,7 @@ class Ledger:
         """Take an act from the log.
 
         Returns:
-            The transaction that it is about, as it is now; None for `Took`, and for an act that does not count.
+            The transaction that it is about, as it is now; None for `Took`, `Lost`, and an act that does not count.
         """
         if isinstance(act, Took):
             # Two may have meant to take over from the same one: the first in the log has.
@@ -123,6 +133,9 @@ class Ledger:
             return None
         if isinstance(act, Begun):
             return self._begin(act)
+        if isinstance(act, Lost):
+            self._lost(act.node)
+            return None
         transaction = self.open.get(act.number)
         if transaction is None or transaction.committed == isinstance(act, Decided):
             return None
@@ -138,3 +151,13 @@ class Ledger:
         number = self._last = self._numbers[act.name] = self._last + 1
         transaction = self.open[number] = Transaction(number, act.name, act.steps)
         return transaction
+
+    def _lost(self, node: str) -> None:
+        for number, transaction in self.open.items():
+            if node in transaction.steps:
+                self.open[number] = msgspec.structs.replace(transaction, steps=without(transaction.steps, node))
+
+
+def without(steps: Steps, node: str) -> Steps:
+    """Return what a transaction does elsewhere than at a node."""
+    return {name: actions for name, actions in steps.items() if name != node}

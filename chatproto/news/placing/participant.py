@@ -151,7 +151,10 @@ class Participant:
         if key == TERM:
             self.term = self._term_kept = int(value)
         else:
-            self._lock(int(key.removeprefix(PREFIX)), _actions.decode(value), Stage.READY)
+            actions = _actions.decode(value)
+            self._lock(int(key.removeprefix(PREFIX)), actions, Stage.READY)
+            for action in actions:
+                self._table.reserve(action)
 
     @property
     def in_doubt(self) -> int:
@@ -200,11 +203,16 @@ class Participant:
         if any(action.reader in self._locks for action in actions):
             # Not refused: whoever has the reader may be about to be done with it, and the coordinator asks again.
             return []
-        code = "in-doubt" if self.in_doubt >= self._in_doubt_max else ""
-        for action in actions:
-            code = code or self._table.refusal(action)
-        if code:
-            return self._say(Refuse(number, code))
+        if self.in_doubt >= self._in_doubt_max:
+            return self._say(Refuse(number, "in-doubt"))
+        for at, action in enumerate(actions):
+            code = self._table.refusal(action)
+            if code:
+                for reserved in actions[:at]:
+                    self._table.release(reserved)
+                return self._say(Refuse(number, code))
+            # One after the other: each may want the last room that there is.
+            self._table.reserve(action)
         self._actions[number] = actions
         return self._moved(number, Cue.ASKED)
 
@@ -243,6 +251,7 @@ class Participant:
         actions = self._actions.pop(number)
         for action in actions:
             del self._locks[action.reader]
+            self._table.release(action)
         if stage is Stage.DROPPING:
             return []
         for action in actions:

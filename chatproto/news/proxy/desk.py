@@ -52,6 +52,8 @@ class ProxyDesk:
         self._items = items
         self._now = now
         self._suspended = suspended
+        # By link: the items of its last look, which are no exclusives.
+        self._shown: dict[NewsLink, frozenset[int]] = {}
 
     # `NewsHeard`
 
@@ -68,7 +70,9 @@ class ProxyDesk:
                 link.introduced()
                 link.say(ProxyWelcome(self._name))
             case Look():
-                link.say(Seen((), message.after, False) if self._suspended() else self._look(message))
+                seen = Seen((), message.after, False) if self._suspended() else self._look(message)
+                self._shown[link] = frozenset(sight.item.number for sight in seen.sights)
+                link.say(seen)
             case Fetch():
                 if message.offset < 0 or not 0 < message.size <= CHUNK_BYTES_MAX:
                     raise WireError("no piece of an item")
@@ -77,7 +81,8 @@ class ProxyDesk:
                 raise WireError("no message of a proxy")
 
     def link_lost(self, link: NewsLink, reason: str) -> None:
-        """Forget nothing: what a proxy has, it knows itself."""
+        """Forget what it was shown; what a proxy has, it knows itself."""
+        self._shown.pop(link, None)
 
     def _look(self, look: Look) -> Seen:
         held = self._items.held()
@@ -96,6 +101,9 @@ class ProxyDesk:
         return item.topic in look.topics and not item.exclusive and item.expires > now
 
     def _fetch(self, link: NewsLink, fetch: Fetch) -> None:
+        if fetch.number not in self._shown.get(link, ()):
+            _send(link, fetch, b"")
+            return
         reading = self._items.read(fetch.number, fetch.offset, fetch.size)
         reading.addErrback(_nothing_where_it_is_gone)
         reading.addCallback(partial(_send, link, fetch))

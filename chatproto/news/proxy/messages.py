@@ -61,7 +61,10 @@ class Seen(Message, frozen=True, tag="seen"):
 
 
 class Fetch(Message, frozen=True, tag="fetch"):
-    """From the proxy: send so many bytes of an item's body, `CHUNK_BYTES_MAX` at most. Answered with `Piece`."""
+    """From the proxy: send so many bytes of an item's body, `CHUNK_BYTES_MAX` at most. Answered with `Piece`.
+
+    Of the items that the last answer to `Look` has shown on this link; all others are as good as gone.
+    """
 
     number: int
     offset: int

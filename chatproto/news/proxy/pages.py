@@ -137,15 +137,15 @@ def _article(kept: Kept, form_token: str, text: str | None = None) -> str:
     title = f"<h2>{_escaped(item.title) or 'Untitled'}</h2>\n"
     about = (
         f'<p class="about"><span class="topic">{_escaped(item.topic)}</span> · {_escaped(item.source)} · '
-        f"{_time(item.injected or kept.arrived)} · until {_time(item.expires)}</p>\n"
+        f'{_time(item.injected or kept.arrived)} <span class="until">until {_time(item.expires)}</span></p>\n'
     )
     read = _form(
         "/read",
         form_token,
         f'<input type="hidden" name="place" value="{kept.place}">'
-        f'<button type="submit" aria-label="Mark as read: {_escaped(item.title)}">Read</button>',
+        f'<button type="submit" aria-label="Mark as read: {_escaped(item.title)}">Mark as read</button>',
     )
-    return f"<article>\n{title}{about}{_body(kept, text)}<div class=row>{read}</div>\n</article>\n"
+    return f'<article>\n{title}{about}{_body(kept, text)}<div class="row">{read}</div>\n</article>\n'
 
 
 def _body(kept: Kept, text: str | None) -> str:
@@ -177,7 +177,7 @@ def _time(seconds: float) -> str:
         moment = datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return "?"  # It comes from the network, and need not be a time.
-    return f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}">{moment:%d %b %Y, %H:%M} UTC</time>'
+    return f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}">{moment:%d %b, %H:%M} UTC</time>'
 
 
 def _size(count: int) -> str:

@@ -11,7 +11,7 @@ from chatproto.news.items import name_allowed
 from chatproto.news.link import NewsLink
 from chatproto.news.messages import VERSION, Announce, Chunk, Taken, Withdrawn
 from chatproto.news.tree.holdings import Holding
-from chatproto.news.tree.messages import REFUSALS, Below, ChildHello, check_reach
+from chatproto.news.tree.messages import REFUSALS, Again, Below, ChildHello, Later, check_reach
 from chatproto.news.tree.node import TreeNode
 from chatproto.news.tree.outlet import WINDOW_BYTES_MAX, Outlet, Send, window_for
 from chatproto.news.tree.records import Child
@@ -36,6 +36,8 @@ class Follower:
         self._born = hello.born
         self._node = node
         self._has = dict(hello.has)
+        # What it has said to be `Later`.
+        self._later: set[int] = set()
         self._reading = False
         self._window_bytes = window_bytes
         self._way_s = 0.0
@@ -50,18 +52,19 @@ class Follower:
     def offer_pending(self) -> None:
         """Offer it what is there for it and was not offered."""
         for holding in self._node.holdings.pending(self.name):
-            if holding.item.number not in self.outlet:
-                self._offer(holding)
+            self._offer(holding)
         self.pump()
 
     def offer(self, holding: Holding) -> None:
         """Offer it an item, if that is for it."""
-        if self._node.holdings.is_for(self.name, holding) and holding.item.number not in self.outlet:
+        if self._node.holdings.is_for(self.name, holding):
             self._offer(holding)
             self.pump()
 
     def _offer(self, holding: Holding) -> None:
         item = holding.item
+        if item.number in self.outlet or item.number in self._later:
+            return
         taken = min(max(0, self._has.pop(item.number, 0)), item.size)
         self.outlet.offer(item.number, item.priority, item.size, holding.arrived, taken)
 
@@ -75,10 +78,31 @@ class Follower:
             if self.outlet.taken(message.key, message.size):
                 self._node.perform(self._node.holdings.child_has(self.name, message.key))
             self.pump()
+        elif isinstance(message, Later):
+            if message.key in self.outlet:
+                self.outlet.withdrawn(message.key)
+                self._later.add(message.key)
+            self.pump()
+        elif isinstance(message, Again):
+            self._again(message.key)
         elif isinstance(message, Below):
             self.reported(Child(self._born, check_reach(message.reach)))
         else:
             raise WireError(f"no {type(message).__name__} comes from a child")
+
+    def _again(self, number: int) -> None:
+        holding = self._node.holdings.find(number)
+        if number in self._later and holding is not None:
+            self._later.discard(number)
+            self.offer(holding)
+
+    def withdrawn(self, number: int) -> None:
+        """Send it nothing more of an item, and tell it, if it has heard of that."""
+        later = number in self._later
+        self._later.discard(number)
+        if self.outlet.withdrawn(number) or later:
+            self.link.say(Withdrawn(number))
+        self.pump()
 
     def reported(self, child: Child) -> None:
         """Hear what is below it."""
@@ -124,11 +148,13 @@ class Follower:
 
     def _say(self, send: Send, data: bytes) -> None:
         holding = self._node.holdings.find(send.key)
-        if holding is None:
+        if holding is None or send.key not in self.outlet:
             return
         if send.announces:
-            delay_s = max(0.0, self._node.moment().clock_s - holding.began_s) + self.link.way_s
-            self.link.say(Announce(send.key, holding.item, delay_s, send.offset, data))
+            # What waits before it on the way is added by whoever hears it.
+            now = self._node.moment().clock_s
+            delay_s = max(0.0, now - holding.began_s) + self._way_s
+            self.link.say(Announce(send.key, holding.item, delay_s, send.offset, data, now))
         else:
             self.link.say(Chunk(send.key, send.offset, data))
 
@@ -205,6 +231,4 @@ class Children:
     def withdrawn(self, number: int) -> None:
         """See `Downstream.withdrawn`."""
         for follower in list(self.by_name.values()):
-            if follower.outlet.withdrawn(number):
-                follower.link.say(Withdrawn(number))
-            follower.pump()
+            follower.withdrawn(number)

@@ -92,6 +92,9 @@ class Gone(NamedTuple):
 
 Effect = Save | Offer | Grew | Kept | Verify | Finished | Damaged | Gone
 
+NUMBERS_PER_S = 1000
+"""A root gives fewer, over the whole of its life."""
+
 ANNOUNCED: Literal["announced"] = "announced"
 PIECE: Literal["piece"] = "piece"
 STAMPED: Literal["stamped"] = "stamped"
@@ -144,6 +147,8 @@ class Holdings:
         children: those that are known, connected or not.
         bytes: of bodies that are here, or come.
         whole: how many items are here, whole.
+        first_number: of the first item that a root with an empty disk accepts; None for one by the time of day, so that
+            a root that has lost its disk goes on above all numbers that it has given.
     """
 
     def __init__(self, routes: Routes, *, keeps: bool) -> None:
@@ -157,6 +162,7 @@ class Holdings:
         self.children: dict[str, Child] = {}
         self.bytes = 0
         self.whole = 0
+        self.first_number: int | None = None
         self._keeps = keeps
         self._items: dict[int, Holding] = {}
         self._by_id: dict[tuple[str, str], int] = {}
@@ -214,6 +220,10 @@ class Holdings:
 
     # What is known
 
+    def __len__(self) -> int:
+        """Return how many items are known: those that have not expired, with a body or without."""
+        return len(self._items)
+
     def find(self, number: int) -> Holding | None:
         """Return what there is of an item."""
         return self._items.get(number)
@@ -248,6 +258,9 @@ class Holdings:
 
     def accept(self, item: Item, priority: int, moment: Moment) -> tuple[int, list[Effect]]:
         """Take an item in from a source; return its number, which nobody hears of before it is on the disk."""
+        if not self._number:
+            first = self.first_number if self.first_number is not None else int(moment.unix_s * NUMBERS_PER_S)
+            self._number = first - 1
         self._number += 1
         item = msgspec.structs.replace(
             item, number=self._number, priority=priority, injected=moment.unix_s, route=self.routes.route_of(item)

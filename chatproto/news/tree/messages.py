@@ -38,6 +38,18 @@ class Below(Message, frozen=True, tag="below"):
     reach: Reach
 
 
+class Later(Message, frozen=True, tag="later"):
+    """From a child: nothing of an item that was announced is here, and none of it is to be sent before `Again`."""
+
+    key: int
+
+
+class Again(Message, frozen=True, tag="again"):
+    """From a child: an item for which it has said `Later` may be announced anew, from its beginning."""
+
+    key: int
+
+
 class SourceHello(Message, frozen=True, tag="source"):
     """A source speaks to the root.
 
@@ -89,10 +101,11 @@ class Rejected(Message, frozen=True, tag="rejected"):
 
 
 FromUpstream = Announce | Chunk | Withdrawn
-FromChild = ChildHello | Below | Taken
+FromChild = ChildHello | Below | Taken | Later | Again
 FromSource = SourceHello | Announce | Chunk
 ToSource = SourceWelcome | Taken | Accepted | Rejected
 
+decode_from_child = decoder(FromChild)
 decode_from_parent = decoder(Announce, Chunk, Withdrawn)
 decode_to_source = decoder(SourceWelcome, Taken, Accepted, Rejected)
 

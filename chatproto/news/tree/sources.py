@@ -22,11 +22,12 @@ from chatproto.news.tree.holdings import Effect
 from chatproto.news.tree.intake import Intake
 from chatproto.news.tree.messages import REFUSALS, Accepted, Rejected, SourceHello, SourceWelcome
 from chatproto.news.tree.node import TreeNode
+from chatproto.news.tree.postponed import HELD_BYTES_MAX
 from chatproto.wire.addresses import origin_of
 
 DOOR = "news-source"
-HELD_BYTES_MAX = 8 * 1024 * 1024 * 1024
-"""Of bodies at the root, unless told otherwise: beyond it no item is accepted before others have expired."""
+RECORDS_MAX = 500_000
+"""Items that have not expired, though their bodies may be gone: beyond it, none is accepted before some expire."""
 
 CHECKS_AT_ONCE_MAX = 2
 """Passwords that are checked at the same time: each takes a tenth of a second of one core, and 32 MiB."""
@@ -81,6 +82,7 @@ class Sources:
         known: who may publish, by name; may be replaced at any time, for those who come from then on.
         topics: that items may have.
         held_bytes_max: so much is held at most.
+        records_max: so many items that have not expired are known at most, with a body or without.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Sources:
         self.known = known
         self.topics = topics
         self.held_bytes_max = held_bytes_max
+        self.records_max = RECORDS_MAX
         self._node = node
         self._aside = aside
         self._attempts = Attempts()
@@ -228,7 +231,8 @@ class Sources:
         code = refusal_of(item, publisher.name, frozenset(self.topics), self._node.moment().unix_s)
         if not code and len(item.digest) != hashlib.sha256().digest_size:
             return "bad-digest"
-        if not code and self._node.holdings.bytes + item.size > self.held_bytes_max:
+        holdings = self._node.holdings
+        if not code and (holdings.bytes + item.size > self.held_bytes_max or len(holdings) >= self.records_max):
             return "no-room"
         return code
 

@@ -35,11 +35,13 @@ from chatproto.news.placing.ledger import Act, Ledger
 from chatproto.news.terms import DELAY_S_MAX
 from chatproto.pair.log import PairLog
 from chatproto.registry import Registration, RegistryClient
+from chatproto.services.control import Command
 from chatproto.services.listener import Listener
 from chatproto.services.measures import GAUGE, Measure
 from chatproto.services.mounting import mount
 from chatproto.services.news.doors import build_links
 from chatproto.services.news.node import NewsNode
+from chatproto.services.news.overseeing import Overseeing
 from chatproto.services.news.settings import NewsSettings
 from chatproto.services.news.slave import Master, MastersPlace, Slave
 from chatproto.services.pairing import PeerSettings, build_log, build_peer_listener
@@ -56,7 +58,7 @@ LIMITS = Limits(
 PARTS = Limits(connections_max=256, per_address_max=64, strangers_max=32)
 CLOSE_S_MAX = 15.0
 """How long a door that is closed waits until everybody inside has the answer that they wait for."""
-SEND_HOME_EVERY_S = 2.0
+PUT_RIGHT_EVERY_S = 2.0
 
 log = Logger()
 
@@ -88,6 +90,11 @@ class ContractsSettings(NewsSettings):
     negotiations_max: int = NEGOTIATIONS_MAX
     negotiation_s_max: float = NEGOTIATION_S_MAX
     password_cost_log2: int = COST_LOG2
+
+    @property
+    def policy(self) -> Policy:
+        """What can be agreed on."""
+        return Policy(frozenset(self.topics), self.minimum_max, self.maximum_max, self.delay_s_min)
 
 
 class BookService(Service):
@@ -198,6 +205,11 @@ class ContractsService(NewsNode):
         door, self.door = self.door, None
         return maybeDeferred(door.disownServiceParent) if door is not None else succeed(None)
 
+    def change(self, settings: ContractsSettings) -> None:
+        """Take other ceilings into use, for whatever is agreed on from now on; what was agreed on holds."""
+        self.server.policy = settings.policy
+        self.server.allow(settings.negotiations_max)
+
     def opened(self) -> bool:
         """See `NewsNode.opened`."""
         return self.book.open and (self.monitor is not None or (self.door is not None and self.door.listening))
@@ -215,6 +227,10 @@ class ContractsService(NewsNode):
         doing = f"{self.server.negotiations} negotiations, {len(self.visits)} connections" if inside else "stands by"
         return f"{contract_log.role}, {contract_log.redundancy}{waits}, {doing}"
 
+    def commands(self) -> dict[str, Command]:
+        """See `NewsNode.commands`."""
+        return Overseeing(self._world.clock, self.server).commands
+
     def measures(self) -> Iterator[Measure]:
         """See `NewsNode.measures`."""
         book = self.server.book
@@ -224,6 +240,7 @@ class ContractsService(NewsNode):
             ("transactions", "Transactions that are not completed at every delivery node.", len(book.ledger.open)),
             ("negotiations", "Negotiations under way, or waiting for their turn.", self.server.negotiations),
             ("nodes", "Delivery nodes that are there.", len(self.server.nodes)),
+            ("adrift", "Readers whose delivery node was lost, and who have no other yet.", len(book.adrift)),
         ):
             yield Measure(GAUGE, f"chatproto_news_contracts_{name}", meaning, [({}, value)])
 
@@ -292,7 +309,7 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
     tree.server = server = ContractingServer(
         settings.name,
         contract_log,
-        Policy(frozenset(settings.topics), settings.minimum_max, settings.maximum_max, settings.delay_s_min),
+        settings.policy,
         lambda ledger, record: place(world, _client(tree), turn, settings)(ledger, record),
         world.clock,
         world.now,
@@ -306,9 +323,9 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
     mount(tree, "book", tree.book)
     if pair is not None and peer is not None:
         mount(tree, "pair-listener", build_peer_listener(world, peer, pair))
-    home = TimerService(SEND_HOME_EVERY_S, server.send_home)
-    home.clock = world.clock
-    mount(tree, "send-home", home)
+    overdue = TimerService(PUT_RIGHT_EVERY_S, server.put_right)
+    overdue.clock = world.clock
+    mount(tree, "overdue", overdue)
     tree.open_guarded(PARTS_DOOR, decode_from_part, {Ask: Parts(server)}, PARTS)
     readers = build_links(world, settings, turn, DOOR, decode_from_reader, {Enter: visits}, LIMITS)
     if not settings.stands_in_for:
@@ -327,6 +344,8 @@ def build_contracts(world: World, settings: ContractsSettings, place: MakePlacin
             ask_every_s=settings.ask_every_s,
             dead_after_s=settings.dead_after_s,
             what=settings.stands_in_for,
+            # What is in the log came from the master: a slave stands in that was started while that is dead, too.
+            known=lambda: server.log.position > 0,
         )
         mount(tree, "monitor", tree.monitor)
     return tree

@@ -1,6 +1,7 @@
 """A delivery node: a leaf of the tree, with its readers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,13 +10,22 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
 from chatproto.advertised import reached_by
-from chatproto.errors import StoreCorrupt
+from chatproto.errors import CallRejected, StoreCorrupt
 from chatproto.gate import Limits
 from chatproto.keyvalue import IKeyValueStore
 from chatproto.news.datagrams.outlet import FreeOutlet
 from chatproto.news.datagrams.reader import ATTRIBUTE as DATAGRAMS
 from chatproto.news.delivery.desk import DOOR, Desk
-from chatproto.news.delivery.keeping import RECORD, records_of
+from chatproto.news.delivery.inspection import (
+    CONTRACTS,
+    HOUR_S,
+    UNDELIVERED,
+    contracts_told,
+    contracts_wanted,
+    undelivered_told,
+    undelivered_wanted,
+)
+from chatproto.news.delivery.keeping import records_of, records_prefix
 from chatproto.news.delivery.messages import ReaderHello, from_reader
 from chatproto.news.delivery.records import Record
 from chatproto.news.delivery.table import READERS_MAX, Table
@@ -26,6 +36,7 @@ from chatproto.news.placing.participating import Participating
 from chatproto.news.proxy.desk import ProxyDesk
 from chatproto.news.proxy.messages import PULLED, ProxyHello
 from chatproto.news.tree.node import TreeNode
+from chatproto.news.tree.postponed import HELD_BYTES_MAX
 from chatproto.registry import Registration
 from chatproto.services.measures import COUNTER, GAUGE, Measure
 from chatproto.services.mounting import mount
@@ -56,6 +67,7 @@ class DeliverySettings(NewsSettings):
         send_bytes_per_s: what all readers are sent together at most; 0 for any number. It should be what the line
             takes: then paid readers do not wait for what was sent to free ones.
         readers_max: how many readers may be placed here.
+        held_bytes_max: of items that have not expired; beyond so much, no other item is begun before some of them go.
     """
 
     parent: str = ""
@@ -64,6 +76,7 @@ class DeliverySettings(NewsSettings):
     datagrams_advertise: str = ""
     send_bytes_per_s: float = 0
     readers_max: int = READERS_MAX
+    held_bytes_max: int = 8 * HELD_BYTES_MAX
 
 
 class DeliveryService(NewsNode):
@@ -91,7 +104,8 @@ class DeliveryService(NewsNode):
         self.outlet: FreeOutlet | None = None
         self._own = settings
         self._udp_port = 0
-        parent = build_parent(world, self.node, settings.parent, turn) if settings.parent else None
+        above = settings.parent
+        parent = build_parent(world, self.node, above, turn, settings.held_bytes_max) if above else None
         self._tree = TreeService(world, settings.data, self.node, parent, self._open)
         mount(self, "tree", self._tree)
         mount(self, "desk", _DeskService(self.desk))
@@ -121,11 +135,20 @@ class DeliveryService(NewsNode):
         except StoreCorrupt as error:
             self._world.fatal(f"{self.settings.data}: {error}")
 
-    def records(self, hours: int = 24) -> dict[str, list[Record]]:
-        """Return whether contracts were met: of each paid reader the records of its last hours, the oldest first."""
+    def _contracts_told(self, said: bytes) -> bytes:
+        with _said_wrong():
+            wanted = contracts_wanted(said)
+        hour = int(self._world.now() // HOUR_S)
+        return contracts_told(self.desk.readers.paid, self._records, wanted, hour)
+
+    def _records(self, reader: str) -> Iterable[Record]:
         store = self.desk.store
-        rows = store.scan(RECORD) if store is not None else []
-        return {name: records[-hours:] for name, records in records_of(rows).items()}
+        return records_of(store.scan(records_prefix(reader))).get(reader, []) if store is not None else []
+
+    def _undelivered_told(self, said: bytes) -> bytes:
+        with _said_wrong():
+            wanted = undelivered_wanted(said)
+        return undelivered_told(self.desk.readers.undeliverable, wanted)
 
     # `NewsNode`
 
@@ -158,6 +181,10 @@ class DeliveryService(NewsNode):
         if datagrams:
             attributes[DATAGRAMS] = datagrams
         return attributes
+
+    def calls(self) -> Mapping[bytes, Callable[[bytes], bytes]]:
+        """See `NewsNode.calls`: whether contracts were met, and what could not be delivered."""
+        return {CONTRACTS: self._contracts_told, UNDELIVERED: self._undelivered_told}
 
     def registration(self) -> Registration | None:
         """See `NewsNode.registration`; its capacity is how many readers may be placed."""
@@ -197,8 +224,34 @@ class DeliveryService(NewsNode):
             GAUGE, "chatproto_news_suspended", "1 while free deliveries are suspended.", [({}, schedule.is_suspended)]
         )
 
+        verdicts = readers.verdicts(self._world.clock.seconds())
+        yield Measure(
+            GAUGE,
+            "chatproto_news_contracts",
+            "Paid contracts, by what was made of them in the last hour of the clock that is over.",
+            [({"verdict": verdict}, count) for verdict, count in verdicts.items()],
+        )
+        late = "Items that paid readers have acknowledged later than their contracts allow."
+        yield Measure(COUNTER, "chatproto_news_late_total", late, [({}, readers.late)])
+        yield Measure(
+            COUNTER,
+            "chatproto_news_undelivered_total",
+            "Items that expired before a paid reader had them, one for each reader.",
+            [({"reason": reason}, count) for reason, count in readers.undeliverable.missed.items()],
+        )
+        in_doubt = "Transactions that this node has promised to do, and does not know the outcome of."
+        yield Measure(GAUGE, "chatproto_news_in_doubt", in_doubt, [({}, self.placing.participant.in_doubt)])
+
     def _listeners_now(self) -> int:
         return self.outlet.listening if self.outlet is not None else 0
+
+
+@contextmanager
+def _said_wrong() -> Iterator[None]:
+    try:
+        yield
+    except msgspec.MsgspecError as error:
+        raise CallRejected(f"that cannot be asked: {error}") from None
 
 
 def _by_terms(paid: float, free: float) -> list[tuple[dict[str, str], float]]:

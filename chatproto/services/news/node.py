@@ -1,6 +1,6 @@
 """What the service tree of every role of the news system has: doors, a name in the registry, probes, supervision."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -12,6 +12,7 @@ from chatproto.link import Turn
 from chatproto.news.link import Decode, NewsHeard, NewsLinkFactory
 from chatproto.news.messages import Message
 from chatproto.registry import Registration, RegistryClient
+from chatproto.services.control import Command, ControlService
 from chatproto.services.listener import Listener
 from chatproto.services.measures import Measure, of_news, of_process, together
 from chatproto.services.mounting import mount
@@ -35,7 +36,7 @@ class NewsNode(MultiService):
     1. `__init__` mounts the probes: they stop last, for an end is worth watching.
     2. `mount` from `chatproto.services.mounting`, once for each part of the role's own: what is on its disk first.
     3. `open_guarded` and `open_public`: the links end, politely, before the role's own parts do.
-    4. `complete`: its name in the registry, which goes first when it stops, and its service manager.
+    4. `complete`: its name in the registry, which goes first when it stops, operators' commands, its service manager.
 
     Attributes:
         role: what `--role` calls it.
@@ -92,6 +93,14 @@ class NewsNode(MultiService):
 
     def attributes(self) -> dict[str, str]:
         """Return what others are to know of it beside where its links are."""
+        return {}
+
+    def calls(self) -> Mapping[bytes, Callable[[bytes], bytes]]:
+        """Return what it answers through the registry beside its status: see `RegisteringService`."""
+        return {}
+
+    def commands(self) -> dict[str, Command]:
+        """Return what an operator may have it do, by the socket in its data directory, beside `reload`."""
         return {}
 
     def registration(self) -> Registration | None:
@@ -159,12 +168,21 @@ class NewsNode(MultiService):
         if settings.registry:
             registering = RegisteringSettings(settings.registry, settings.token, settings.service)
             self.registering = RegisteringService(
-                world, registering, settings.data, settings.name, self.turn, self.registration, self.status
+                world,
+                registering,
+                settings.data,
+                settings.name,
+                self.turn,
+                self.registration,
+                self.status,
+                self.calls(),
             )
             mount(self, "registering", self.registering)
             for listener in self._doors():
                 # Some endpoints take their time; until then nobody could be told where they are.
                 listener.ready.addCallback(self._listening)
+        if settings.control:
+            mount(self, "control", ControlService(world, settings.control, self.commands()))
         if world.supervisor is not None:
             mount(self, "supervision", Supervision(world.clock, self.turn, world.supervisor, self.health))
 

@@ -13,6 +13,7 @@ from chatproto.advertised import advertised_from
 from chatproto.errors import StoreError
 from chatproto.keyvalue import IKeyValueStore
 from chatproto.news.contracting.messages import decode_to_part
+from chatproto.news.contracting.nodes import READS_FROM
 from chatproto.news.link import NewsDialler
 from chatproto.news.proxy.answering import MobilePage
 from chatproto.news.proxy.directory import Directory
@@ -194,7 +195,7 @@ class ProxyNode(NewsNode):
         port = getattr(self.listener.port.getHost(), "port", 0) if self.listener.port is not None else 0
         place = advertised_from(settings.web, port)
         scheme = "https" if listens_with_tls(settings.web) else "http"
-        return {"delivery": settings.delivery, **({PAGE: f"{scheme}://{place}/"} if place else {})}
+        return {READS_FROM: settings.delivery, **({PAGE: f"{scheme}://{place}/"} if place else {})}
 
     def measures(self) -> Iterable[Measure]:
         """Measure what is kept, and for whom."""

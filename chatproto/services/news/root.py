@@ -11,7 +11,8 @@ from chatproto.news.items import name_allowed
 from chatproto.news.messages import Announce, Chunk, decoder
 from chatproto.news.tree.messages import SourceHello
 from chatproto.news.tree.outlet import WINDOW_BYTES_MAX
-from chatproto.news.tree.sources import DOOR, HELD_BYTES_MAX, Sources, SourceSettings
+from chatproto.news.tree.postponed import HELD_BYTES_MAX
+from chatproto.news.tree.sources import DOOR, Sources, SourceSettings
 from chatproto.services.measures import GAUGE, Labels, Measure
 from chatproto.services.mounting import mount
 from chatproto.services.news.settings import NewsSettings
@@ -32,12 +33,14 @@ class RootSettings(NewsSettings):
         known: the sources that are let in, by name.
         window_bytes: so much is on its way to each child that is not acknowledged.
         held_bytes_max: beyond so much, no item is accepted before others have expired.
+        first_number: of the first item on an empty disk; None for what no root has given before.
     """
 
     sources: str = ""
     known: Mapping[str, SourceSettings] = field(default_factory=dict)
     window_bytes: int = WINDOW_BYTES_MAX
     held_bytes_max: int = HELD_BYTES_MAX
+    first_number: int | None = None
 
 
 class _SourcesFile(msgspec.Struct, forbid_unknown_fields=True):
@@ -84,6 +87,7 @@ class RootService(TreeNews):
     def __init__(self, world: World, settings: RootSettings) -> None:
         """Collect the parts; `build_root` opens the doors."""
         super().__init__(world, settings, window_bytes=settings.window_bytes)
+        self.node.holdings.first_number = settings.first_number
         self.sources = Sources(self.node, settings.known, settings.topics, world.aside, settings.held_bytes_max)
 
     def summary(self) -> str:

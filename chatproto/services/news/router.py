@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from chatproto.news.tree.outlet import WINDOW_BYTES_MAX
+from chatproto.news.tree.postponed import HELD_BYTES_MAX
 from chatproto.services.news.settings import NewsSettings
 from chatproto.services.news.tree import TreeNews
 from chatproto.world import World
@@ -15,10 +16,12 @@ class RouterSettings(NewsSettings):
     Attributes:
         parent: client endpoint string of the guarded port of its parent.
         window_bytes: so much is on its way to each child that is not acknowledged.
+        held_bytes_max: beyond so much, no other item is begun before some of that goes.
     """
 
     parent: str
     window_bytes: int = WINDOW_BYTES_MAX
+    held_bytes_max: int = HELD_BYTES_MAX
 
 
 class RouterService(TreeNews):
@@ -37,7 +40,7 @@ def build_router(world: World, settings: RouterSettings) -> RouterService:
     Raises:
         MissingExtra: a library for something that was asked for is not installed.
     """
-    router = RouterService(world, settings, settings.parent, settings.window_bytes)
+    router = RouterService(world, settings, settings.parent, settings.window_bytes, settings.held_bytes_max)
     router.open_to_children()
     router.complete()
     return router

@@ -28,6 +28,7 @@ class NewsSettings:
         lease_s: the registration ends unless it is renewed within so many seconds.
         metrics: server endpoint string of its probes: metrics, health and readiness; empty for none.
         topics: of the deployment, the same on each node.
+        control: path of the socket for operators' commands; empty for none.
     """
 
     data: str
@@ -42,3 +43,4 @@ class NewsSettings:
     lease_s: float = LEASE_S
     metrics: str = ""
     topics: tuple[str, ...] = TOPICS
+    control: str = ""

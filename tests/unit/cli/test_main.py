@@ -16,7 +16,9 @@ import chatproto.cli.chat
 from chatproto.cli import main
 from chatproto.cli.chat import ChatOptions
 from chatproto.cli.control import ControlFailed
-from chatproto.cli.demo import DemoFailed, DemoOptions
+from chatproto.cli.demo import DemoOptions
+from chatproto.cli.deployment import DemoFailed
+from chatproto.cli.news.demo import NewsDemoOptions
 from chatproto.cli.servers import Misuse
 from chatproto.cli.status import StatusFailed
 from chatproto.errors import RegistryUnanswered, StoreError
@@ -342,8 +344,10 @@ class Drain(CommandLineTestCase):
 
 
 class Demo(CommandLineTestCase):
-    def demo(self, *arguments: str, **answer: Any) -> tuple[DemoOptions | None, int, str, str]:
-        with mock.patch("chatproto.cli.demo.demo", **answer) as demo:
+    def demo(
+        self, *arguments: str, of: str = "chatproto.cli.demo.demo", **answer: Any
+    ) -> tuple[DemoOptions | NewsDemoOptions | None, int, str, str]:
+        with mock.patch(of, **answer) as demo:
             found = self.run_with("demo", *arguments)
         if demo.called:
             with redirect_stdout(io.StringIO()) as out:
@@ -351,12 +355,19 @@ class Demo(CommandLineTestCase):
             self.assertEqual(out.getvalue(), "what it says\n")
         return (demo.call_args.args[0] if demo.called else None), *found
 
+    def news_demo(self, *arguments: str) -> tuple[DemoOptions | NewsDemoOptions | None, int, str, str]:
+        return self.demo("news", *arguments, of="chatproto.cli.news.demo.news_demo")
+
     def test_the_defaults(self) -> None:
-        self.assertEqual(self.demo(), (DemoOptions(None, 4444, None), 0, "", ""))
+        self.assertEqual(self.demo(), (DemoOptions(None, 4444), 0, "", ""))
+        self.assertEqual(self.news_demo(), (NewsDemoOptions(None, 4800), 0, "", ""))
 
     def test_everything(self) -> None:
-        options, *_ = self.demo("--data", "there", "--port", "5600", "--kill-primary-after", "2.5")
-        self.assertEqual(options, DemoOptions("there", 5600, 2.5))
+        common = ("--data", "there", "--port", "5600", "--for", "9")
+        options, *_ = self.demo(*common, "--kill-primary-after", "2.5")
+        self.assertEqual(options, DemoOptions("there", 5600, 2.5, 9))
+        options, *_ = self.news_demo(*common, "--pace", "0.5")
+        self.assertEqual(options, NewsDemoOptions("there", 5600, 0.5, 9))
 
     def test_it_cannot_be_started(self) -> None:
         found = self.demo(side_effect=DemoFailed("port 4445 cannot be used"))
@@ -365,19 +376,22 @@ class Demo(CommandLineTestCase):
     def test_values_that_make_no_sense(self) -> None:
         for arguments in (
             ("--port", "0"),
-            ("--port", "65530"),
+            ("--port", "65513"),
             ("--port", "9" * 5000),
             ("--port", "-1"),
             ("--port", "http"),
             ("--kill-primary-after", "0"),
             ("--kill-primary-after", "soon"),
+            ("--pace", "2"),
             ("there",),
         ):
             options, status, out, error = self.demo(*arguments)
             self.assertEqual((options, status, out), (None, 2, ""), arguments)
             self.assertIn(arguments[0], error)
-        options, *_ = self.demo("--port", "65529")
-        self.assertEqual(options, DemoOptions(None, 65529, None))
+        options, *_ = self.demo("--port", "65512")
+        self.assertEqual(options, DemoOptions(None, 65512))
+        found = self.news_demo("--kill-primary-after", "2")
+        self.assertEqual(found, (None, 2, "", "chatproto: --kill-primary-after is for the chat\n"))
 
 
 class Imports(SynchronousTestCase):

@@ -171,6 +171,12 @@ class BackTests(WatchTestCase):
         self.at(105.1)
         self.assertIn(StandDown(), self.watch.answered(105.2))
 
+    def test_a_master_that_was_there_before_is_missed_from_the_start(self) -> None:
+        self.watch = Watch(1.0, 3.0, known=True)
+        self.watch.start(100.0)
+        self.at(103.0)
+        self.assertEqual(self.watch.state, State.ACTIVATING)
+
     def test_dead_again_while_the_stand_in_finishes(self) -> None:
         self.stand_in()
         self.at(104.0)

@@ -39,7 +39,12 @@ class End:
     """A link on a transport that remembers, and the other side of it."""
 
     def __init__(
-        self, link: FrameLink, clock: TurnClock, decode: Callable[[bytes], Message], host: str = "127.0.0.1"
+        self,
+        link: FrameLink,
+        clock: TurnClock,
+        decode: Callable[[bytes], Message],
+        host: str = "127.0.0.1",
+        frame_bytes_max: int = FRAME_BYTES_MAX,
     ) -> None:
         self.link = link
         self.clock = clock
@@ -47,7 +52,7 @@ class End:
         self.transport.peerAddr = IPv4Address("TCP", host, 5)
         self._decode = decode
         self._read = 0
-        self._frames = FrameBuffer(FRAME_BYTES_MAX)
+        self._frames = FrameBuffer(frame_bytes_max)
         link.makeConnection(self.transport)
 
     def sent(self) -> list[Message]:

@@ -250,6 +250,18 @@ class GuardedTests(VisitorLinkTestCase):
         self.assertEqual(self.names.list(), [EAST])
         self.assertGreater(self.events.at(LogLevel.warn), 0)
 
+    def test_what_is_ours_is_asked_by_our_own_only(self) -> None:
+        east, west, nobody = self.enter_as("east"), self.enter_as("west"), self.enter_as()
+        self.trust.shown = Proof(("east",))
+        self.register(east)
+        self.trust.shown = NOTHING
+        self.say(nobody, Call(1, "chat", "east", b"!contracts", 1.0), Call(2, "chat", "east", b"status", 1.0))
+        self.assertEqual(self.sent(nobody), [Failed(1, "unproven")])
+        self.assertEqual([asked.payload for asked in self.sent(east)], [b"status"])
+        self.trust.shown = Proof(("west",))
+        self.say(west, Call(3, "chat", "east", b"!contracts", 1.0))
+        self.assertEqual([asked.payload for asked in self.sent(east)], [b"!contracts"])
+
     def test_groups_are_told_something_by_our_own_only(self) -> None:
         west, nobody = self.enter_as("west"), self.enter_as()
         self.say(nobody, Join(1, "cooks"), Notify(2, "cooks", b"hear"))

@@ -20,8 +20,8 @@ from chatproto.services.control import (
     COMMANDS_WAITING_MAX,
     LOOK_EVERY_S,
     SWITCHOVER_S_MAX,
+    ChatControl,
     ControlLink,
-    ControlService,
 )
 from chatproto.world import World
 from tests.unit.services.test_listener import FakeEndpoint, FakePort
@@ -74,7 +74,7 @@ class ControlTestCase(SynchronousTestCase):
         self.drains += 1
         return self.drained
 
-    def make(self, pair: FakePair | None) -> ControlService:
+    def make(self, pair: FakePair | None) -> ChatControl:
         def endpoint(description: str) -> FakeEndpoint:
             self.described.append(description)
             self.endpoint = FakeEndpoint(self.listening)
@@ -96,7 +96,7 @@ class ControlTestCase(SynchronousTestCase):
         self.drained: Deferred[str] = Deferred()
         self.drains = 0
         drain: Any = SimpleNamespace(run=self.drain)
-        control = ControlService(world, self.path, server, pair, drain)  # type: ignore[arg-type]
+        control = ChatControl(world, self.path, server, pair, drain)  # type: ignore[arg-type]
         self.addCleanup(lambda: control.running and control.stopService())
         return control
 

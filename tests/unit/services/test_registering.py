@@ -231,8 +231,21 @@ class OtherwiseTests(RegisteringTestCase):
         self.now: Registration | None = None
         chosen = RegisteringSettings("tcp:north:4646", token="ours")
         return RegisteringService(
-            self.world, chosen, "data", "west", Turn(self.clock), lambda: self.now, lambda: b"well"
+            self.world, chosen, "data", "west", Turn(self.clock), lambda: self.now, lambda: b"well", {b"echo": bytes}
         )
+
+    def test_it_answers_what_it_can(self) -> None:
+        self.now = Registration("chat", "west")
+        self.service.startService()
+        end = self.enter()
+        (request,) = self.sent(end)
+        self.say(end, Done(request.number))
+        for number, said in enumerate((b"echo who is there?", b"echo", b"status")):
+            self.say(end, Asked(number, "chat", "west", said))
+        self.say(end, Asked(3, "chat", "west", b"dance"))
+        answers = [Answer(0, b"who is there?"), Answer(1, b""), Answer(2, b"well"), Reject(3)]
+        self.assertEqual(self.sent(end), answers)
+        self.assertEqual(self.events.count("a node is asked for its echo or status, not b'dance'"), 1)
 
     def test_it_is_found_as_long_as_it_is_something(self) -> None:
         self.service.startService()

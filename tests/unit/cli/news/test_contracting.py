@@ -30,7 +30,8 @@ class Client:
     def __init__(self, *agrees: Terms) -> None:
         self.agrees = agrees
         self.proposed: list[Terms] = []
-        self.given_up = self.cancelled = False
+        self.given_up = self.cancelled = self.deleted = False
+        self.password = ""
 
     def propose(self, terms: Terms) -> "Deferred[Any]":
         self.proposed.append(terms)
@@ -48,6 +49,14 @@ class Client:
 
     def cancel(self) -> "Deferred[None]":
         self.cancelled = True
+        return succeed(None)
+
+    def change_password(self, password: str) -> "Deferred[None]":
+        self.password = password
+        return succeed(None)
+
+    def delete_account(self) -> "Deferred[None]":
+        self.deleted = True
         return succeed(None)
 
 
@@ -112,6 +121,13 @@ class NegotiatingTests(SynchronousTestCase):
         client = Client()
         self.assertIsNone(self.successResultOf(self.go(client, ends=True)))
         self.assertTrue(client.cancelled)
+
+    def test_another_password_and_the_end_of_an_account(self) -> None:
+        client = Client()
+        self.assertIsNone(self.successResultOf(self.go(client, renewed="another")))
+        self.assertEqual(client.password, "another")
+        self.assertIsNone(self.successResultOf(self.go(client, closes=True)))
+        self.assertTrue(client.deleted)
 
 
 class WordsTests(SynchronousTestCase):

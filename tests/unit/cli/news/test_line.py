@@ -8,7 +8,8 @@ from unittest import mock
 import msgspec
 
 from chatproto.chat.passwords import matches
-from chatproto.cli.news import contracting, publishing, reading, status
+from chatproto.cli import control
+from chatproto.cli.news import contracting, inspecting, publishing, reading, status
 from chatproto.cli.news.offers import ASK, NEAREST, NOTHING
 from chatproto.cli.news.publishing import PublishFailed, media_type_of, why_refused
 from chatproto.cli.news.reaching import Reach
@@ -87,6 +88,38 @@ class PublishTests(LineTestCase):
         self.assertEqual(Reach(None, "here").place, "news at here")
 
 
+class AccountTests(LineTestCase):
+    def account(self, *given: str, typed: bytes = b"secret\n") -> tuple[Any, tuple[int, str, str]]:
+        stand_in = self.instead(contracting, "contract", None)
+        self.typed(typed)
+        done = self.run_with("news", "account", "--reader=anna", "--password-stdin", "--registry=here", *given)
+        return (stand_in.call_args.args[0] if stand_in.called else None), done
+
+    def test_another_password(self) -> None:
+        wish, done = self.account("--change-password", typed=b"secret\nanother\n")
+        self.assertEqual((wish.password, wish.renewed, wish.closes), ("secret", "another", False))
+        self.assertEqual(done, (0, "anna has another password.\n", ""))
+
+    def test_no_other_password(self) -> None:
+        wish, done = self.account("--change-password")
+        self.assertEqual((wish, done[0]), (None, 2))
+
+    def test_the_end(self) -> None:
+        wish, done = self.account("--delete")
+        self.assertEqual((wish.renewed, wish.closes), ("", True))
+        self.assertEqual(done, (0, "anna has no account any more.\n", ""))
+
+    def test_one_of_both(self) -> None:
+        for wrong in ((), ("--delete", "--change-password")):
+            self.assertEqual(self.account(*wrong)[1][0], 2)
+
+    def test_what_an_operator_has_done(self) -> None:
+        for word, name in (("lost", "east"), ("delete", "anna")):
+            stand_in = self.instead(control, "command", "as asked")
+            self.assertEqual(self.run_with("news", word, "folder", name), (0, "as asked\n", ""))
+            stand_in.assert_called_once_with("folder", f"{word} {name}")
+
+
 class ContractTests(LineTestCase):
     place = Place("anna", Terms(("sport",)), "east", "", "ticket")
 
@@ -134,6 +167,21 @@ class ReadTests(LineTestCase):
         self.assertEqual(self.run_with("news", "read", "--reader=anna", "--count=0")[0], 2)
 
     def test_status_is_printed(self) -> None:
-        stand_in = self.instead(status, "news_status", "good")
+        stand_in = self.instead(status, "news_status", ("good", True))
         self.assertEqual(self.run_with("news", "status", "--registry=here")[:2], (0, "good\n"))
         self.assertEqual(stand_in.call_args.args[0].timeout_s, 5.0)
+        self.instead(status, "news_status", ("bad", False))
+        self.assertEqual(self.run_with("news", "status", "--registry=here")[:2], (0, "bad\n"))
+        self.assertEqual(self.run_with("news", "status", "--check", "--registry=here")[:2], (1, "bad\n"))
+
+    def test_what_delivery_nodes_tell_is_printed(self) -> None:
+        for typed, said, wanted in (
+            (("--contracts",), "news_contracts", ("", 24)),
+            (("--contracts", "east", "--hours=72"), "news_contracts", ("east", 72)),
+            (("--undelivered=east",), "news_undelivered", ("east",)),
+        ):
+            stand_in = self.instead(inspecting, said, "told")
+            self.assertEqual(self.run_with("news", "status", "--registry=here", *typed)[:2], (0, "told\n"))
+            self.assertEqual(stand_in.call_args.args[1:], wanted)
+        for typed in (("--hours=73",), ("--hours=0",), ("--contracts", "--undelivered"), ("--contracts=a b",)):
+            self.assertEqual(self.run_with("news", "status", "--registry=here", *typed)[0], 2)

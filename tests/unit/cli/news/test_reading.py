@@ -2,18 +2,24 @@
 
 import json
 import os
+from types import SimpleNamespace
+from typing import cast
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.cli.news.reaching import Reach
-from chatproto.cli.news.reading import Reading, ReadingFailed, Showing
+from chatproto.cli.news.reading import UNKNOWN_S_MAX, Reading, ReadingFailed, Showing
+from chatproto.news.reader import NewsReader
 from tests.unit.news.proxy.making import item_of
 
 
 class ShowingTests(SynchronousTestCase):
     def showing(self, **given: object) -> Showing:
         self.said: list[str] = []
-        return Showing(Reading(Reach("here"), "anna", "secret", **given), self.said.append)  # type: ignore[arg-type]
+        self.clock = Clock()
+        reading = Reading(Reach("here"), "anna", "secret", **given)  # type: ignore[arg-type]
+        return Showing(reading, self.said.append, self.clock)
 
     def test_nothing_in_an_item_does_anything_on_a_terminal(self) -> None:
         show = self.showing()
@@ -50,5 +56,20 @@ class ShowingTests(SynchronousTestCase):
         show = self.showing()
         show.refused("closing")
         self.assertNoResult(show.enough)
+        show.refused("moved")
+        self.failureResultOf(show.enough, ReadingFailed)
+
+    def test_a_node_may_hear_of_a_contract_later_than_its_reader(self) -> None:
+        show = self.showing()
+        reader = show.reader = cast(NewsReader, SimpleNamespace(last_refusal="unknown-reader"))
         show.refused("unknown-reader")
+        show.refused("unknown-reader")
+        reader.last_refusal = ""
+        self.clock.advance(UNKNOWN_S_MAX)
+        self.assertNoResult(show.enough)
+        reader.last_refusal = "unknown-reader"
+        show.refused("unknown-reader")
+        self.clock.advance(UNKNOWN_S_MAX - 0.1)
+        self.assertNoResult(show.enough)
+        self.clock.advance(0.1)
         self.failureResultOf(show.enough, ReadingFailed)

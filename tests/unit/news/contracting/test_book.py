@@ -1,10 +1,22 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.news.contracting import book as books
-from chatproto.news.contracting.acts import AGREE, CANCEL, RETURN, STAND_IN, Change, Opened, decode_act, encode_act
+from chatproto.news.contracting.acts import (
+    AGREE,
+    CANCEL,
+    CLOSE,
+    RENEW,
+    RETURN,
+    STAND_IN,
+    TELL,
+    Change,
+    Opened,
+    decode_act,
+    encode_act,
+)
 from chatproto.news.contracting.book import Book, Contract, Failed, Room
 from chatproto.news.placing.actions import Place, Remove
-from chatproto.news.placing.ledger import Begun, Completed, Decided, Took
+from chatproto.news.placing.ledger import Begun, Completed, Decided, Lost, Took
 from chatproto.news.terms import Placement
 from tests.unit.news.contracting.desk import MOBILE, PAID, SPORT, SomeDesk
 
@@ -14,7 +26,9 @@ class ActTests(SynchronousTestCase):
         for act in (
             Opened("ada", "secret", b"\x00salt\n", "ticket"),
             Change("ada", 3, AGREE, "p", PAID, "north", "south"),
-            Change("ada", 3, CANCEL),
+            Change("ada", 3, CANCEL, gone=("north",)),
+            Change("ada", 3, RENEW, opened=Opened("ada", "secret", b"salt", "ticket")),
+            Lost("north"),
             Took(1, "life"),
             Begun("ada/1", {"north": (Place(Placement("ada", SPORT, "ticket")),), "south": (Remove("ada", 2),)}),
             Decided(1, False, "full", "north"),
@@ -184,3 +198,166 @@ class CaptureTests(SynchronousTestCase):
         self.assertEqual(desk.book.mobile("north", "", 1), ["ada"])
         self.assertEqual(desk.book.mobile("north", "ada", 1), ["bob"])
         self.assertEqual(desk.book.mobile("south", "", 1), [])
+
+
+NEW = Opened("ada", "new secret", b"new salt", "new ticket")
+
+
+class GoneTests(SynchronousTestCase):
+    """A node that is gone is owed what it has to hear."""
+
+    def setUp(self) -> None:
+        self.desk = SomeDesk()
+        self.book = self.desk.book
+        self.desk.agree(PAID, "north", substitute="south")
+
+    def steps(self, name: str) -> object:
+        return self.book.pending[name].steps
+
+    def test_a_contract_is_cancelled_while_its_node_is_gone(self) -> None:
+        self.desk.apply(Change("ada", 1, CANCEL, gone=("north",)))
+        account = self.desk.account()
+        self.assertEqual((account.contract, account.pending, account.version), (None, "", 2), "nobody is to be asked")
+        self.assertEqual((account.owed, self.book.owing("north")), (("north",), ["ada"]))
+        self.desk.apply(Change("ada", 2, TELL, gone=("north",)))
+        self.assertEqual((account.version, self.book.pending), (2, {}), "it is still gone")
+        self.desk.apply(Change("ada", 2, TELL))
+        self.assertEqual((self.steps("ada/3"), self.book.owing("north")), ({"north": (Remove("ada", 3),)}, []))
+        self.desk.decide("ada/3")
+        self.assertEqual((account.owed, self.book.owing("north")), ((), []))
+
+    def test_another_node_while_the_one_before_is_gone(self) -> None:
+        self.desk.apply(Change("ada", 1, AGREE, "p", PAID, "south", gone=("north",)))
+        self.assertEqual(self.steps("ada/2"), {"south": (Place(Placement("ada", PAID, "ada's ticket", 2)),)})
+        self.assertEqual(self.book.owing("north"), [])
+        self.desk.decide("ada/2")
+        self.assertEqual(self.book.owing("north"), ["ada"])
+        book = Book()
+        book.restore(self.book.capture())
+        self.assertEqual(book.owing("north"), ["ada"])
+        # Back at the first node: there is nothing left to say.
+        self.desk.agree(SPORT, "north")
+        self.assertEqual(self.desk.account().owed, ())
+
+    def test_nobody_is_placed_at_a_node_that_is_gone(self) -> None:
+        self.desk.apply(Change("ada", 1, STAND_IN, gone=("north", "south")))
+        self.assertEqual(set(self.book.pending["ada/2"].steps), {"south"})
+
+    def test_what_it_hears_is_what_holds_by_then(self) -> None:
+        self.desk.apply(Change("ada", 1, STAND_IN))
+        self.desk.decide("ada/2")
+        self.desk.apply(Change("ada", 2, RENEW, gone=("north", "south"), opened=NEW))
+        self.assertEqual(self.desk.account().owed, ("north", "south"))
+        self.desk.apply(Change("ada", 3, TELL))
+        own, other = (Placement("ada", PAID, "new ticket", 4, home=home) for home in ("", "north"))
+        self.assertEqual(self.steps("ada/4"), {"north": (Place(own),), "south": (Place(other),)})
+
+
+class AccountTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.desk = SomeDesk()
+        self.book = self.desk.book
+
+    def test_another_password(self) -> None:
+        self.desk.agree(SPORT, "north")
+        self.desk.apply(Change("ada", 1, RENEW), Change("ada", 1, RENEW, opened=NEW))
+        account = self.desk.account()
+        self.assertEqual(account.secret, "ada's secret", "not before the node has it")
+        placed = Place(Placement("ada", SPORT, "new ticket", 2))
+        self.assertEqual(self.book.pending["ada/2"].steps, {"north": (placed,)})
+        self.desk.decide("ada/2")
+        self.assertEqual((account.secret, account.salt, account.ticket), ("new secret", b"new salt", "new ticket"))
+        assert account.contract is not None
+        self.assertEqual(account.contract.version, 1)
+
+    def test_one_that_a_node_says_no_to(self) -> None:
+        self.desk.agree(SPORT, "north")
+        self.desk.apply(Change("ada", 1, RENEW, opened=NEW))
+        self.desk.decide("ada/2", committed=False, code="full", node="north")
+        self.assertEqual(self.desk.account().secret, "ada's secret")
+
+    def test_an_account_is_closed(self) -> None:
+        self.desk.agree(SPORT, "north")
+        self.desk.apply(Change("ada", 1, CLOSE))
+        self.assertTrue(self.book.knows("ada"))
+        self.desk.decide("ada/2")
+        self.assertFalse(self.book.knows("ada"))
+        self.assertEqual((list(self.book.accounts), self.book.taken["north"]), (["bob"], Room()))
+        # Somebody else has the name: what is still said of the one before is not about this one.
+        self.desk.apply(Opened("ada", "secret", b"", "ticket"), Change("ada", 0, CANCEL))
+        self.assertEqual((self.desk.account().version, self.book.pending), (2, {}))
+
+    def test_a_name_is_kept_until_all_have_heard_of_the_end(self) -> None:
+        self.desk.agree(SPORT, "north")
+        self.desk.apply(Change("ada", 1, CLOSE, gone=("north",)))
+        self.desk.apply(Opened("ada", "secret", b"", "ticket"), Change("ada", 2, AGREE, "p", SPORT, "south"))
+        self.assertEqual((self.book.knows("ada"), "ada" in self.book.accounts, self.book.pending), (False, True, {}))
+        self.desk.apply(Change("ada", 2, TELL))
+        self.desk.decide("ada/3")
+        self.assertNotIn("ada", self.book.accounts)
+        self.assertEqual(self.book.floor, 3)
+
+
+class LostTests(SynchronousTestCase):
+    """A node is given up: its readers have none, until they are given another one."""
+
+    def setUp(self) -> None:
+        self.desk = SomeDesk()
+        self.book = self.desk.book
+
+    def test_its_readers_are_adrift(self) -> None:
+        self.desk.agree(PAID, "north", substitute="south")
+        self.desk.agree(SPORT, "south", reader="bob")
+        self.assertEqual([self.book.names(node) for node in ("north", "south", "west")], [True, True, False])
+        self.desk.apply(Lost("north"))
+        self.assertEqual((self.book.homeless(), self.book.taken["north"]), (["ada"], Room()))
+        self.assertEqual((self.book.names("north"), self.book.losses), (False, 1))
+        book = Book()
+        book.restore(self.book.capture())
+        self.assertEqual(book.homeless(), ["ada"])
+        self.desk.apply(Change("ada", 1, AGREE, "p", PAID, "south"))
+        self.assertEqual(self.book.homeless(), [], "it is about to be placed")
+        self.desk.decide("ada/2")
+        self.assertEqual((self.book.adrift, self.book.taken["south"]), (set(), Room(2, 1)))
+
+    def test_a_temporary_reader_stays_where_it_is(self) -> None:
+        self.desk.agree(PAID, "north", substitute="south")
+        self.desk.apply(Change("ada", 1, STAND_IN))
+        self.desk.decide("ada/2")
+        self.desk.apply(Lost("north"))
+        contract = self.desk.account().contract
+        assert contract is not None
+        self.assertEqual((contract.node, contract.standing), ("", "south"))
+        self.desk.apply(Change("ada", 2, AGREE, "p", PAID, "south"))
+        placed = Place(Placement("ada", PAID, "ada's ticket", 3))
+        self.assertEqual(self.book.pending["ada/3"].steps, {"south": (placed,)})
+
+    def test_a_temporary_reader_whose_substitute_is_lost(self) -> None:
+        self.desk.agree(PAID, "north", substitute="south")
+        self.desk.apply(Change("ada", 1, STAND_IN))
+        self.desk.decide("ada/2")
+        self.desk.apply(Lost("south"))
+        contract = self.desk.account().contract
+        assert contract is not None
+        self.assertEqual((contract.node, contract.standing, self.book.guests("north")), ("north", "", []))
+
+    def test_nothing_waits_for_it(self) -> None:
+        self.desk.agree(SPORT, "north")
+        self.desk.apply(Change("ada", 1, CLOSE, gone=("north",)), Lost("north"))
+        self.assertNotIn("ada", self.book.accounts)
+        self.desk.agree(SPORT, "north", reader="bob")
+        self.desk.apply(Change("bob", 1, CANCEL))
+        number = self.desk.begin("bob/2")
+        self.desk.apply(Decided(number, True), Lost("north"))
+        self.assertEqual((self.book.ledger.open[number].steps, self.book.names("north")), ({}, False))
+
+    def test_a_change_that_is_not_begun_is_done(self) -> None:
+        self.desk.agree(SPORT, "north")
+        self.desk.apply(Change("ada", 1, CANCEL), Lost("north"))
+        self.assertEqual((self.desk.account().contract, self.book.pending), (None, {}))
+
+    def test_a_change_that_goes_on_ends_without_it(self) -> None:
+        self.desk.apply(Change("ada", 0, AGREE, "p", SPORT, "north"))
+        number = self.desk.begin("ada/1")
+        self.desk.apply(Lost("north"), Decided(number, True))
+        self.assertEqual((self.book.homeless(), self.book.taken["north"]), (["ada"], Room()))

@@ -16,6 +16,8 @@ FROM_READER: tuple[Message, ...] = (
     wire.Where(3),
     wire.Substitute(4),
     wire.Cancel(5),
+    wire.Renew(6, "another"),
+    wire.Close(7),
 )
 TO_READER: tuple[Message, ...] = (
     wire.Entered("master"),
@@ -24,6 +26,8 @@ TO_READER: tuple[Message, ...] = (
     wire.Agreed(1, PLACE),
     wire.Declined(1, "no-room", "there is none"),
     wire.Standing(4, "south"),
+    wire.Renewed(6),
+    wire.Closed(7),
 )
 FROM_PART: tuple[Message, ...] = (wire.Ask(), wire.Readers("north", "ada"), wire.Check(1, "ada", "secret", "10.0.0.1"))
 TO_PART: tuple[Message, ...] = (

@@ -1,7 +1,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.news.contracting.acts import AGREE, CANCEL, STAND_IN, Change
-from chatproto.news.contracting.messages import Declined, Offer
+from chatproto.news.contracting.acts import AGREE, CANCEL, CLOSE, RENEW, STAND_IN, Change, Opened
+from chatproto.news.contracting.messages import Declined, Offer, Renewed
 from chatproto.news.contracting.negotiation import (
     OVER,
     ROUNDS_MAX,
@@ -17,6 +17,7 @@ from chatproto.news.contracting.negotiation import (
     describe,
 )
 from chatproto.news.contracting.policy import Node
+from chatproto.news.placing.ledger import Lost
 from chatproto.news.terms import Terms
 from tests.unit.news.contracting.desk import PAID, SPORT, SomeDesk
 
@@ -173,7 +174,7 @@ class ErrandTests(SynchronousTestCase):
     def test_to_be_served_by_the_substitute(self) -> None:
         self.desk.nodes.clear()
         errand = Errand("ada", 3, STAND_IN)
-        self.assertEqual(self.look(errand), [Submit(Change("ada", 1, STAND_IN))])
+        self.assertEqual(self.look(errand), [Submit(Change("ada", 1, STAND_IN, gone=("north",)))])
         self.desk.apply(Change("ada", 1, STAND_IN))
         self.desk.decide("ada/2")
         contract = self.desk.account().contract
@@ -192,3 +193,24 @@ class ErrandTests(SynchronousTestCase):
     def test_an_answer_says_why(self) -> None:
         self.assertEqual(declined(1, "no-such-code"), Declined(1, "no-such-code", ""))
         self.assertIn("topic", declined(1, "no-topics").why)
+
+    def test_another_password(self) -> None:
+        opened = Opened("ada", "new secret", b"new salt", "new ticket")
+        errand = Errand("ada", 3, RENEW, opened)
+        self.assertEqual(self.look(errand), [Submit(Change("ada", 1, RENEW, opened=opened))])
+        self.desk.apply(Change("ada", 1, RENEW, opened=opened))
+        self.desk.decide("ada/2")
+        self.assertEqual(self.look(errand), [Renewed(3)])
+
+    def test_an_account_is_closed(self) -> None:
+        errand = Errand("bob", 3, CLOSE)
+        self.assertEqual(self.look(errand), [Submit(Change("bob", 0, CLOSE))])
+        self.desk.apply(Change("bob", 0, CLOSE))
+        self.assertFalse(self.desk.book.knows("bob"))
+
+    def test_what_has_waited_for_a_node_that_is_lost(self) -> None:
+        """A contract that was agreed on and has no node is no answer: the reader proposes until it has one."""
+        self.desk.apply(Lost("north"))
+        negotiation = Negotiation("ada", "proposal 0")
+        (submit,) = negotiation.proposed(1, PAID, self.desk)
+        self.assertIsInstance(submit, Submit)

@@ -30,3 +30,19 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual((list(nodes.there), told), (["south"], [1, 2, 1]))
         nodes.names_listed([])
         self.assertEqual(nodes.there, {})
+
+    def test_from_which_a_proxy_reads(self) -> None:
+        def proxied() -> list[str]:
+            return [name for name, node in nodes.there.items() if node.has_proxy]
+
+        nodes = DeliveryNodes()
+        proxy = node("phones", kind="news-proxy", delivery="south")
+        nodes.names_listed([proxy, node("north"), node("south")])
+        self.assertEqual(proxied(), ["south"])
+        nodes.name_gone(proxy)
+        self.assertEqual(proxied(), [])
+        nodes.name_registered(node("phones", kind="news-proxy", delivery="north"))
+        nodes.name_registered(node("north"))
+        self.assertEqual(proxied(), ["north"])
+        nodes.names_listed([node("north")])
+        self.assertEqual(proxied(), [])

@@ -2,7 +2,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from chatproto.news.contracting.policy import Choice, Node, Policy, consider
+from chatproto.news.contracting.book import Contract
+from chatproto.news.contracting.policy import Choice, Node, Policy, consider, haven
 from chatproto.news.terms import ITEMS_AN_HOUR_MAX, PULL, Terms
 from tests.unit.news.contracting.desk import MOBILE, PAID, SPORT, SomeDesk
 
@@ -77,3 +78,27 @@ class ConsiderTests(SynchronousTestCase):
         self.desk.nodes = {name: Node(name) for name in ("north", "south")}
         self.desk.agree(SPORT, "north")
         self.assertEqual(self.consider(PAID).node, self.desk.nodes["south"])
+
+    def test_mobile_readers_go_where_a_proxy_reads_if_there_is_one(self) -> None:
+        mobile = wish(mode=PULL, mobile=True)
+        self.assertEqual(self.consider(mobile).node, self.desk.nodes["north"])
+        self.desk.agree(mobile, "north", "bob")
+        self.desk.nodes["south"] = Node("south", 20, 1, has_proxy=True)
+        for reader in ("ada", "bob"):
+            self.assertEqual(self.consider(mobile, reader).node, self.desk.nodes["south"])
+        self.assertEqual(self.consider(wish(mode=PULL), "bob").node, self.desk.nodes["north"])
+        self.assertEqual(self.consider(mobile, without=("south",)).node, self.desk.nodes["north"])
+
+
+class HavenTests(SynchronousTestCase):
+    def test_where_it_is_already_else_where_it_could_be_else_where_most_room_is(self) -> None:
+        nodes = {name: Node(name, 100) for name in ("east", "south", "west")}
+        desk = SomeDesk()
+        desk.agree(SPORT, "east", reader="bob")
+        contract = Contract("p", PAID, "", "south", 1, "east")
+        self.assertEqual(haven(contract, nodes, desk.book), nodes["east"])
+        nodes["east"] = Node("east", 1)
+        self.assertEqual(haven(contract, nodes, desk.book), nodes["south"])
+        del nodes["south"]
+        self.assertEqual(haven(contract, nodes, desk.book), nodes["west"])
+        self.assertIsNone(haven(contract, {}, desk.book))

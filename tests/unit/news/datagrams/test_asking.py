@@ -8,7 +8,8 @@ from chatproto.news.datagrams.asking import (
     LISTENING,
     PULL_TRIES_MAX,
     PULLING,
-    REFUSED_AGAIN_S,
+    REFUSED_AGAIN_S_MAX,
+    REFUSED_AGAIN_S_MIN,
     RETRY_S_MAX,
     SILENT_TRIES,
     Asking,
@@ -145,11 +146,18 @@ class ListeningTests(SynchronousTestCase):
     def test_a_challenge_that_nothing_was_asked_for_is_passed_over(self) -> None:
         self.assertEqual(self.asking.received(Challenge(COOKIE), 0.0), [])
 
-    def test_refused_it_asks_again_much_later(self) -> None:
+    def test_refused_it_asks_again_soon_and_then_later_each_time(self) -> None:
         self.asking.start(0.0)
-        self.assertEqual(self.asking.received(Denied(1, "unknown-reader"), 1.0), [Refusing("unknown-reader")])
-        self.assertEqual(self.asking.phase, Phase.REFUSED)
-        self.assertEqual(self.wake(), (1.0 + REFUSED_AGAIN_S, [(Listen, False, 2)]))
+        for tries in range(1, 10):
+            now = 100.0 * tries
+            denied = Denied(tries, "unknown-reader")
+            self.assertEqual(self.asking.received(denied, now), [Refusing("unknown-reader")])
+            self.assertEqual(self.asking.phase, Phase.REFUSED)
+            wait_s = min(REFUSED_AGAIN_S_MIN * 2 ** (tries - 1), REFUSED_AGAIN_S_MAX)
+            self.assertEqual(self.wake(), (now + wait_s, [(Listen, False, tries + 1)]))
+        self.asking.received(Granted(10, "node", 90.0), 1000.0)
+        self.asking.received(Denied(0, "gone"), 1001.0)
+        self.assertEqual(self.asking.next_wakeup(), 1001.0 + REFUSED_AGAIN_S_MIN)
 
     def test_what_another_has_now_is_left_to_it(self) -> None:
         self.served()

@@ -1,15 +1,19 @@
 """All readers of a node: who comes and goes, what is kept of them, what they are not delivered."""
 
+from collections import Counter
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import WireError
 from chatproto.news.delivery.hour import HOUR_S
-from chatproto.news.delivery.keeping import RECORD, forgotten, records_of
+from chatproto.news.delivery.keeping import RECORD, closed, records_of
 from chatproto.news.delivery.reader import old_hours
 from chatproto.news.delivery.records import HOURS_KEPT, UNDELIVERED, UNDELIVERED_MAX, Record, Undelivered
 from chatproto.news.delivery.schedule import FREE_UNDER_WAY_MAX
 from chatproto.news.delivery.table import Table
 from chatproto.news.placing.actions import Place, Remove
+from chatproto.news.placing.messages import Abort, Commit, Coordinate, Prepare, Refuse
+from chatproto.news.placing.participant import TERM, Participant, Say, Stage, Write
 from tests.unit.news.delivery.items import free, paid
 from tests.unit.news.delivery.room import EPOCH, Room
 
@@ -18,6 +22,32 @@ class TableTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.room = Room()
         self.table = self.room.table
+
+    def test_those_that_are_promised_have_their_room(self) -> None:
+        """Transactions under way at once do not pass what a node takes, and those that were begun before a crash."""
+        rows: list[tuple[bytes, bytes]] = []
+        for name, code in (("rita", ""), ("rosa", ""), ("rudi", "full")):
+            table = Table(frozenset({"sport"}), readers_max=2)
+            participant = Participant("east", table, rows)
+            participant.entered(1, Coordinate("master", 1))
+            effects = participant.received(1, Prepare(len(rows), (Place(paid(name)),)))
+            if code:
+                self.assertEqual(effects, [Say(1, Refuse(len(rows), code))])
+                # One that is there is not one more; and what is dropped has left its room.
+                self.assertFalse(table.refusal(Place(paid("rita"))))
+                participant.received(1, Abort(0))
+                participant.written(0, Stage.DROPPING)
+                self.assertFalse(table.refusal(Place(paid(name))))
+                participant.received(1, Commit(1))
+                participant.written(1, Stage.DOING)
+                self.assertFalse(table.refusal(Place(paid(name))))
+                table.reserve(Place(paid(name)))
+                table.reserve(Remove("rosa", 1))
+                self.assertEqual(table.refusal(Place(paid("rolf"))), "full")
+            else:
+                (write,) = effects
+                assert isinstance(write, Write)
+                rows += [(key, value) for key, value in write.changes if value is not None and key != TERM]
 
     def test_refuses(self) -> None:
         self.room.place(paid(version=2), paid("home"))
@@ -336,7 +366,85 @@ class RecordTests(SynchronousTestCase):
     def test_after_a_long_time_none_is_left(self) -> None:
         self.assertEqual(old_hours(100, 101), [101 - HOURS_KEPT])
         self.assertEqual(old_hours(100, 10_000), list(range(101 - HOURS_KEPT, 101)))
-        self.assertEqual(forgotten("rita", [7]), [(RECORD + b"rita/0000000007", None)])
+        self.assertEqual(closed("rita", None, [7]), [(RECORD + b"rita/0000000007", None)])
+
+    def test_what_is_on_its_way_as_an_hour_ends_is_of_the_next_one(self) -> None:
+        for mode in ("push", "pull"):
+            room = Room()
+            contract = paid(minimum=2, mode=mode)
+            room.place(contract)
+            room.come("rita")
+            room.run(HOUR_S)
+            hour = int(EPOCH // HOUR_S) + 1
+            pull = mode == "pull"
+            for stamp in (1, 2, 3):
+                room.put(stamp)
+            if pull:
+                room.readers.pulled("rita", 3, room.now)
+            room.run(1)
+            room.silent.add("rita")
+            room.put(4)
+            if pull:
+                room.readers.pulled("rita", 1, room.now)
+            room.run(HOUR_S)
+            self.assertEqual(room.readers.verdicts(room.now), Counter({"met": 1, "late": 0, "too-few": 0, "away": 0}))
+            room.readers.taken("rita", 4, 10, room.now)
+            room.save()
+            self.assertEqual(self.records(room)[-2:], [Record(hour, 3, 3), Record(hour + 1, 1, 1)], mode)
+            self.assertEqual(room.readers.verdicts(room.now)["met"], 1)
+
+    def test_of_a_reader_that_pulls_only_what_it_asks_for_is_available(self) -> None:
+        room = Room()
+        contract = paid(minimum=5, mode="pull")
+        room.place(contract)
+        room.come("rita")
+        for stamp in range(1, 10):
+            room.put(stamp)
+        room.readers.pulled("rita", 2, room.now)
+        room.run(1)
+        record = room.readers.paid["rita"].record
+        self.assertEqual((record.delivered, record.available), (2, 2))
+
+    def test_what_was_delivered_out_of_order_is_not_available_again(self) -> None:
+        room = Room()
+        room.place(paid(minimum=2))
+        room.come("rita")
+        room.run(HOUR_S)
+        for stamp in (1, 2, 3):
+            room.put(stamp)
+        room.silent.add("rita")
+        room.run(1)
+        room.readers.taken("rita", 3, 10, room.now)
+        room.run(HOUR_S)
+        room.readers.taken("rita", 1, 10, room.now)
+        record = room.readers.paid["rita"].record
+        self.assertEqual((record.delivered, record.available), (1, 2))
+
+    def test_the_last_hour_has_a_verdict(self) -> None:
+        room = Room()
+        room.place(
+            paid("rita", minimum=1), paid("rosa", minimum=1, delay_s_max=10), paid("rudi", minimum=1), paid("otto")
+        )
+        room.come("rita", "rosa", "rudi")
+        room.run(HOUR_S)
+        room.silent.add("rita")
+        late = room.put(1, delay_s=20)
+        room.run(1)
+        self.assertEqual(room.readers.late, 1)
+        room.expire(late)
+        room.run(HOUR_S - 1)
+        verdicts = Counter({"met": 1, "late": 1, "too-few": 1, "away": 1})
+        self.assertEqual(room.readers.verdicts(room.now), verdicts)
+        self.assertEqual(room.readers.undeliverable.missed["too-slow"], 1)
+        room.put(2)
+        room.run(1)
+        self.assertEqual(room.readers.verdicts(room.now), verdicts)
+        room.restart()
+        self.assertEqual(room.readers.verdicts(room.now), verdicts)
+        room.do(Remove("rosa", 1))
+        room.restart()
+        room.save()
+        self.assertEqual({key for key in room.disk if b"rosa" in key}, set())
 
 
 class PullTests(SynchronousTestCase):

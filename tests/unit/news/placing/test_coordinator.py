@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.news.placing.actions import Steps
 from chatproto.news.placing.coordinator import Coordinator, Lead, Record, Settled, Superseded, Tell
-from chatproto.news.placing.ledger import Act, Begun, Completed, Decided, Ledger, Took
+from chatproto.news.placing.ledger import Act, Begun, Completed, Decided, Ledger, Lost, Took
 from chatproto.news.placing.messages import Abort, Commit, Done, Participate, Prepare, Ready, Refuse
 from tests.simulation.placing import placed
 
@@ -184,3 +184,33 @@ class CoordinatorTests(SynchronousTestCase):
         self.assertEqual(self.record(Begun("new", {"east": (ADA,)})), [Tell("east", Prepare(1, (ADA,)))])
         self.assertEqual(self.record(Begun("new", {"east": (BOB,)})), [])
         self.begun("bob", {"east": (BOB,)})
+
+    def test_a_node_that_is_lost_is_not_waited_for(self) -> None:
+        self.lead("east", "west")
+        self.begun()
+        self.hear("east", Ready(1))
+        self.begun("bob", {"west": (BOB,)})
+        self.assertEqual(self.record(Lost("west")), [Record(Decided(1, True)), Record(Decided(2, True))])
+        self.assertEqual(self.record(Lost("west")), [])
+        self.assertEqual(self.record(Decided(1, True)), [Settled("new", True), Tell("east", Commit(1))])
+        self.assertEqual(self.record(Decided(2, True)), [Settled("bob", True), Record(Completed(2))])
+        self.assertEqual(self.hear("west", Ready(1)), [Tell("west", Abort(1))])
+        self.assertEqual(self.hear("east", Done(1)), [Record(Completed(1))])
+        # Readers of what is over are free for something else.
+        self.record(Completed(1)), self.record(Completed(2))
+        self.begun("again", {"east": (ADA, BOB)})
+
+    def test_a_node_that_is_lost_after_it_was_decided(self) -> None:
+        self.lead("east", "west")
+        self.begun()
+        self.hear("east", Ready(1)), self.hear("west", Ready(1))
+        self.record(Decided(1, True))
+        self.hear("east", Done(1))
+        self.assertEqual(self.record(Lost("west")), [Record(Completed(1))])
+
+    def test_one_that_takes_over_when_the_only_node_is_lost(self) -> None:
+        self.ledger.take(Begun("new", {"west": (ADA,)}))
+        self.ledger.take(Decided(1, True))
+        self.ledger.take(Lost("west"))
+        (took,) = self.coordinator.start()
+        self.assertEqual(self.record(took.act), [Lead(1), Record(Completed(1))])

@@ -2,7 +2,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.news.placing.actions import Steps
-from chatproto.news.placing.ledger import Act, Begun, Completed, Decided, Kept, Ledger, Took, Transaction
+from chatproto.news.placing.ledger import Act, Begun, Completed, Decided, Kept, Ledger, Lost, Took, Transaction
 from tests.simulation.placing import placed
 
 STEPS: Steps = {"east": (placed("ada"),)}
@@ -62,3 +62,9 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual(other.named("new"), Transaction(2, "new", STEPS))
         other.take(Begun("third", STEPS))
         self.assertIn(3, other.open)
+
+    def test_a_node_that_is_lost_has_no_part_any_more(self) -> None:
+        ledger = Ledger()
+        taken(ledger, Begun("both", {"east": STEPS["east"], "west": STEPS["east"]}), Begun("one", STEPS))
+        self.assertEqual(taken(ledger, Lost("east")), [None])
+        self.assertEqual([set(one.steps) for one in ledger.open.values()], [{"west"}, set()])

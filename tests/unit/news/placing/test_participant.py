@@ -49,13 +49,19 @@ class ParticipantTests(SynchronousTestCase):
         promise = (kept(1, ADA), (TERM, b"3"))
         self.assertEqual(self.hear(Prepare(1, (ADA,))), [Write(1, Stage.PROMISING, promise)])
         self.assertEqual((self.table.did, self.participant.in_doubt), ([], 1))
+        self.assertEqual(self.table.reserved, [ADA])
         self.assertEqual(self.participant.written(1, Stage.PROMISING), [Say(7, Ready(1))])
         done = ((READERS + b"ada", ROW(ADA.placement)), (PREFIX + b"1", None))
         self.assertEqual(self.hear(Commit(1)), [Write(1, Stage.DOING, done)])
         self.assertEqual(self.table.did, [])
         self.assertEqual(self.participant.written(1, Stage.DOING), [Say(7, Done(1))])
         self.assertEqual((self.table.did, self.participant.in_doubt), ([ADA], 0))
+        self.assertEqual(self.table.reserved, [])
         self.assertEqual(self.hear(Commit(1)), [Say(7, Done(1))])
+
+    def test_what_cannot_be_done_as_a_whole_reserves_nothing(self) -> None:
+        self.assertEqual(self.hear(Prepare(1, (ADA, placed("cyd"), BOB))), [Say(7, Refuse(1, "full"))])
+        self.assertEqual(self.table.reserved, [])
 
     def test_the_term_is_kept_once(self) -> None:
         self.make_ready(1, ADA)

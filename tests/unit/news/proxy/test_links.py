@@ -87,6 +87,16 @@ class PullingTests(PullingTestCase):
         self.assertEqual(self.numbers(), [7, 6, 2, 1])
         self.assertLessEqual({number for number, _, _ in self.items.reads}, {1, 2, 7})
 
+    def test_an_exclusive_is_not_had_by_its_number_either(self) -> None:
+        self.add(1)
+        self.add(2, exclusive=True)
+        self.linked.pass_on()
+        for number in (1, 2):
+            self.linked.link.say(Fetch(number, 0, 100))
+        self.linked.pass_on()
+        self.assertEqual({number for number, _, _ in self.items.reads}, {1})
+        self.assertFalse(self.linked.closed)
+
     def test_more_than_one_answer_holds_is_pulled_at_once(self) -> None:
         for number in range(1, 2 * LISTED_MAX + 3):
             self.add(number)

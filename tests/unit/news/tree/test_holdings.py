@@ -42,6 +42,7 @@ class Disk:
         self.saves: list[Save] = []
         self.told: list[Any] = []
         self.holdings = Holdings(Routes(), keeps=self.keeps)
+        self.holdings.first_number = 1
         rows = sorted((key, value) for key, value in self.table.items() if not key.startswith(records.BODY))
         bodies = sorted(key for key in self.table if key.startswith(records.BODY))
         self.perform(self.holdings.recover(rows, bodies, self.moment))
