@@ -90,7 +90,8 @@ class NewsLink(GuardedLink):
         self._decode = decode
         self._spans_s = heartbeat_s, suspect_s
         self._bucket = TokenBucket(limits.link_lines_a_second, limits.link_lines_at_once)
-        self._strange = 0
+        # What may still come of a stranger; whoever was dialled is none.
+        self._patience = None if dialled else STRANGER_MESSAGES_MAX
         # Frames that have come and are above the rate.
         self._above: deque[bytes] = deque()
 
@@ -135,11 +136,11 @@ class NewsLink(GuardedLink):
             self.release_reading("rate")
 
     def _hear(self, frame: bytes) -> None:
-        if not self.gate.knows(self):
-            self._strange += 1
-            if self._strange > STRANGER_MESSAGES_MAX:
+        if self._patience is not None and not self.gate.knows(self):
+            if not self._patience:
                 self.drop("talkative")
                 return
+            self._patience -= 1
         message = self._decode(frame)
         if isinstance(message, Beat):
             self.lateness.heard(message.at, self.clock.seconds())

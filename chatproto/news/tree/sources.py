@@ -197,6 +197,7 @@ class Sources:
         for other in [other for other, publisher in self._by_link.items() if publisher.name == name]:
             del self._by_link[other]
             other.refuse("moved", REFUSALS["moved"])
+        link.introduced()
         self._by_link[link] = _Publisher(name, settings.priority)
         log.info("source {name} is here", name=name)
         link.say(SourceWelcome(self.topics, settings.priority))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, execute
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.chat.passwords import SALT_BYTES, secret_of
@@ -85,6 +85,13 @@ class CrowdTests(SynchronousTestCase):
         for _ in range(CHECKS_AT_ONCE_MAX + 1):
             self.finish()
         self.assertEqual(source.said, [SourceWelcome(("sport",), 5)])
+
+    def test_who_is_let_in_at_once_is_no_stranger_either(self) -> None:
+        node: Any = SimpleNamespace(upstreams=[], tally=Tally(), moment=lambda: Moment(0.0, 0.0))
+        self.sources = Sources(node, KNOWN, ("sport",), execute)
+        source = self.come("10.0.0.1", "right")
+        self.assertTrue(source.known)
+        self.assertEqual(self.sources.connected, ["agency"])
 
     def test_one_address_has_so_many(self) -> None:
         crowd = [self.come("10.0.0.1") for _ in range(CHECKS_PER_ORIGIN_MAX + 1)]
