@@ -52,6 +52,7 @@ FOR = {
     "datagrams": (DELIVERY,),
     "datagrams-advertise": (DELIVERY,),
     "send-rate": (DELIVERY,),
+    "first-number": (ROOT,),
     "held-max": (ROOT, ROUTER, DELIVERY),
     "readers-max": (DELIVERY,),
     "peer": (CONTRACTS,),
@@ -120,6 +121,8 @@ class NewsOptions(ConfiguredOptions):
         ["datagrams-advertise", None, None, "(delivery) HOST:PORT of that, registered [default: from --datagrams, with "
          "the name of this machine]", read_address],
         ["send-rate", None, 0, "(delivery) bytes a second that all readers are sent together; 0 for any", read_count],
+        ["first-number", None, None, "(root) number of the first item on an empty disk, above all that were ever "
+         "given in this deployment [default: the time of day, in milliseconds]", read_positive],
         ["held-max", None, None, "(root, router, delivery) bytes of items that are held at most; beyond it nothing "
          "more is taken in before some of that goes [default: 8 GiB, of a delivery node 64 GiB]", _held_bytes],
         ["readers-max", None, 20000, "(delivery) readers that may be placed here", read_positive],
@@ -245,6 +248,7 @@ class NewsOptions(ConfiguredOptions):
             "datagrams_advertise": self["datagrams-advertise"] or _reached(*datagrams),
             "send_bytes_per_s": self["send-rate"],
             "readers_max": self["readers-max"],
+            "first_number": self["first-number"],
             **({"held_bytes_max": self["held-max"]} if self["held-max"] else {}),
             "peer": self._peer_settings(),
             "stands_in_for": self["stands-in-for"] or "",

@@ -181,7 +181,8 @@ class NewsDeployment:
         self.registry = make_node("--role=registry", listening, *self._guard(REGISTRY), name=REGISTRY, listen=None)
         priorities = sources or {"agency": 3, "urgent": 9}
         known = write_sources(folder / "sources.toml", priorities, **dict.fromkeys(priorities, PASSWORD))
-        self._add("root", "root", f"--sources={known}", self._listen("root"), self._peer(self.root_peer))
+        root = f"--sources={known}", "--first-number=1", self._listen("root"), self._peer(self.root_peer)
+        self._add("root", "root", *root)
         above = self.root_peer
         if "router" in self._roles:
             parent = f"--parent=tcp:{HOST}:{above}"

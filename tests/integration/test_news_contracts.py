@@ -23,12 +23,15 @@ from chatproto.news.messages import decoder
 from chatproto.news.placing import Action, ITable, Participating, Place
 from chatproto.news.placing.messages import Coordinate, FromCoordinator
 from chatproto.news.terms import Placement, Terms
+from chatproto.services.news.status import decode_status
+from chatproto.services.registering import STATUS
 from chatproto.tally import Tally
 from tests.integration.news import NewsProcess
 from tests.integration.nodes import WAIT_S_MAX, Node
 from tests.integration.pairs import HOST, lasting_ports, moment
 
 reactor: Any = installed
+NODES = "chatproto_news_contracts_nodes"
 EVERY_S, DEAD_S = 0.2, 1.0
 SPANS = ("--heartbeat=0.3", "--suspect=2", "--lease=3")
 PAID = Terms(("politics", "sport"), paid=True, minimum=5, maximum=50, delay_s_max=200.0)
@@ -62,6 +65,12 @@ class Readers:
 
     def refusal(self, action: Action) -> str:
         return ""
+
+    def reserve(self, action: Action) -> None:
+        """There is room for everybody."""
+
+    def release(self, action: Action) -> None:
+        """There is room for everybody."""
 
     def changes(self, action: Action) -> Sequence[Change]:
         return []
@@ -126,6 +135,14 @@ class Scene:
         await self.clerk.register(node, b"token")
         await self.registered("master")
         await self.said(self.slave, "the master serves")
+        await self.knows_of_room()
+
+    async def knows_of_room(self) -> None:
+        """Wait until the master has heard of the delivery node."""
+        end = time.monotonic() + WAIT_S_MAX
+        while not decode_status(await self.clerk.call("news", "master", STATUS)).figures[NODES]:
+            assert time.monotonic() < end, "the master knows of no delivery node"
+            await moment(0.02)
 
     async def stop(self) -> None:
         for client in self.clients:

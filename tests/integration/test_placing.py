@@ -3,7 +3,7 @@
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
 
 from chatproto.client import RegistryEndpoint
-from chatproto.errors import ContractRefused
+from chatproto.errors import ContractRefused, RegistryError
 from chatproto.keyvalue.sqlite import TABLE
 from chatproto.news.contracting.client import ContractClient
 from chatproto.news.delivery.table import PLACEMENT
@@ -51,7 +51,9 @@ async def until_registered(deployment: NewsDeployment) -> None:
     """Wait until every node is, whether it gets any news or not."""
 
     async def are_registered() -> bool:
-        return set(await deployment.registered()) == set(deployment.nodes)
+        with suppress(RegistryError):
+            return set(await deployment.registered()) == set(deployment.nodes)
+        return False
 
     await deployment.until(are_registered, "all are registered")
 

@@ -23,6 +23,7 @@ class AllSettings(NewsSettings):
     datagrams_advertise: str
     send_bytes_per_s: int
     held_bytes_max: int = 0
+    first_number: int | None = None
     readers_max: int
     peer: PeerSettings | None
     stands_in_for: str

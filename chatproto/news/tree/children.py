@@ -7,11 +7,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chatproto.errors import WireError
-from chatproto.news.items import name_allowed
 from chatproto.news.link import NewsLink
-from chatproto.news.messages import VERSION, Announce, Chunk, Taken, Withdrawn
+from chatproto.news.messages import Announce, Chunk, Taken, Withdrawn
 from chatproto.news.tree.holdings import Holding
-from chatproto.news.tree.messages import REFUSALS, Again, Below, ChildHello, Later, check_reach
+from chatproto.news.tree.messages import REFUSALS, Again, Below, ChildHello, Later, check_reach, hello_refusal
 from chatproto.news.tree.node import TreeNode
 from chatproto.news.tree.outlet import WINDOW_BYTES_MAX, Outlet, Send, window_for
 from chatproto.news.tree.records import Child
@@ -197,11 +196,9 @@ class Children:
             log.info("child {name} is gone: {reason}", name=follower.name, reason=reason)
 
     def _hello(self, link: NewsLink, hello: ChildHello) -> None:
-        if hello.version != VERSION:
-            link.refuse("version", REFUSALS["version"])
-            return
-        if not name_allowed(hello.name):
-            link.refuse("bad-name", REFUSALS["bad-name"])
+        code = hello_refusal(hello)
+        if code:
+            link.refuse(code, REFUSALS[code])
             return
         link.check_name(hello.name)
         link.introduced()

@@ -95,6 +95,9 @@ Effect = Save | Offer | Grew | Kept | Verify | Finished | Damaged | Gone
 NUMBERS_PER_S = 1000
 """A root gives fewer, over the whole of its life."""
 
+# The bodies of most items that are known are gone: these share it, for each empty set takes as much room as an item.
+NOBODY: frozenset[str] = frozenset()
+
 ANNOUNCED: Literal["announced"] = "announced"
 PIECE: Literal["piece"] = "piece"
 STAMPED: Literal["stamped"] = "stamped"
@@ -125,7 +128,7 @@ class Holding:
         self.phase: Phase = PARTIAL
         self.since_s = 0.0
         self.offered = self.stamped = False
-        self.has: set[str] = set()
+        self.has = NOBODY
 
     def held(self) -> Held:
         """Return it for whoever reads items."""
@@ -193,7 +196,7 @@ class Holdings:
         for key, _ in rows:
             if key.startswith(records.HAS):
                 number, child_name = records.number_in(key, records.HAS)
-                self._items[number].has.add(child_name.decode())
+                self._items[number].has |= {child_name.decode()}
         for key in bodies:
             number, index = records.number_in(key, records.BODY)
             holding = self._items[number]
@@ -367,7 +370,7 @@ class Holdings:
         held, holding.phase = holding.held(), RELEASED
         record = Record(holding.item, 0.0, RELEASED, holding.stamp)
         keys = [records.has_key(number, child) for child in sorted(holding.has)]
-        holding.has.clear()
+        holding.has = NOBODY
         changes = [(records.item_key(number), records.encoded(record)), *records.removal_of(keys)]
         return [Gone(holding.item, held), Save([*removal, *changes])]
 
@@ -385,7 +388,7 @@ class Holdings:
         keys = []
         for number, holding in self._items.items():
             if name in holding.has:
-                holding.has.discard(name)
+                holding.has -= {name}
                 keys.append(records.has_key(number, name))
         return [Save([*records.removal_of(keys), self._learn(name, Child(born))])]
 
@@ -408,7 +411,7 @@ class Holdings:
         keys = [records.child_key(name)]
         for number, holding in self._items.items():
             if name in holding.has:
-                holding.has.discard(name)
+                holding.has -= {name}
                 keys.append(records.has_key(number, name))
         return [Save(records.removal_of(keys)), *self._release_all()]
 
@@ -417,5 +420,5 @@ class Holdings:
         holding = self._items.get(number)
         if holding is None or name in holding.has or name not in self.children or holding.phase == RELEASED:
             return []
-        holding.has.add(name)
+        holding.has |= {name}
         return [Save([(records.has_key(number, name), b"")]), *self._release(number, holding)]

@@ -4,7 +4,7 @@ import math
 
 from chatproto.errors import WireError
 from chatproto.news.items import BODY_BYTES_MAX, NAME_CHARS_MAX, Item, name_allowed
-from chatproto.news.messages import Announce, Chunk, Message, Taken, Withdrawn, decoder
+from chatproto.news.messages import VERSION, Announce, Chunk, Message, Taken, Withdrawn, decoder
 
 UNFINISHED_MAX = 500
 """Items that a child's hello says it has a part of; of others, it says so when they come."""
@@ -119,6 +119,13 @@ REFUSALS = {
     "stopping": "this node stops",
 }
 """Why a hello is not welcome, by code."""
+
+
+def hello_refusal(hello: ChildHello | SourceHello) -> str:
+    """Return why a hello is not welcome, whoever says it, as a code of `REFUSALS`; empty if it may be."""
+    if hello.version != VERSION:
+        return "version"
+    return "" if name_allowed(hello.name) else "bad-name"
 
 
 def check_reach(reach: Reach) -> Reach:

@@ -15,19 +15,22 @@ from chatproto.chat.passwords import NOBODY, matches
 from chatproto.errors import Rejected as NotServed
 from chatproto.errors import WireError
 from chatproto.messaging import ConcurrentServer
-from chatproto.news.items import PRIORITIES, Item, name_allowed, refusal_of
+from chatproto.news.items import PRIORITIES, Item, refusal_of
 from chatproto.news.link import NewsLink
-from chatproto.news.messages import VERSION, Announce, Chunk, Message, Taken
+from chatproto.news.messages import Announce, Chunk, Message, Taken
 from chatproto.news.tree.holdings import Effect
 from chatproto.news.tree.intake import Intake
-from chatproto.news.tree.messages import REFUSALS, Accepted, Rejected, SourceHello, SourceWelcome
+from chatproto.news.tree.messages import REFUSALS, Accepted, Rejected, SourceHello, SourceWelcome, hello_refusal
 from chatproto.news.tree.node import TreeNode
 from chatproto.news.tree.postponed import HELD_BYTES_MAX
 from chatproto.wire.addresses import origin_of
 
 DOOR = "news-source"
-RECORDS_MAX = 500_000
-"""Items that have not expired, though their bodies may be gone: beyond it, none is accepted before some expire."""
+RECORDS_MAX = 250_000
+"""Items that have not expired, though their bodies may be gone: beyond it, none is accepted before some expire.
+
+Each takes about 1 KB of memory in every node; 300 an hour for the thirty days that one may live are 216,000.
+"""
 
 CHECKS_AT_ONCE_MAX = 2
 """Passwords that are checked at the same time: each takes a tenth of a second of one core, and 32 MiB."""
@@ -150,11 +153,9 @@ class Sources:
     # Who it is
 
     def _hello(self, link: NewsLink, hello: SourceHello) -> None:
-        if hello.version != VERSION:
-            link.refuse("version", REFUSALS["version"])
-            return
-        if not name_allowed(hello.name):
-            link.refuse("bad-name", REFUSALS["bad-name"])
+        code = hello_refusal(hello)
+        if code:
+            link.refuse(code, REFUSALS[code])
             return
         host = getattr(link.transport.getPeer(), "host", None)
         origin = origin_of(host) if host is not None else ""

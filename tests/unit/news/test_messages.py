@@ -27,13 +27,16 @@ from chatproto.news.tree.messages import (
     NODES_BELOW_MAX,
     UNFINISHED_MAX,
     Accepted,
+    Again,
     Below,
     ChildHello,
+    Later,
     Rejected,
     SourceHello,
     SourceWelcome,
     check_announced,
     check_reach,
+    hello_refusal,
 )
 from chatproto.wire import FrameBuffer
 from tests.unit.news.samples import item_of
@@ -49,6 +52,8 @@ SAMPLES: list[Message] = [
     Withdrawn(7),
     Taken(7, 3),
     ChildHello(1, "r1", "0f", ((7, 16384), (8, 32768))),
+    Later(7),
+    Again(7),
     Below((("west", ("finance", "sport")), ("east", ()))),
     SourceHello(1, "ansa", "secret"),
     SourceWelcome(("sport",), 5),
@@ -67,6 +72,11 @@ class MessageTests(SynchronousTestCase):
     def test_there_and_back(self) -> None:
         for sample in SAMPLES:
             self.assertEqual(decode(frame_of(sample)), sample)
+
+    def test_whose_hello_is_not_welcome(self) -> None:
+        self.assertEqual(hello_refusal(ChildHello(1, "r1", "0f")), "")
+        self.assertEqual(hello_refusal(SourceHello(2, "ansa", "secret")), "version")
+        self.assertEqual(hello_refusal(SourceHello(1, "no name", "secret")), "bad-name")
 
     def test_what_does_not_come_on_a_link_is_refused_there(self) -> None:
         with self.assertRaises(WireError):
