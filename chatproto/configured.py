@@ -81,6 +81,11 @@ class ConfiguredOptions(UsageOptions):
         """The server endpoints that may be repeated."""
         return tuple(self._said["listen"] or self._configured["listen"])
 
+    @property
+    def kind(self) -> str:
+        """What a data directory is for, where this node has it: see `chatproto.disk.directory.lock`."""
+        raise NotImplementedError
+
     def parseOptions(self, options: Any = None) -> None:
         """Parse; the file first, so that the command line wins."""
         self.arguments = arguments = sys.argv[1:] if options is None else list(options)

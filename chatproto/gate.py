@@ -33,6 +33,8 @@ class Limits:
         arrivals_at_once: how often it may come at once.
         lines_a_second: how many lines all connections of one address may bring together.
         lines_at_once: how many of them at once.
+        link_lines_a_second: how many lines, or messages, one connection may bring; above it is read more slowly.
+        link_lines_at_once: how many of them at once.
     """
 
     connections_max: int = 0
@@ -42,6 +44,8 @@ class Limits:
     arrivals_at_once: float = 0
     lines_a_second: float = 0
     lines_at_once: float = 0
+    link_lines_a_second: float = 0
+    link_lines_at_once: float = 0
 
     def within(self, connections_max: int) -> "Limits":
         """Return these, where there are to be no more than so many connections; 0 is any number."""

@@ -420,12 +420,16 @@ class FrameLink(Link):
         for frame in self._frames.feed(data) if self.open else ():
             if not self.open:
                 return
-            try:
-                self.frameReceived(frame)
-            except WireError as error:
-                self.drop("bad-frame" if self.gate.knows(self) else "stranger", str(error))
+            self.take(frame, self.frameReceived)
         if self._frames.too_long and self.open:
             self.drop("frame-too-long")
+
+    def take(self, frame: bytes, taken_by: Callable[[bytes], None]) -> None:
+        """Have a whole frame taken; one that is not of the protocol ends the link."""
+        try:
+            taken_by(frame)
+        except WireError as error:
+            self.drop("bad-frame" if self.gate.knows(self) else "stranger", str(error))
 
     def frameReceived(self, frame: bytes) -> None:
         """Take a whole frame.

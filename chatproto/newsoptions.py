@@ -212,6 +212,11 @@ class NewsOptions(ConfiguredOptions):
             if listen:
                 self._check_guarded(name, listen)
 
+    @property
+    def kind(self) -> str:
+        """See `ConfiguredOptions.kind`."""
+        return f"news-{self['role']}"
+
     def settings(self) -> NewsSettings:
         """Return what these options say of the role."""
         wanted, values = BUILT[self["role"]].settings, self.fields()

@@ -377,6 +377,11 @@ class Options(ConfiguredOptions, AuthOptionMixin):
         scheme = "https" if self["web"].startswith(("ssl:", "tls:")) else "http"
         return [f"{scheme}://{address}"] if address is not None else []
 
+    @property
+    def kind(self) -> str:
+        """See `ConfiguredOptions.kind`: servers of a chat take one another's places."""
+        return self["role"] if self["role"] in ("registry", "monitor") else "chat"
+
     def settings(self) -> NodeSettings:
         """Return what these options say of a node."""
         rate, of_address = self["rate-limit"], self["rate-limit-address"]

@@ -39,6 +39,7 @@ from chatproto.trust.certified import Certified
 from chatproto.trust.endpoints import host_for_tls, plain
 from chatproto.trust.sharing import SharedSecret, read_secret
 from chatproto.trust.watch import CertificateWatch
+from chatproto.udp import listening_by
 from chatproto.world import FILES_BESIDE_CONNECTIONS, World
 
 BACKLOG = 1024
@@ -51,10 +52,10 @@ SECRET_CHARS_MAX = 256
 log = Logger()
 
 
-def real_world(files_max: int = 0) -> World:
+def real_world(files_max: int = 0, kind: str = "") -> World:
     """Return the real outside of a daemon; `fatal` ends the process at once, with status 1.
 
-    It may have `files_max` files open; 0 for any number.
+    It may have `files_max` files open; 0 for any number. A data directory is taken by nodes of its `kind` alone.
     """
     from twisted.internet import reactor
 
@@ -64,11 +65,11 @@ def real_world(files_max: int = 0) -> World:
         dice=random.SystemRandom(),
         server=lambda description: without_negotiation(serverFromString(reactor, with_backlog(description))),
         client=lambda description: clientFromString(reactor, description),
-        store=lambda directory, failed: SQLiteStore(directory, failed, reactor),  # type: ignore[arg-type]
-        keyvalue=lambda directory, failed: SQLiteTable(directory, failed, reactor),  # type: ignore[arg-type]
+        store=lambda directory, failed: SQLiteStore(directory, failed, reactor, kind),  # type: ignore[arg-type]
+        keyvalue=lambda directory, failed: SQLiteTable(directory, failed, reactor, kind),  # type: ignore[arg-type]
         search=lambda directory: SearchIndex(directory, reactor),  # type: ignore[arg-type]
         fatal=_die,
-        udp=reactor.listenUDP,  # type: ignore[attr-defined]
+        udp=listening_by(reactor),
         aside=deferToThread,
         secret=secret_in,
         stop=_stop,
@@ -224,7 +225,7 @@ def make_tree(options: ConfiguredOptions, make: Callable[[World], MultiService],
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        world, watches = guard(real_world(_raise_open_files()), options)
+        world, watches = guard(real_world(_raise_open_files(), options.kind), options)
     except TrustError as error:
         _die(str(error))
     _reload_when_told(world.reloading.reload)

@@ -1,17 +1,24 @@
-"""The data directory: one process has it at a time."""
+"""The data directory: one process has it at a time, and all who have it one after another are of one kind."""
 
 import fcntl
 import os
 
 from chatproto.errors import StoreBusy, StoreError
 
+KIND_CHARS_MAX = 64
 
-def lock(directory: str) -> int:
+
+def lock(directory: str, kind: str = "") -> int:
     """Make the data directory where it is missing and lock it; the lock goes with the descriptor returned.
+
+    Args:
+        directory: its path.
+        kind: of the node whose it is, in one word, noted in the lock file by the first who has one; empty where that
+            does not matter.
 
     Raises:
         StoreBusy: another process has it.
-        StoreError: it cannot be made.
+        StoreError: it cannot be made, or is one of a node of another kind.
     """
     try:
         if not os.path.isdir(directory):
@@ -26,6 +33,17 @@ def lock(directory: str) -> int:
     except OSError as error:
         os.close(held)
         raise StoreBusy(f"the data directory {directory} is in use by another process") from error
+    try:
+        noted = os.pread(held, KIND_CHARS_MAX, 0).decode("ascii", "replace").strip()
+        if kind and not noted:
+            os.pwrite(held, f"{kind}\n".encode("ascii"), 0)
+            os.fsync(held)
+    except OSError as error:
+        os.close(held)
+        raise StoreError(f"cannot use the data directory {directory}: {error.strerror}") from error
+    if kind and noted not in ("", kind):
+        os.close(held)
+        raise StoreError(f"the data directory {directory} has what {noted} keeps, not {kind}: give each node its own")
     return held
 
 

@@ -71,22 +71,25 @@ class _Writer(WriterThread[_Write]):
 class SQLiteTable:
     """`IKeyValueStore` in a data directory, which is locked while it is open."""
 
-    def __init__(self, directory: str, failed: Callable[[str], None], reactor: IReactorFromThreads) -> None:
+    def __init__(
+        self, directory: str, failed: Callable[[str], None], reactor: IReactorFromThreads, kind: str = ""
+    ) -> None:
         """Open, creating what is missing, and check.
 
         Args:
             directory: the data directory; made, with its parents, where it is missing.
             failed: called once, on the reactor's thread, with the reason, when a write failed.
             reactor: answers come through its `callFromThread`.
+            kind: of the node, see `chatproto.disk.directory.lock`.
 
         Raises:
             StoreBusy: another process has it.
             StoreVersion: it was written by another version of the schema.
             StoreCorrupt: SQLite's integrity check found something.
-            StoreError: it cannot be made or written.
+            StoreError: it cannot be made or written, or is one of a node of another kind.
         """
         with ExitStack() as opened:
-            opened.callback(os.close, lock(directory))
+            opened.callback(os.close, lock(directory, kind))
             database = opened.enter_context(closing(TABLE.open(directory)))
             self._lookup = opened.enter_context(closing(TABLE.connect(directory)))
             self._reading = opened.enter_context(closing(TABLE.connect(directory)))

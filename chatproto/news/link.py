@@ -1,6 +1,7 @@
 """A connection of the news system, of either side; and whoever keeps one up."""
 
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -20,12 +21,17 @@ from chatproto.trust.ending import tls_trouble
 from chatproto.trust.interface import BELIEVING, Trust
 from chatproto.trust.link import GuardedLink
 from chatproto.trust.proof import PEER
+from chatproto.wire import TokenBucket
 
 BACKLOG_BYTES_MAX = 1024 * 1024
 HEARTBEAT_S = 1.0
 SUSPECT_S = 5.0
 RETRY_S_MIN = 0.05
 RETRY_S_MAX = 1.0
+STRANGER_MESSAGES_MAX = 32
+"""A hello, and beats while that is thought about: to answer more of them would hold up those who belong here."""
+RATE_PAUSE_S = 0.1
+"""How long a link is not read that has brought more than it may."""
 
 Decode = Callable[[bytes], Any]
 
@@ -72,6 +78,7 @@ class NewsLink(GuardedLink):
         gate: Gate[Link] | None = None,
         heartbeat_s: float = HEARTBEAT_S,
         suspect_s: float = SUSPECT_S,
+        limits: Limits = UNLIMITED,
     ) -> None:
         """Make a link that is not connected yet."""
         hello_bytes_max = None if dialled else HELLO_BYTES_MAX
@@ -82,6 +89,11 @@ class NewsLink(GuardedLink):
         self.lateness = Lateness()
         self._decode = decode
         self._spans_s = heartbeat_s, suspect_s
+        self._bucket = TokenBucket(limits.link_lines_a_second, limits.link_lines_at_once)
+        # What may still come of a stranger; whoever was dialled is none.
+        self._patience = None if dialled else STRANGER_MESSAGES_MAX
+        # Frames that have come and are above the rate.
+        self._above: deque[bytes] = deque()
 
     def say(self, message: Message) -> None:
         """Send a message, with all else of this turn."""
@@ -103,7 +115,32 @@ class NewsLink(GuardedLink):
         self.heard_by.link_lost(self, tls_trouble(reason) or reason.getErrorMessage())
 
     def messageReceived(self, frame: bytes) -> None:
-        """Hand a message on."""
+        """Hand a message on, or have it wait, and read nothing more, if this one brings more than it may."""
+        if self._above:
+            self._above.append(frame)
+        elif self._bucket.spare(1, self.clock.seconds()):
+            self._hear(frame)
+        else:
+            self._above.append(frame)
+            self.hold_reading("rate")
+            self.clock.callLater(RATE_PAUSE_S, self._go_on_above)
+
+    def _go_on_above(self) -> None:
+        now = self.clock.seconds()
+        while self._above and self.open and self._bucket.spare(1, now):
+            self.take(self._above.popleft(), self._hear)
+        if self._above and self.open:
+            self.clock.callLater(RATE_PAUSE_S, self._go_on_above)
+        else:
+            self._above.clear()
+            self.release_reading("rate")
+
+    def _hear(self, frame: bytes) -> None:
+        if self._patience is not None and not self.gate.knows(self):
+            if not self._patience:
+                self.drop("talkative")
+                return
+            self._patience -= 1
         message = self._decode(frame)
         if isinstance(message, Beat):
             self.lateness.heard(message.at, self.clock.seconds())
@@ -158,6 +195,7 @@ class NewsLinkFactory(Factory):
         """
         self.links: dict[NewsLink, None] = {}
         self.gate: Gate[Link] = Gate(door, tally, lambda: limits)
+        self._limits = limits
         self._decode = decode
         self._hellos = hellos
         self._turn = turn
@@ -181,6 +219,7 @@ class NewsLinkFactory(Factory):
             gate=self.gate,
             heartbeat_s=heartbeat_s,
             suspect_s=suspect_s,
+            limits=self._limits,
         )
 
     def stop(self) -> None:

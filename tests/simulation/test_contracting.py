@@ -6,6 +6,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from chatproto.errors import ContractRefused, ContractStopped
+from chatproto.news.contracting.visits import OFFER_S_MAX
 from chatproto.news.terms import Place, Terms
 from chatproto.services.news.contracts import ContractsSettings, build_contracts
 from chatproto.services.news.status import decode_status
@@ -287,6 +288,19 @@ class CrowdTests(SynchronousTestCase):
         options = scene.wait(slow.propose(TOO_MUCH))
         self.assertIsInstance(scene.wait(quick.propose(SPORT)), Place)
         self.assertIsInstance(scene.wait(slow.propose(options[0])), Place, "it may begin anew")
+
+    def test_who_thinks_long_about_an_offer_waits_again_if_others_wait(self) -> None:
+        scene = Contracts(slave=False, negotiations_max=1)
+        scene.settle("north")
+        slow, quick = scene.client("slow"), scene.client("quick")
+        options = scene.wait(slow.propose(TOO_MUCH))
+        scene.clock.run(3 * OFFER_S_MAX)
+        self.assertEqual(scene.tree().server.negotiations, 1, "nobody else wants the place")
+        placing = quick.propose(TOO_MUCH)
+        self.assertEqual(len(scene.wait(placing, OFFER_S_MAX + 1)), 2)
+        picking = slow.propose(options[0])
+        self.assertIsInstance(scene.wait(picking, OFFER_S_MAX + 1), Place, "the offer has held")
+        self.assertEqual(scene.tree().server.negotiations, 0, "the quick one has thought for long, too")
 
 
 class NodesTests(SynchronousTestCase):

@@ -19,17 +19,20 @@ from chatproto.news.contracting.messages import (
     Enter,
     Entered,
     Mobile,
+    Offer,
     Propose,
     Readers,
+    Waits,
     Where,
     decode_to_part,
     decode_to_reader,
 )
+from chatproto.news.contracting.server import WAITING_PER_ORIGIN_MAX
 from chatproto.news.link import NewsLink
 from chatproto.news.messages import Message, Refused
 from chatproto.news.terms import PULL, Terms
 from chatproto.trust.interface import BELIEVING
-from tests.simulation.contracting import SPORT, Contracts
+from tests.simulation.contracting import SPORT, TOO_MUCH, Contracts
 
 MOBILE = Terms(("sport",), PULL, mobile=True)
 
@@ -125,6 +128,26 @@ class ReaderTests(SynchronousTestCase):
         self.stranger.say(Enter(1, "ada", "secret", True))
         topics = tuple(f"topic-{number}" for number in range(100))
         self.assertEqual(self.stranger.dropped(Propose(1, "id", Terms(topics))), "news-contract bad-frame")
+
+
+class CrowdTests(SynchronousTestCase):
+    def test_one_address_does_not_keep_everybody_out(self) -> None:
+        """It has all places, and its negotiations wait for more, as many as may."""
+        scene = Contracts(slave=False, negotiations_max=1)
+        scene.settle("north")
+        crowd = [Stranger(scene, 4848, decode_to_reader) for _ in range(WAITING_PER_ORIGIN_MAX + 2)]
+        for number, one in enumerate(crowd):
+            one.say(Enter(1, f"bot-{number}", "secret", True))
+        answers = [one.say(Propose(1, "id", TOO_MUCH)) for one in crowd]
+        self.assertIsInstance(answers[0], Offer)
+        self.assertEqual({type(answer) for answer in answers[1:-1]}, {Waits})
+        self.assertEqual(answers[-1].code, "busy")
+        told: list[str] = []
+        client = scene.client("ada")
+        client.told = told.append
+        client.propose(SPORT)
+        scene.until(lambda: bool(told))
+        self.assertEqual(told, [f"as many negotiate as may; before you: {WAITING_PER_ORIGIN_MAX}"])
 
 
 class PartTests(SynchronousTestCase):

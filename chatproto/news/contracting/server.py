@@ -8,6 +8,7 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from chatproto.errors import Rejected
 from chatproto.log.entry import ACT, Entry, Run
 from chatproto.log.interface import ILog
 from chatproto.messaging.admission import Access, Admission
@@ -26,6 +27,8 @@ NEGOTIATIONS_MAX = 10
 """At once (the seed's sizing)."""
 WAITING_MAX = 100
 """Negotiations that may wait besides."""
+WAITING_PER_ORIGIN_MAX = 20
+"""Of those, from one address: nobody else is to be kept out by it."""
 AT_ONCE_MAX = 10
 """Readers of one node that go home together, or of whom it hears together; readers that are given another node."""
 
@@ -54,6 +57,10 @@ MakePlacer = Callable[[ledger.Ledger, Callable[[ledger.Act], None]], Placer]
 
 class Negotiator(Protocol):
     """Somebody who negotiates here."""
+
+    @property
+    def origin(self) -> str:
+        """Where it is: see `chatproto.wire.addresses.origin_of`; empty for this machine."""
 
     def begun(self) -> None:
         """Hear that it is their turn."""
@@ -134,6 +141,11 @@ class ContractingServer:
         return self._open and self.log.serving
 
     @property
+    def crowded(self) -> bool:
+        """Whether anybody waits for a turn to negotiate."""
+        return bool(self._admission.waiting)
+
+    @property
     def negotiations(self) -> int:
         """How many are under way or wait."""
         return len(self._admission)
@@ -161,8 +173,11 @@ class ContractingServer:
         """Have somebody negotiate, at once or in their turn; return how many come before.
 
         Raises:
-            Rejected: `busy`, as many wait as may.
+            Rejected: `busy`, as many wait as may, in all or from there.
         """
+        waiting: list[Negotiator] = self._admission.waiting
+        if sum(other.origin == negotiator.origin for other in waiting) >= WAITING_PER_ORIGIN_MAX:
+            raise Rejected("busy")
         self._admission.ask(negotiator, Access.READ)
         before = len(self._admission.waiting) - 1
         self._begin()

@@ -39,9 +39,13 @@ from chatproto.news.contracting.server import ContractingServer
 from chatproto.news.link import NewsLink
 from chatproto.news.messages import Message
 from chatproto.news.terms import Place
+from chatproto.wire.addresses import origin_of
 
 NEGOTIATION_S_MAX = 1800.0
 """From a negotiation's turn to its end (the seed's: six minutes, in the mean)."""
+
+OFFER_S_MAX = 30.0
+"""How long a reader may think about an offer while others wait for their turn; after it, it waits for its own again."""
 
 log = Logger()
 
@@ -69,6 +73,7 @@ class Visit:
         self._negotiation: Negotiation | None = None
         self._its_turn = False
         self._timer: IDelayedCall | None = None
+        self._thinking: IDelayedCall | None = None
 
     @property
     def busy(self) -> bool:
@@ -78,6 +83,12 @@ class Visit:
     @property
     def _host(self) -> str | None:
         return getattr(self.link.transport.getPeer(), "host", None)
+
+    @property
+    def origin(self) -> str:
+        """See `Negotiator.origin`."""
+        host = self._host
+        return origin_of(host) if host is not None else ""
 
     # Entering
 
@@ -90,19 +101,26 @@ class Visit:
         if code:
             self._refuse(code)
         elif enter.opens and enter.reader not in self._server.book.accounts:
-            making = self._server.entrance.make(enter.reader, enter.password, self._host)
+            making = self._server.entrance.make(enter.reader, enter.password, self._host, self._is_there)
             self._then(making, self._made)
         else:
             self._check(enter)
 
     def _check(self, enter: Enter) -> None:
-        self._then(self._server.entrance.check(enter.reader, enter.password, self._host), self._let_in)
+        checking = self._server.entrance.check(enter.reader, enter.password, self._host, self._is_there)
+        self._then(checking, self._let_in)
+
+    def _is_there(self) -> bool:
+        return self.link.open
 
     def _then(self, entering: "Deferred[Any]", goes_on: Callable[[Any], None]) -> None:
         def done(result: Any) -> None:
             if self.link.open:
                 goes_on(result)
 
+        if not entering.called:
+            # There are few of those: they do not have to make room for a crowd of strangers until it is their turn.
+            self.link.introduced()
         entering.addCallbacks(done, self._not_entered)
         entering.addErrback(lambda failure: log.failure("letting a reader in failed", failure))
 
@@ -210,6 +228,7 @@ class Visit:
         if self._negotiation is not None and self._negotiation.id != message.id:
             self._end_negotiation()
         if self._negotiation is not None:
+            self._thinks_no_more()
             self._do(self._negotiation.proposed(message.number, checked(message.terms), self._server))
             return
         self._negotiation = Negotiation(self._reader, message.id)
@@ -242,10 +261,27 @@ class Visit:
             return
         negotiation.gave_up()
         self._its_turn = False
+        self._thinks_no_more()
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
         self._server.leave(self)
+
+    def _think(self) -> None:
+        self._thinking = self._server.clock.callLater(OFFER_S_MAX, self._has_thought)
+
+    def _has_thought(self) -> None:
+        self._thinking = None
+        if self._server.crowded:
+            # What it takes of the offer is looked at again in any case, once it is its turn.
+            self._end_negotiation()
+        else:
+            self._think()
+
+    def _thinks_no_more(self) -> None:
+        thinking, self._thinking = self._thinking, None
+        if thinking is not None:
+            thinking.cancel()
 
     def look(self) -> None:
         """See `Looks.look`."""
@@ -287,7 +323,10 @@ class Visit:
                     self._answer(Agreed(effect.number, self._place(effect.contract)))
                 case Stands():
                     self._answer(Standing(effect.number, effect.contract.standing))
-                case Offer() | Declined() | Renewed():
+                case Offer():
+                    self._answer(effect)
+                    self._think()
+                case Declined() | Renewed():
                     self._answer(effect)
         if self._negotiation is not None and self._negotiation.over:
             self._end_negotiation()

@@ -114,6 +114,7 @@ REFUSALS = {
     "bad-name": f"a name is 1 to {NAME_CHARS_MAX} letters, digits, dots, hyphens and underscores",
     "bad-password": "no source of this name has this password",
     "too-many-tries": "it has failed too often: try again later",
+    "busy": "too many say who they are at once: try again",
     "moved": "another connection says that it is this one, and is newer",
     "stopping": "this node stops",
 }

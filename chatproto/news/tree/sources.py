@@ -3,15 +3,18 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from chatproto.chat.attempts import Attempts
 from chatproto.chat.passwords import NOBODY, matches
+from chatproto.errors import Rejected as NotServed
 from chatproto.errors import WireError
+from chatproto.messaging import ConcurrentServer
 from chatproto.news.items import PRIORITIES, Item, refusal_of
 from chatproto.news.link import NewsLink
 from chatproto.news.messages import Announce, Chunk, Message, Taken
@@ -20,6 +23,7 @@ from chatproto.news.tree.intake import Intake
 from chatproto.news.tree.messages import REFUSALS, Accepted, Rejected, SourceHello, SourceWelcome, hello_refusal
 from chatproto.news.tree.node import TreeNode
 from chatproto.news.tree.postponed import HELD_BYTES_MAX
+from chatproto.wire.addresses import origin_of
 
 DOOR = "news-source"
 RECORDS_MAX = 250_000
@@ -27,6 +31,12 @@ RECORDS_MAX = 250_000
 
 Each takes about 1 KB of memory in every node; 300 an hour for the thirty days that one may live are 216,000.
 """
+
+CHECKS_AT_ONCE_MAX = 2
+"""Passwords that are checked at the same time: each takes a tenth of a second of one core, and 32 MiB."""
+CHECKS_WAITING_MAX = 64
+CHECKS_PER_ORIGIN_MAX = 4
+"""Of one address, under way or waiting."""
 
 Aside = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
@@ -50,6 +60,13 @@ class SourceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"a priority is from {PRIORITIES.start} to {PRIORITIES.stop - 1}, not {self.priority}")
         if not self.secret.startswith("scrypt$"):
             raise ValueError("a secret reads scrypt$…; never the password itself")
+
+
+class _Check(NamedTuple):
+    """A password that a link has shown."""
+
+    link: NewsLink
+    matches: Callable[[], bool]
 
 
 class _Publisher:
@@ -96,7 +113,10 @@ class Sources:
         self._aside = aside
         self._attempts = Attempts()
         self._by_link: dict[NewsLink, _Publisher] = {}
-        self._asking: set[NewsLink] = set()
+        # Those whose passwords are checked, and the addresses that they come from.
+        self._asking: dict[NewsLink, str] = {}
+        self._checks: ConcurrentServer[_Check, bool]
+        self._checks = ConcurrentServer(self._check, at_once_max=CHECKS_AT_ONCE_MAX, waiting_max=CHECKS_WAITING_MAX)
         node.upstreams.append(self)
 
     @property
@@ -125,7 +145,7 @@ class Sources:
 
     def link_lost(self, link: NewsLink, reason: str) -> None:
         """See `NewsHeard.link_lost`."""
-        self._asking.discard(link)
+        self._asking.pop(link, None)
         publisher = self._by_link.pop(link, None)
         if publisher is not None:
             log.info("source {name} is gone: {reason}", name=publisher.name, reason=reason)
@@ -137,28 +157,44 @@ class Sources:
         if code:
             link.refuse(code, REFUSALS[code])
             return
-        address = getattr(link.transport.getPeer(), "host", "")
-        if self._attempts.wait_s(address, hello.name, self._node.moment().clock_s):
+        host = getattr(link.transport.getPeer(), "host", None)
+        origin = origin_of(host) if host is not None else ""
+        if self._attempts.wait_s(origin, hello.name, self._node.moment().clock_s):
             link.refuse("too-many-tries", REFUSALS["too-many-tries"])
             return
+        if list(self._asking.values()).count(origin) >= CHECKS_PER_ORIGIN_MAX:
+            link.refuse("busy", REFUSALS["busy"])
+            return
         settings = self.known.get(hello.name)
-        self._asking.add(link)
+        self._asking[link] = origin
         # A name that nobody has takes as long to find out.
         secret = settings.secret if settings is not None else NOBODY
-        checking = self._aside(partial(matches, hello.password, secret))
-        checking.addCallback(self._checked, link, hello.name, address)
+        checking = self._checks.serve(_Check(link, partial(matches, hello.password, secret)))
+        checking.addCallbacks(self._checked, self._not_checked, (link, hello.name, origin), {}, (link,))
         checking.addErrback(lambda failure: log.failure("letting a source in failed", failure))
+        if link in self._asking:
+            # There are few of those: they do not have to make room for a crowd of strangers until it is their turn.
+            link.introduced()
 
-    def _checked(self, good: bool, link: NewsLink, name: str, address: str) -> None:
+    def _check(self, check: _Check) -> "Deferred[bool]":
+        # For whoever has gone meanwhile nobody has to wait.
+        return self._aside(check.matches) if check.link in self._asking else succeed(False)
+
+    def _not_checked(self, failure: Failure, link: NewsLink) -> None:
+        failure.trap(NotServed)
+        if self._asking.pop(link, None) is not None:
+            link.refuse("busy", REFUSALS["busy"])
+
+    def _checked(self, good: bool, link: NewsLink, name: str, origin: str) -> None:
         if link not in self._asking:
             return
-        self._asking.discard(link)
+        del self._asking[link]
         settings = self.known.get(name)
         if not good or settings is None:
-            self._attempts.failed(address, name, self._node.moment().clock_s)
+            self._attempts.failed(origin, name, self._node.moment().clock_s)
             link.refuse("bad-password", REFUSALS["bad-password"])
             return
-        self._attempts.passed(address, name)
+        self._attempts.passed(origin, name)
         for other in [other for other, publisher in self._by_link.items() if publisher.name == name]:
             del self._by_link[other]
             other.refuse("moved", REFUSALS["moved"])

@@ -52,7 +52,9 @@ KIND = "news-contracts"
 PARTS_DOOR = "news-part"
 STANDS_IN_FOR = "stands-in-for"
 """The attribute of a slave's registration that names the master."""
-LIMITS = Limits(connections_max=2000, per_address_max=100, strangers_max=100)
+LIMITS = Limits(
+    connections_max=2000, per_address_max=100, strangers_max=100, link_lines_a_second=20, link_lines_at_once=200
+)
 PARTS = Limits(connections_max=256, per_address_max=64, strangers_max=32)
 CLOSE_S_MAX = 15.0
 """How long a door that is closed waits until everybody inside has the answer that they wait for."""

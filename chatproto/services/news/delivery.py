@@ -51,7 +51,7 @@ SUBSTITUTE = "substitute"
 PLACING_DOOR = "news-placing"
 """In the tally: the door of whoever coordinates transactions."""
 
-READERS = Limits(per_address_max=2000, strangers_max=1000)
+READERS = Limits(per_address_max=2000, strangers_max=1000, link_lines_a_second=500, link_lines_at_once=1000)
 COORDINATORS = Limits(connections_max=64, strangers_max=16)
 
 

@@ -19,7 +19,9 @@ from chatproto.services.news.settings import NewsSettings
 from chatproto.services.news.tree import TreeNews
 from chatproto.world import World
 
-SOURCES = Limits(connections_max=1000, per_address_max=100, strangers_max=100)
+SOURCES = Limits(
+    connections_max=1000, per_address_max=100, strangers_max=100, link_lines_a_second=2000, link_lines_at_once=4000
+)
 
 
 @dataclass(frozen=True, kw_only=True)

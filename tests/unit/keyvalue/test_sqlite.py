@@ -28,8 +28,8 @@ class SQLiteTableTestCase(SynchronousTestCase):
     def path(self) -> str:
         return os.path.join(self.directory, "news.sqlite")
 
-    def open(self) -> SQLiteTable:
-        self.table = SQLiteTable(self.directory, self.failures.append, self.calls)
+    def open(self, kind: str = "") -> SQLiteTable:
+        self.table = SQLiteTable(self.directory, self.failures.append, self.calls, kind)
         return self.table
 
     def close(self) -> None:
@@ -84,6 +84,19 @@ class FileTests(SQLiteTableTestCase):
         os.mkdir(self.directory)
         os.mkdir(self.path)
         self.assertIn(self.path, str(self.assertRaises(StoreError, self.open)))
+
+    def test_a_directory_of_a_node_of_another_kind_is_refused_and_stays_as_it_is(self) -> None:
+        self.open("news-root")
+        self.close()
+        for kind in ("news-router", "chat"):
+            error = self.assertRaises(StoreError, self.open, kind)
+            said = f"the data directory {self.directory} has what news-root keeps, not {kind}: give each node its own"
+            self.assertEqual(str(error), said)
+        self.assertRaises(StoreError, SQLiteStore, self.directory, self.failures.append, self.calls, "chat")
+        self.assertEqual(sorted(os.listdir(self.directory)), ["lock", "news.sqlite"])
+        for kind in ("", "news-root"):
+            self.open(kind)
+            self.close()
 
     def test_a_file_that_is_no_database_is_refused_and_lets_the_lock_go(self) -> None:
         os.mkdir(self.directory)

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from chatproto.errors import WireError
 from chatproto.gate import Limits
 from chatproto.link import Turn
-from chatproto.news.link import NewsDialler, NewsLink, NewsLinkFactory
+from chatproto.news.link import RATE_PAUSE_S, STRANGER_MESSAGES_MAX, NewsDialler, NewsLink, NewsLinkFactory
 from chatproto.news.messages import FRAME_BYTES_MAX, Beat, Chunk, Echo, Message, Refused, Taken, decoder, encode
 from chatproto.news.tree.messages import ChildHello, SourceHello
 from chatproto.tally import Tally
@@ -140,6 +140,19 @@ class FactoryTests(LinkCase):
         self.say(self.link, Echo(1e9))
         self.assertEqual(self.link.way_s, 0.0, "nobody answers before it was asked")
 
+    def test_a_stranger_may_not_beat_on_and_on(self) -> None:
+        self.say(self.link, CHILD, *[Beat(1.0)] * (STRANGER_MESSAGES_MAX - 1))
+        self.assertEqual(len(self.sent()), STRANGER_MESSAGES_MAX - 1)
+        self.say(self.link, Beat(1.0), Beat(2.0))
+        self.assertEqual((self.sent(), self.transport.calls), ([], ["abort"]))
+        self.assertEqual(self.tally.dropped, {("news-child", "talkative"): 1})
+
+    def test_who_is_known_may(self) -> None:
+        self.say(self.link, CHILD)
+        self.link.introduced()
+        self.say(self.link, *[Beat(1.0)] * 1000)
+        self.assertEqual((len(self.sent()), self.tally.dropped), (1000, {}))
+
     def test_who_is_silent_is_dropped(self) -> None:
         self.say(self.link, CHILD)
         self.link.introduced()
@@ -151,6 +164,51 @@ class FactoryTests(LinkCase):
         self.factory.stop()
         self.clock.turn()
         self.assertEqual(self.transport.calls, ["lose"])
+
+
+class RateTests(LinkCase):
+    """A door that takes ten messages a second from each connection, and twenty at once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.heard = Heard()
+        limits = Limits(link_lines_a_second=10, link_lines_at_once=20)
+        turn = Turn(self.clock)
+        factory = NewsLinkFactory(
+            "news-child", decode, {ChildHello: self.heard}, turn, self.clock, self.tally, limits=limits
+        )
+        self.link = factory.buildProtocol(None)
+        self.link.makeConnection(self.transport)
+        self.say(self.link, CHILD)
+        self.link.introduced()
+        self.said = [Taken(number, 1) for number in range(50)]
+
+    def test_what_is_above_the_rate_is_heard_later_and_in_order(self) -> None:
+        self.say(self.link, *self.said[:40])
+        self.assertEqual(self.heard.heard[2:], self.said[:19])
+        self.assertTrue(self.link.held)
+        self.say(self.link, *self.said[40:])
+        self.clock.advance(1)
+        self.assertEqual(self.heard.heard[2:], self.said[:29])
+        self.clock.pump([RATE_PAUSE_S] * 25)
+        self.assertEqual(self.heard.heard[2:], self.said)
+        self.assertFalse(self.link.held)
+        self.assertEqual(self.tally.dropped, {})
+
+    def test_nonsense_among_it_ends_the_link(self) -> None:
+        self.say(self.link, *self.said[:19])
+        self.link.dataReceived(b"\0\0\0\1x" + encode(self.said[20]))
+        self.assertEqual(self.tally.dropped, {})
+        self.clock.pump([RATE_PAUSE_S] * 25)
+        self.assertEqual((self.heard.heard[2:], self.transport.calls[-1]), (self.said[:19], "abort"))
+        self.assertEqual(self.tally.dropped, {("news-child", "bad-frame"): 1})
+
+    def test_a_link_that_is_lost_is_not_heard_any_more(self) -> None:
+        self.say(self.link, *self.said[:40])
+        self.link.connectionLost(Failure(ConnectionDone()))
+        self.clock.pump([RATE_PAUSE_S] * 25)
+        self.assertEqual(self.heard.heard[2:], [*self.said[:19], "lost"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
 @implementer(IStreamClientEndpoint)

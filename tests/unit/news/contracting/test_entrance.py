@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from chatproto.chat.attempts import WAIT_S_MIN
 from chatproto.errors import Rejected
 from chatproto.news.contracting.book import Book
-from chatproto.news.contracting.entrance import AT_ONCE_MAX, PER_ORIGIN_MAX, WAITING_MAX, Entrance
+from chatproto.news.contracting.entrance import AT_ONCE_MAX, NEWCOMERS, PER_ORIGIN_MAX, WAITING_MAX, Entrance
 
 HERE, THERE = "10.0.0.1", "10.0.0.2"
 
@@ -45,6 +45,19 @@ class CheckTests(EntranceTestCase):
         self.assertEqual(self.refused(self.entrance.make("bob", "x" * 1025, HERE)), "bad-password")
 
 
+class NewcomersTests(EntranceTestCase):
+    def test_one_address_makes_so_many_readers_and_then_a_few(self) -> None:
+        for number in range(NEWCOMERS.arrivals_at_once - 1):
+            self.successResultOf(self.entrance.make(f"bot-{number}", "secret", HERE))
+        self.assertEqual(self.refused(self.entrance.make("bob", "secret", HERE)), "slowed")
+        self.assertEqual(self.successResultOf(self.entrance.check("ada", "secret", HERE)), self.ticket)
+        self.successResultOf(self.entrance.make("bob", "secret", THERE))
+        self.successResultOf(self.entrance.make("cy", "secret", None))
+        self.clock.advance(1 / NEWCOMERS.arrivals_a_second)
+        self.successResultOf(self.entrance.make("dan", "secret", HERE))
+        self.assertEqual(self.refused(self.entrance.make("eve", "secret", HERE)), "slowed")
+
+
 class AsideTests(EntranceTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -66,6 +79,18 @@ class AsideTests(EntranceTestCase):
         self.finish()
         self.assertEqual(self.successResultOf(checks[0]), self.ticket)
         self.assertEqual(len(self.doing), AT_ONCE_MAX)
+
+    def test_for_those_who_have_gone_nothing_is_done(self) -> None:
+        there = False
+        for number in range(AT_ONCE_MAX):
+            self.entrance.check("ada", "guess", f"10.0.1.{number}").addErrback(lambda failure: None)
+        gone = [self.entrance.check("ada", "guess", f"10.0.2.{number}", lambda: there) for number in range(5)]
+        last = self.entrance.make("bob", "secret", HERE)
+        self.finish()
+        self.assertEqual({self.refused(check) for check in gone}, {"busy"})
+        self.finish()
+        self.finish()
+        self.assertEqual((self.successResultOf(last)[0].reader, self.doing), ("bob", []))
 
     def test_one_address_has_so_many(self) -> None:
         checks = [self.entrance.check("ada", "secret", HERE) for _ in range(PER_ORIGIN_MAX)]
