@@ -1,5 +1,6 @@
 """Has what is committed taken into the index for searching, at its leisure, and clients' searches answered by it."""
 
+import sqlite3
 from collections.abc import Callable
 
 from twisted.application.service import Service
@@ -91,10 +92,10 @@ class SearchService(Service):
     def _not_advanced(self, failure: Failure) -> float:
         if self._failed or self._search is None:
             pass
-        elif failure.check(StoreError):
+        elif failure.check(StoreError, sqlite3.Error, OSError):
             log.warn("what is said now cannot be searched: {error}", error=failure.getErrorMessage())
         else:
-            log.failure("what is said now cannot be searched: look at the disk of this node", failure)
+            log.failure("what is said now cannot be searched", failure)
         self._failed = True
         return AFTER_FAILURE_S
 

@@ -3,13 +3,12 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.integration.nodes import WAIT_S_MAX, environment, wait_until
-from tests.integration.pairs import CHATPROTO, HOST, lasting_ports
+from tests.integration.pairs import CHATPROTO, lasting_ports
 
 
 class Demo:
@@ -88,9 +87,5 @@ def run(command: str, *more: str, given: str = "") -> str:
 
 def neighbouring_ports(count: int = 10) -> int:
     """Return the first of some ports in a row that are free."""
-    while True:
-        (first,) = lasting_ports(1)
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for port in range(first, first + count):
-                stack.enter_context(contextlib.closing(socket.socket())).bind((HOST, port))
-            return first
+    (first,) = lasting_ports(1, in_a_row=count)
+    return first

@@ -175,7 +175,6 @@ class NewsDeployment:
         self._visitors: list[Callable[[], Any]] = []
         self._probes: dict[str, int] = {}
         (registry, self.root_peer, self.router_peer, self.web) = lasting_ports(4)
-        self._taken = {registry, self.root_peer, self.router_peer, self.web}
         self.registry_port = registry
         listening = f"--registry-listen=tcp:{registry}:interface={HOST}"
         self.registry = make_node("--role=registry", listening, *self._guard(REGISTRY), name=REGISTRY, listen=None)
@@ -189,12 +188,12 @@ class NewsDeployment:
             above = self.router_peer
             self._add("router", "router", parent, self._peer(above))
         for name, other in (("east", "west"), ("west", "east")):
-            parent, (peer,) = f"--parent=tcp:{HOST}:{above}", self._fresh(1)
+            parent, (peer,) = f"--parent=tcp:{HOST}:{above}", lasting_ports(1)
             listening = self._listen(name)
             # The same number for both: one is of TCP, the other one of UDP.
             datagrams = f"--datagrams={HOST}:{self.ports[name]}"
             self._add(name, "delivery", parent, f"--substitute={other}", listening, self._peer(peer), datagrams)
-        (peer,) = self._fresh(1)
+        (peer,) = lasting_ports(1)
         self._add("contracts", "contracts", self._listen("contracts"), self._peer(peer))
         self._add("proxy", "proxy", "--delivery=east", f"--web=tcp:{self.web}:interface={HOST}")
 
@@ -204,7 +203,7 @@ class NewsDeployment:
             return
         more = [*self._more.get("", ()), *self._more.get(name, ())]
         registry = f"--registry=tcp:{HOST}:{self.registry_port}"
-        (self._probes[name],) = self._fresh(1)
+        (self._probes[name],) = lasting_ports(1)
         who = f"--name={name}", f"--role={role}", registry, f"--metrics=tcp:{self._probes[name]}:interface={HOST}"
         options = *who, *self._guard(name), *options, *more
         self.nodes[name] = self._make_node(*options, name=name, kind=NewsProcess, listen=None)
@@ -216,19 +215,12 @@ class NewsDeployment:
         return [f"--secret-file={self._secret}"] if self._secret is not None else []
 
     def _listen(self, name: str) -> str:
-        (self.ports[name],) = self._fresh(1)
+        (self.ports[name],) = lasting_ports(1)
         return f"--listen=tcp:{self.ports[name]}:interface={HOST}"
 
     @staticmethod
     def _peer(port: int) -> str:
         return f"--peer-listen=tcp:{port}:interface={HOST}"
-
-    def _fresh(self, count: int) -> list[int]:
-        found: list[int] = []
-        while len(found) < count:
-            found += [port for port in lasting_ports(count - len(found)) if port not in self._taken]
-            self._taken.update(found)
-        return found
 
     # Life
 

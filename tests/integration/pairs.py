@@ -4,6 +4,7 @@ All here runs on the reactor of the test, so nothing in it may block for long. E
 """
 
 import math
+import os
 import random
 import shutil
 import socket
@@ -34,30 +35,52 @@ HOST = "127.0.0.1"
 HALL = "MainHall"
 TICK_S = 0.01
 TRIES_MAX = 5
+ROW_MAX = 32
+"""Ports in a row that are had at once."""
 SPANS = ("--heartbeat=", "--suspect=", "--lease=", "--secret-file=")
 """Options that the registry is to have as its nodes do."""
 CHATPROTO = "import sys; from chatproto.cli import main; sys.exit(main())"
 _decode = msgspec.json.decode
 
 
-def lasting_ports(count: int) -> list[int]:
-    """Return ports that are free, and that the kernel gives to no outgoing connection while a node is down."""
+_given: set[int] = set()
+
+
+def lasting_ports(count: int, in_a_row: int = 1) -> list[int]:
+    """Return ports that are free, and that the kernel gives to no outgoing connection while a node is down.
+
+    Nor does another worker of these tests, or this one again. Each is the first of so many of the kind in a row.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        first = random.SystemRandom().choice(_own_ports())
+        row = range(first, first + in_a_row)
+        if _given.isdisjoint(row) and all(map(_is_free, row)):
+            _given.update(row)
+            found.append(first)
+    return found
+
+
+def _own_ports() -> range:
+    """Return the ports that rows of this worker's own may begin with."""
     try:
         lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     except OSError:
         lowest = 32768
-    found: list[int] = []
-    while len(found) < count:
-        port = random.SystemRandom().randrange(10_000, max(lowest, 20_000))
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
-    return found
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    share = (max(lowest, 20_000) - 10_000) // workers
+    return range(10_000 + worker * share, 10_000 + (worker + 1) * share - ROW_MAX)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
 
 
 async def moment(seconds: float = 0.005) -> None:

@@ -223,11 +223,14 @@ async def test_full_disks(tmp_path: Path, make_node: MakeNode) -> None:
         numbers = {title: await waits for title, waits in publishing.items()}
         assert len(set(numbers.values())) == len(numbers) == len(root.whole())
 
-        limits["east"] = 9 * MIB
         east.launch()
         west.launch()
         await news.until(lambda: east.whole() >= set(numbers.values()), "they are at the delivery node")
-        east.may_end()
+        east.ask_to_end()
+        await news.until(lambda: not east.alive(), "the delivery node has ended")
+        # Of each file that it writes; what it has written until now is in the one that it reads.
+        limits["east"] = MIB
+        east.launch()
         numbers |= {title: await waits for title, waits in waiting(list(bodies)[6:]).items()}
         await news.until(lambda: not east.alive(), "the disk of the delivery node is full")
         assert east.wait() == 1

@@ -197,7 +197,7 @@ async def test_a_data_directory_is_used_for_something_else(scene: Scene) -> None
     # A registry on a node's data, and a node on a registry's.
     registry = scene.make_node(name="registry2", listen=None, data=pair.primary.data)
     registry.options = ["--role=registry", f"--registry-listen=tcp:0:interface={HOST}"]
-    await refused(scene, registry, str(pair.primary.data), "registry needs one of its own")
+    await refused(scene, registry, str(pair.primary.data), "has what chat keeps, not registry")
     node = scene.make_node(name="node2", data=pair.registry.data)
     await refused(scene, node, "this process ends")
     node.options = pair.primary.options

@@ -1,5 +1,6 @@
 """Tests for chatproto.services.search: when the index is advanced, and what is said when there is none."""
 
+import sqlite3
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,17 +90,23 @@ class SearchTests(SynchronousTestCase):
         self.clock.advance(100)
         self.assertEqual(len(self.search.asked), 1)
 
+    def test_a_full_disk_is_no_mistake(self) -> None:
+        self.service.startService()
+        self.search.answers.pop().errback(sqlite3.OperationalError("database or disk is full"))
+        self.clock.advance(AFTER_FAILURE_S)
+        self.assertEqual((len(self.search.asked), self.flushLoggedErrors()), (2, []))
+
     def test_a_failure_is_logged_once_and_it_is_tried_again(self) -> None:
         self.service.startService()
         for _ in range(3):
-            self.search.answers.pop().errback(OSError("full"))
+            self.search.answers.pop().errback(ValueError("a mistake"))
             self.clock.advance(AFTER_FAILURE_S)
-        self.assertEqual((len(self.search.asked), len(self.flushLoggedErrors(OSError))), (4, 1))
+        self.assertEqual((len(self.search.asked), len(self.flushLoggedErrors(ValueError))), (4, 1))
         self.answer()
         self.server.log.position = 6
         self.clock.advance(LOOK_EVERY_S)
-        self.search.answers.pop().errback(OSError("full again"))
-        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.search.answers.pop().errback(ValueError("full again"))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_how_far_it_is_behind(self) -> None:
         self.assertIsNone(self.service.behind, "nothing is searched")
