@@ -1,7 +1,6 @@
 """`chatproto account`, `ban`, `unban` and `bans`: what an operator has a running node do about people."""
 
 import argparse
-import getpass
 import re
 import secrets
 import sys
@@ -20,10 +19,10 @@ from chatproto.chat.session import KICK_S_MAX, REASON_CHARS_MAX
 from chatproto.cli.control import command
 from chatproto.cli.servers import Misuse
 from chatproto.cli.text import in_columns
+from chatproto.cli.typed import UNITS_S, add_password, password_asked
 from chatproto.services.administration import AccountShown, BanShown
 from chatproto.wire import identity_allowed
 
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _ROLES = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 Subparsers = Any
@@ -42,8 +41,8 @@ def add_accounts(subparsers: Subparsers) -> None:
     doings = account.add_subparsers(title="what to do", metavar="DO", required=True)
     add = _doing(doings, "add", _add, "make an account")
     add.add_argument("--admin", action="store_true", help="who keeps order in every room (default: who does not)")
-    _password_option(add)
-    _password_option(_doing(doings, "password", _password, "give an account another password; its tickets are revoked"))
+    add_password(add)
+    add_password(_doing(doings, "password", _password, "give an account another password; its tickets are revoked"))
     _doing(doings, "remove", _remove, "end an account, its sessions, and its ownership of rooms")
     _doing(doings, "logout", _logout, "end an account's sessions, and have each need the password again")
     roles = _doing(doings, "roles", _roles, "say what an account may do, in place of what it might")
@@ -85,14 +84,6 @@ def _doing(doings: Subparsers, word: str, run: Any, does: str) -> argparse.Argum
     doing.add_argument("name", type=_name, metavar="NAME", help="the account")
     doing.set_defaults(run=run)
     return doing
-
-
-def _password_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--password-stdin",
-        action="store_true",
-        help="read the password from the first line of standard input (default: ask for it on the terminal)",
-    )
 
 
 # What is done
@@ -187,19 +178,6 @@ def _secret(given: argparse.Namespace) -> str:
         raise Misuse(f"{error}; nothing was changed") from None
 
 
-def password_asked(prompt: str) -> str:
-    """Ask for a password on the terminal, without echo.
-
-    Raises:
-        Misuse: there is no terminal.
-    """
-    try:
-        with open("/dev/tty"):
-            return getpass.getpass(prompt)
-    except (OSError, EOFError):
-        raise Misuse("there is no terminal to ask for the password on") from None
-
-
 # Values
 
 
@@ -230,4 +208,4 @@ def _span(value: str) -> int:
     matched = re.fullmatch(r"([0-9]{1,9})([smhdw]?)", value)
     if matched is None or int(matched[1]) == 0:
         raise argparse.ArgumentTypeError(f"{value!r} is neither seconds nor like 30m, 12h, 7d, 4w")
-    return min(int(matched[1]) * _UNITS[matched[2]], KICK_S_MAX)
+    return min(int(matched[1]) * UNITS_S[matched[2]], KICK_S_MAX)

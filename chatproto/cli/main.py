@@ -12,10 +12,11 @@ from contextlib import nullcontext
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 
 from chatproto.chat.messages import HistoryWanted
-from chatproto.cli.accounts import add_accounts, password_asked
+from chatproto.cli.accounts import add_accounts
 from chatproto.cli.commands import explanations
 from chatproto.cli.news.line import add_news
 from chatproto.cli.servers import DEFAULT_PORT, DEFAULT_SERVER, Misuse
+from chatproto.cli.typed import password_asked, seconds
 from chatproto.client.direct.settings import DirectSettings
 from chatproto.errors import ChatprotoError
 from chatproto.pair.configuration import name_allowed
@@ -161,7 +162,7 @@ def _add_chat(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
     chat.add_argument("--plain", action="store_true", help="in lines, even on a terminal (default: only elsewhere)")
     chat.add_argument(
         "--connect-timeout",
-        type=_seconds,
+        type=seconds,
         default=CONNECT_TIMEOUT_S,
         metavar="SECONDS",
         help="in lines: how long to be without a server, at first or with messages still to be acknowledged "
@@ -352,7 +353,7 @@ def _add_status(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     _add_tls(status)
     status.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=STATUS_TIMEOUT_S,
         metavar="SECONDS",
         help="how long to wait for each (default: %(default)g)",
@@ -414,7 +415,7 @@ def _add_migrate(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser
     migrate.add_argument("--to", metavar="NAME", default="", help="which one (default: a random one that stands by)")
     migrate.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
         default=600.0,
         help="how long to wait for its end; it goes on in any case (default: %(default)g)",
@@ -443,7 +444,7 @@ def _add_drain(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     drain.add_argument("directory", metavar="DIR", help="the node's data directory")
     drain.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=DRAIN_TIMEOUT_S,
         metavar="SECONDS",
         help="how long to wait for its end, which the node's --drain-max bounds (default: %(default)g)",
@@ -582,14 +583,14 @@ def _add_demo(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help=f"the first that is used, and then those after it: ten for the chat, {NEWS_PORTS} for the news (default: "
         f"{DEFAULT_PORT} for the chat, {NEWS_PORT} for the news)",
     )
-    demo.add_argument("--for", type=_seconds, dest="for_s", metavar="SECONDS", help="end then (default: at Ctrl-C)")
+    demo.add_argument("--for", type=seconds, dest="for_s", metavar="SECONDS", help="end then (default: at Ctrl-C)")
     demo.add_argument(
         "--kill-primary-after",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
         help="(chat) kill the primary then, to show a failover",
     )
-    demo.add_argument("--pace", type=_seconds, metavar="SECONDS", help="(news) from one item to the next (default: 4)")
+    demo.add_argument("--pace", type=seconds, metavar="SECONDS", help="(news) from one item to the next (default: 4)")
     demo.set_defaults(run=_demo)
 
 
@@ -712,16 +713,6 @@ def _history(value: str) -> HistoryWanted:
     if value.isascii() and value.isdecimal() and len(value) <= 9:
         return int(value)
     raise argparse.ArgumentTypeError(f"{value!r} is neither all, none nor a number of messages")
-
-
-def _seconds(value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds <= 10**6:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a number of seconds from 0 to 1000000")
-    return seconds
 
 
 def _indented(title: str, lines: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from twisted.application.internet import TimerService
-from twisted.application.service import MultiService, Service
+from twisted.application.service import MultiService
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from chatproto.chat.protocol import ClientLinkFactory
 from chatproto.chat.server import ChatServer
 from chatproto.chat.settings import ChatSettings
-from chatproto.errors import MissingExtra, StoreError
+from chatproto.errors import MissingExtra
 from chatproto.gateway import PageSettings
 from chatproto.link import Turn
 from chatproto.pair.link import LIMITS as PEERS
@@ -28,6 +28,7 @@ from chatproto.services.listener import Listener
 from chatproto.services.measures import of_chat, of_process, together
 from chatproto.services.migration import MigrationService
 from chatproto.services.mounting import mount
+from chatproto.services.opening import LogService
 from chatproto.services.pairing import PeerSettings, build_log, build_peer_listener
 from chatproto.services.probes import LIMITS as PROBES
 from chatproto.services.probes import build_probes
@@ -98,43 +99,6 @@ class NodeSettings:
     metrics: str = ""
 
 
-class ChatService(Service):
-    """Opens the log when it starts, and closes it when it stops.
-
-    Attributes:
-        open: whether the log is open.
-    """
-
-    def __init__(self, world: World, server: ChatServer) -> None:
-        """Run a node's chat."""
-        self._world = world
-        self._server = server
-        self.open = False
-        self._opened = 0.0
-
-    def startService(self) -> None:
-        """Bring the chat to where the log is."""
-        super().startService()
-        try:
-            self._server.start()
-        except StoreError as error:
-            self._world.fatal(str(error))
-        else:
-            self.open = True
-            self._opened = self._world.clock.seconds()
-
-    @property
-    def open_s(self) -> float:
-        """For how many seconds the log has been open."""
-        return self._world.clock.seconds() - self._opened
-
-    def stopService(self) -> "Deferred[None] | None":
-        """Finish the log; the drain of the node has ended all links."""
-        super().stopService()
-        was_open, self.open = self.open, False
-        return self._server.log.close() if was_open else None
-
-
 class RetentionService(TimerService):
     """Asks, once in a while, what is to be dropped, and has it dropped.
 
@@ -185,7 +149,7 @@ class NodeService(MultiService):
     def __init__(
         self,
         clock: IReactorTime,
-        chat: ChatService,
+        chat: LogService,
         server: ChatServer,
         factory: ClientLinkFactory,
         listeners: list[Listener],
@@ -304,7 +268,7 @@ def build_node(world: World, settings: NodeSettings) -> NodeService:
         for description in settings.listen
     ]
     page = _build_page(world, settings.page, factory, turn) if settings.page is not None else None
-    chat = ChatService(world, server)
+    chat = LogService(world, server)
     doors = [*listeners, *([page] if page is not None else [])]
     drain = Drain(world, server, factory, doors, pair, settings.drain_s_max)
     retention = RetentionService(world, server, settings.retain)

@@ -166,6 +166,15 @@ class SimNetwork:
         self.record("heal-all", "")
         self.paths_changed()
 
+    def recover_all(self) -> None:
+        """Heal every path, boot every host that is dead, and let every one that is paused go on."""
+        self.heal_all()
+        for host in list(self.hosts.values()):
+            if not host.alive:
+                host.boot()
+            elif host.paused:
+                host.resume()
+
     def slow(self, a: str, b: str, delay_s: Span | None) -> None:
         """Let segments travel as long as is given here, both ways; None: as long as between other hosts."""
         self._check(a, b)

@@ -239,12 +239,7 @@ class Scene:
 
     def check_end(self) -> None:
         """Let everybody be there, and see that everything ends well."""
-        self.network.heal_all()
-        for host in list(self.network.hosts.values()):
-            if not host.alive:
-                host.boot()
-            elif host.paused:
-                host.resume()
+        self.network.recover_all()
         for process in self.contracts:
             if process is not self.serving:
                 process.rest()

@@ -15,7 +15,7 @@ from tests.simulation.contracting import PAID, SPORT, TOO_MUCH, Contracts
 from tests.simulation.placing_links import DeliveryNode
 
 
-class NegotiationTests(SynchronousTestCase):
+class OneServerTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.scene = Contracts(slave=False)
         self.scene.settle("north")
@@ -25,6 +25,8 @@ class NegotiationTests(SynchronousTestCase):
             self.scene.wait(deferred)
         return caught.exception.code
 
+
+class NegotiationTests(OneServerTestCase):
     def test_a_contract_that_can_be_had_is_agreed_on_at_once(self) -> None:
         place = self.scene.wait(self.scene.client().propose(SPORT))
         self.assertEqual((place.reader, place.terms, place.node), ("ada", SPORT, "north"))
@@ -223,16 +225,7 @@ class FailoverTests(SynchronousTestCase):
             scene.wait(bargain.client.where())
 
 
-class EntranceTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.scene = Contracts(slave=False)
-        self.scene.settle("north")
-
-    def refused(self, deferred: Any) -> str:
-        with self.assertRaises(ContractRefused) as caught:
-            self.scene.wait(deferred)
-        return caught.exception.code
-
+class EntranceTests(OneServerTestCase):
     def test_a_wrong_password_and_a_reader_that_there_is_not_look_the_same(self) -> None:
         self.scene.wait(self.scene.client().enter())
         wrong = self.scene.client(password="guess", opens=False)

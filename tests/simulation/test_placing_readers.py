@@ -141,12 +141,7 @@ class Region:
 
     def heal(self) -> None:
         """Have everybody there, and wait until nobody has anything to do."""
-        self.network.heal_all()
-        for host in list(self.network.hosts.values()):
-            if not host.alive:
-                host.boot()
-            elif host.paused:
-                host.resume()
+        self.network.recover_all()
         self.until(lambda: not any(reader.waits for reader in self.readers), 120)
         # A master that had been stopped believes for a moment that nothing has happened.
         self.clock.run(5)

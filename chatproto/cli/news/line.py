@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from chatproto.cli.accounts import password_asked
 from chatproto.cli.news.offers import ASK, NEAREST, NOTHING
 from chatproto.cli.servers import Misuse
+from chatproto.cli.typed import UNITS_S, add_password, password_asked, seconds
 from chatproto.news.delivery.records import HOURS, HOURS_KEPT
 from chatproto.news.items import LIFE_S_MAX, PRIORITIES, TITLE_CHARS_MAX, TOPICS, name_allowed
 from chatproto.news.terms import DELAY_S_MAX, ITEMS_AN_HOUR_MAX, PULL, PUSH, Terms
@@ -16,7 +16,6 @@ from chatproto.news.terms import DELAY_S_MAX, ITEMS_AN_HOUR_MAX, PULL, PUSH, Ter
 TIMEOUT_S = 30.0
 LIFE_S = 86400
 STANDARD_INPUT = "-"
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 Subparsers = Any
 
@@ -65,18 +64,10 @@ def _add_reach(doing: argparse.ArgumentParser, server: str = "") -> None:
     doing.add_argument("--ca", metavar="FILE", help="PEM file of the authorities to trust with TLS (default: system's)")
     doing.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=TIMEOUT_S,
         metavar="SECONDS",
         help="how long an answer is waited for (default: %(default)g)",
-    )
-
-
-def _add_password(doing: argparse.ArgumentParser) -> None:
-    doing.add_argument(
-        "--password-stdin",
-        action="store_true",
-        help="read the password from the first line of standard input (default: ask for it on the terminal)",
     )
 
 
@@ -128,7 +119,7 @@ def _add_publish(doings: Subparsers) -> None:
     doing.add_argument("--media-type", metavar="TYPE", help="like text/plain (default: what the file's name says)")
     doing.add_argument("--exclusive", action="store_true", help="only for paid contracts that include exclusives")
     doing.add_argument("--id", metavar="ID", help="the same at every try of this item (default: drawn)")
-    _add_password(doing)
+    add_password(doing)
     _add_reach(doing, "--root")
 
 
@@ -170,10 +161,10 @@ def _add_read(doings: Subparsers) -> None:
     )
     doing.add_argument("--reader", type=_name, required=True, metavar="NAME", help="who reads")
     doing.add_argument("--count", type=_count, default=0, metavar="N", help="read so many items (default: any number)")
-    doing.add_argument("--for", type=_seconds, default=0.0, dest="for_s", metavar="SECONDS", help="read for so long")
+    doing.add_argument("--for", type=seconds, default=0.0, dest="for_s", metavar="SECONDS", help="read for so long")
     doing.add_argument("--save", metavar="DIR", help="keep bodies there, each in a file (default: show texts only)")
     doing.add_argument("--json", action="store_true", help="an item is a line of JSON (default: in words)")
-    _add_password(doing)
+    add_password(doing)
     _add_reach(doing, "--contracts")
 
 
@@ -215,7 +206,7 @@ def _add_contract(doings: Subparsers) -> None:
     )
     doing.add_argument(
         "--max-delay",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
         help=f"from publishing to delivery; paid (default: {DELAY_S_MAX:g} if paid)",
     )
@@ -228,7 +219,7 @@ def _add_contract(doings: Subparsers) -> None:
     doing.add_argument("--show", action="store_true", help="show the contract that holds")
     doing.add_argument("--end", action="store_true", help="end the contract")
     doing.add_argument("--json", action="store_true", help="as JSON (default: in words)")
-    _add_password(doing)
+    add_password(doing)
     _add_reach(doing, "--contracts")
 
 
@@ -288,7 +279,7 @@ def _add_account(doings: Subparsers) -> None:
         help="have another password: with --password-stdin the second line",
     )
     what.add_argument("--delete", action="store_true", help="end the contract, and have no account any more")
-    _add_password(doing)
+    add_password(doing)
     _add_reach(doing, "--contracts")
 
 
@@ -417,7 +408,7 @@ def _add_source(doings: Subparsers) -> None:
         metavar="0-9",
         help="of its items: the higher passes the lower (default: %(default)d)",
     )
-    _add_password(doing)
+    add_password(doing)
 
 
 def _source(given: argparse.Namespace) -> str:
@@ -468,16 +459,6 @@ def _topics(value: str) -> tuple[str, ...]:
     return found
 
 
-def _seconds(value: str) -> float:
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = 0
-    if not 0 < seconds <= 10**6:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a number of seconds from 0 to 1000000")
-    return seconds
-
-
 def _count(value: str) -> int:
     if value.isascii() and value.isdecimal() and 0 < int(value[:10]) < 10**9:
         return int(value)
@@ -492,10 +473,10 @@ def _hours(value: str) -> int:
 
 def _life(value: str) -> int:
     number, unit = value.rstrip("smhd"), value.lstrip("0123456789")
-    known = number.isascii() and number.isdecimal() and len(number) <= 9 and unit in _UNITS
-    seconds = int(number) * _UNITS[unit] if known else 0
-    if not 0 < seconds <= LIFE_S_MAX:
+    known = number.isascii() and number.isdecimal() and len(number) <= 9 and unit in UNITS_S
+    life_s = int(number) * UNITS_S[unit] if known else 0
+    if not 0 < life_s <= LIFE_S_MAX:
         raise argparse.ArgumentTypeError(
             f"{value!r} is neither seconds nor like 30m, 12h, 7d, and {LIFE_S_MAX // 86400} days at most"
         )
-    return seconds
+    return life_s

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from twisted.application.internet import TimerService
-from twisted.application.service import MultiService, Service
+from twisted.application.service import MultiService
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
@@ -18,7 +18,6 @@ from twisted.internet.defer import (
 from twisted.logger import Logger
 
 from chatproto.chat.passwords import COST_LOG2
-from chatproto.errors import StoreError
 from chatproto.gate import Limits
 from chatproto.link import Turn
 from chatproto.monitor import MonitorService
@@ -44,6 +43,7 @@ from chatproto.services.news.node import NewsNode
 from chatproto.services.news.overseeing import Overseeing
 from chatproto.services.news.settings import NewsSettings
 from chatproto.services.news.slave import Master, MastersPlace, Slave
+from chatproto.services.opening import LogService
 from chatproto.services.pairing import PeerSettings, build_log, build_peer_listener
 from chatproto.world import World
 
@@ -97,37 +97,19 @@ class ContractsSettings(NewsSettings):
         return Policy(frozenset(self.topics), self.minimum_max, self.maximum_max, self.delay_s_min)
 
 
-class BookService(Service):
-    """Opens the log when it starts, and closes it when it stops.
-
-    Attributes:
-        open: whether it is.
-    """
+class BookService(LogService):
+    """Opens the log of a server's book when it starts, and closes it when it stops."""
 
     def __init__(self, world: World, server: ContractingServer) -> None:
         """Run a server's book."""
-        self.open = False
-        self._world = world
+        super().__init__(world, server)
         self._server = server
-
-    def startService(self) -> None:
-        """Bring the book to where the log is."""
-        super().startService()
-        try:
-            self._server.start()
-        except StoreError as error:
-            self._world.fatal(str(error))
-        else:
-            self.open = True
 
     def stopService(self) -> "Deferred[None] | None":
         """Finish the log."""
-        super().stopService()
-        was_open, self.open = self.open, False
-        if not was_open:
-            return None
-        self._server.stop()
-        return self._server.log.close()
+        if self.open:
+            self._server.stop()
+        return super().stopService()
 
 
 class Door(MultiService):

@@ -13,6 +13,7 @@ from chatproto.log.interface import IStore, Snapshot
 from chatproto.testing import DISK_FAULTS, FAULTS, FaultPlan, SimClock, SimDisk, SimHost, SimNetwork, SimStore
 from chatproto.testing.clock import HostClock
 from tests.unit.log.contract import StoreContract
+from tests.unit.testing.lives import Lives
 
 
 def message(number: int, room: str = "hall") -> Entry:
@@ -52,31 +53,10 @@ def ids(runs: list[Run]) -> list[str]:
     return [id for run in runs for id in run.ids]
 
 
-class ContractTests(StoreContract, SynchronousTestCase):
-    """What every store promises, of the simulated one, with lives that end now politely and now in a crash."""
+class ContractTests(Lives, StoreContract, SynchronousTestCase):
+    """What every store promises, of the simulated one."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.clock = SimClock()
-        self.disk = SimDisk(self.clock, random.Random(0))
-        self.failures: list[str] = []
-        self.polite = True
-
-    def open(self) -> SimStore:
-        self.life = HostClock(self.clock)
-        return self.disk.open("data", self.failures.append, self.life)
-
-    def settle(self) -> None:
-        self.clock.run(1)
-
-    def reopen(self, store: SimStore) -> SimStore:
-        self.polite = not self.polite
-        if self.polite:
-            store.close()
-            self.settle()
-        self.life.die()
-        self.disk.crash()
-        return self.open()
+    opener = "open"
 
 
 class SimDiskTests(SynchronousTestCase):

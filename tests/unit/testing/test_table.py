@@ -9,33 +9,13 @@ from chatproto.errors import StoreBusy, StoreError
 from chatproto.testing import SimClock, SimDisk, SimNetwork, SimTable
 from chatproto.testing.clock import HostClock
 from tests.unit.keyvalue.contract import TableContract
+from tests.unit.testing.lives import Lives
 
 
-class ContractTests(TableContract, SynchronousTestCase):
-    """What every table promises, of the simulated one, with lives that end now politely and now in a crash."""
+class ContractTests(Lives, TableContract, SynchronousTestCase):
+    """What every table promises, of the simulated one."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.clock = SimClock()
-        self.disk = SimDisk(self.clock, random.Random(0))
-        self.failures: list[str] = []
-        self.polite = True
-
-    def open(self) -> SimTable:
-        self.life = HostClock(self.clock)
-        return self.disk.open_table("data", self.failures.append, self.life)
-
-    def settle(self) -> None:
-        self.clock.run(1)
-
-    def reopen(self, table: SimTable) -> SimTable:
-        self.polite = not self.polite
-        if self.polite:
-            table.close()
-            self.settle()
-        self.life.die()
-        self.disk.crash()
-        return self.open()
+    opener = "open_table"
 
 
 class SimTableTests(SynchronousTestCase):
