@@ -4,9 +4,9 @@ import sqlite3
 
 from chatproto.log.interface import Snapshot
 
-PURGE_ROWS = 500
+PURGE_ROWS = 25
 """Rows deleted in one transaction."""
-IDS_SWEPT = 5000
+IDS_SWEPT = 1000
 """Ids looked at in one transaction."""
 IDS_KEPT_S = 7 * 86400
 """How long an id outlives its message, so that a late retry is recognised and not said again."""
@@ -47,8 +47,9 @@ class Purge:
         """Delete some, in one transaction."""
         if self._rooms:
             room, first = next(iter(self._rooms.items()))
-            below = "room = ? AND position > 0 AND position + count <= ?"
-            if self._delete(below, room, first):
+            # `position < ?` keeps it from looking at all that stay.
+            below = "room = ? AND position > 0 AND position < ? AND position + count <= ?"
+            if self._delete(below, room, first, first):
                 self._done[room] = self._rooms.pop(room)
                 self._swept_to = ""
         elif self._acts_to:

@@ -60,6 +60,9 @@ CREATE TABLE orphans (
     body BLOB NOT NULL          -- the entry, as the engine encoded it
 ) STRICT;
 """,
+    """
+CREATE INDEX acts ON log (idx) WHERE position = 0; -- those that a snapshot makes unneeded, among all messages
+""",
 )
 """What each version adds to the one before."""
 LOG = DatabaseFile("log.sqlite", 0x63707274, SCHEMA, "restore it from the other node or a backup")

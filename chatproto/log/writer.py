@@ -2,8 +2,11 @@
 
 import queue
 import sqlite3
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from heapq import merge
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -15,6 +18,15 @@ from chatproto.log.entry import Run
 from chatproto.log.interface import Snapshot
 from chatproto.log.purge import Purge
 from chatproto.log.rows import INSERT_ROW, remove_after, row_of
+
+SAVE_STEPS = 400
+"""In how many steps the ids of a snapshot are written, however many there are: in some two seconds."""
+STEP_IDS_MIN = 100
+"""Ids that a step writes at least; few ids take fewer steps."""
+IDS_SORTED = 1000
+"""Ids that are sorted at once, before they are merged: of 50,000 the reactor would have to wait for the end."""
+STEP_S = 0.005
+"""How long after one step of what can wait, saving or purging, the next may begin: they take a millisecond or two."""
 
 _encode = msgspec.msgpack.encode
 
@@ -36,10 +48,51 @@ class _Alone(msgspec.Struct, gc=False):
     then: Callable[[], None]
 
 
-class Writer(WriterThread[_Shared | _Alone]):
+class _Saving:
+    """A snapshot on its way: first its ids, some in each transaction, then itself.
+
+    Those that are there without it, after a crash, are the ones that the log gives for its entries.
+
+    Attributes:
+        done: called on the reactor's thread when all is there, and `then` on the writer's.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, ids: dict[str, int], now: float, done: Callable[[], None], then: Callable[[], None]
+    ) -> None:
+        self.done = done
+        self.then = then
+        self._snapshot = snapshot
+        self._now = now
+        self._step_ids = max(len(ids) // SAVE_STEPS, STEP_IDS_MIN)
+        self._unsorted = iter(ids.items())
+        self._sorted: list[list[tuple[str, int]]] = []
+        self._ids = self._merged()
+
+    def _merged(self) -> Iterator[tuple[str, int]]:
+        # Neighbours in the table follow one another: they share a page of it more often.
+        yield from merge(*self._sorted)
+
+    def some(self, database: sqlite3.Connection) -> bool:
+        """Prepare or write some of it, as part of a transaction; return whether that was the end."""
+        if some := sorted(islice(self._unsorted, IDS_SORTED)):
+            self._sorted.append(some)
+            return False
+        rows = [(id, index, self._now) for id, index in islice(self._ids, self._step_ids)]
+        database.executemany("INSERT OR REPLACE INTO ids VALUES (?, ?, ?)", rows)
+        if len(rows) == self._step_ids:
+            return False
+        database.execute("DELETE FROM snapshot")
+        database.execute("INSERT INTO snapshot VALUES (?, ?)", (self._snapshot.index, _encode(self._snapshot)))
+        database.execute("DELETE FROM pair WHERE key = 'installing'")
+        return True
+
+
+class Writer(WriterThread[_Shared | _Alone | _Saving]):
     """Writes to a database of the store.
 
-    `done` calls are made on the reactor's thread, in the order in which their work was asked.
+    `done` calls are made on the reactor's thread, in the order in which their work was asked; but what is appended
+    does not wait for a snapshot.
 
     Attributes:
         purges: what is still to be deleted of what snapshots have made unneeded.
@@ -50,6 +103,9 @@ class Writer(WriterThread[_Shared | _Alone]):
     ) -> None:
         """Start the thread; see `WriterThread`."""
         self.purges = Purge(database)
+        self._saving: _Saving | None = None
+        self._installing = False
+        self._step_at = 0.0
         super().__init__(database, path, failed, reactor)
 
     # On the reactor's thread
@@ -73,8 +129,7 @@ class Writer(WriterThread[_Shared | _Alone]):
 
     def save(self, snapshot: Snapshot, ids: dict[str, int], now: float, done: Callable[[], None]) -> None:
         """See `IStore.save`; the ids go with the snapshot, as of `now` in Unix seconds."""
-        change, then = partial(self._save, snapshot, ids, now), partial(self.purges.plan, snapshot, now)
-        self._jobs.put(_Alone(change, done, then))
+        self._jobs.put(_Saving(snapshot, ids, now, done, partial(self.purges.plan, snapshot, now)))
 
     def cut(self, after: int, orphans: list[tuple[str, bytes]], done: Callable[[], None]) -> None:
         """See `IStore.cut`."""
@@ -92,11 +147,15 @@ class Writer(WriterThread[_Shared | _Alone]):
     # The writer's thread
 
     def write_some(self) -> bool:
-        """See `WriterThread.write_some`; while nothing is asked, some of what is unneeded is purged."""
+        """See `WriterThread.write_some`; a snapshot goes on, and what is unneeded is purged, in steps in between."""
         try:
-            job = self._jobs.get(block=not self.purges)
+            job = self._jobs.get(timeout=self._spare_s())
         except queue.Empty:
-            self.purges.some()
+            if self._saving is not None:
+                self._commit([])
+            else:
+                self.purges.some()
+                self._step_at = time.monotonic() + STEP_S
             return True
         shared: list[_Shared] = []
         while isinstance(job, _Shared):
@@ -108,10 +167,28 @@ class Writer(WriterThread[_Shared | _Alone]):
                 return True
         if shared:
             self._commit(shared)
-        if job is None:
-            return False
-        self._commit_alone(job)
-        return True
+        # Whatever else there is comes after a snapshot that was asked before.
+        self._save_rest()
+        if isinstance(job, _Saving):
+            self._saving = job
+            if self._installing:
+                # What is appended after it would go with the installation, if the process ended before it is there.
+                self._save_rest()
+                self._installing = False
+        elif job is not None:
+            self._commit_alone(job)
+        return job is not None
+
+    def _spare_s(self) -> float | None:
+        """How long there is nothing to do but what is asked; None is any time."""
+        if self._saving is None and not self.purges:
+            return None
+        return max(0.0, self._step_at - time.monotonic())
+
+    def _save_rest(self) -> None:
+        while self._saving is not None:
+            self._step_at = 0.0
+            self._commit([])
 
     def _commit(self, jobs: list[_Shared]) -> None:
         execute, executemany = self._database.execute, self._database.executemany
@@ -120,8 +197,21 @@ class Writer(WriterThread[_Shared | _Alone]):
         for job in jobs:
             if job.rows:
                 executemany(job.statement, job.rows)
+        saved = self._save_some()
         execute("COMMIT")
         self._reactor.callFromThread(_all_done, jobs)
+        if saved is not None:
+            self._reactor.callFromThread(saved.done)
+            saved.then()
+            self._saving = None
+
+    def _save_some(self) -> _Saving | None:
+        """Go on with a snapshot, if it is time to; return the one that is whole with this transaction."""
+        saving, now = self._saving, time.monotonic()
+        if saving is None or now < self._step_at:
+            return None
+        self._step_at = now + STEP_S
+        return saving if saving.some(self._database) else None
 
     def _commit_alone(self, job: _Alone) -> None:
         self._database.execute("BEGIN IMMEDIATE")
@@ -129,14 +219,6 @@ class Writer(WriterThread[_Shared | _Alone]):
         self._database.execute("COMMIT")
         self._reactor.callFromThread(job.done)
         job.then()
-
-    def _save(self, snapshot: Snapshot, ids: dict[str, int], now: float) -> None:
-        execute = self._database.execute
-        rows = [(id, index, now) for id, index in sorted(ids.items())]
-        self._database.executemany("INSERT OR REPLACE INTO ids VALUES (?, ?, ?)", rows)
-        execute("DELETE FROM snapshot")
-        execute("INSERT INTO snapshot VALUES (?, ?)", (snapshot.index, _encode(snapshot)))
-        execute("DELETE FROM pair WHERE key = 'installing'")
 
     def _cut(self, after: int, orphans: list[tuple[str, bytes]]) -> None:
         (snapshot,) = self._database.execute("SELECT max(idx) FROM snapshot").fetchone()
@@ -148,6 +230,7 @@ class Writer(WriterThread[_Shared | _Alone]):
         remove_after(self._database, after)
 
     def _install(self, after: int) -> None:
+        self._installing = True
         self._check_end(after)
         remove_after(self._database, after)
         # An installation that was begun before goes back further or as far.

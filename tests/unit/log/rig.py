@@ -72,19 +72,22 @@ class SQLiteTestCase(SynchronousTestCase):
             self.calls.run_until(lambda: closed.called)
 
     def settle(self) -> None:
-        """Wait until both threads have done what they were asked, or will not, and the purging is over."""
+        """Wait until both threads have done what they were asked, or will not, and saving and purging are over."""
         store = self.store
         assert store is not None
         done: list[str] = []
         writer = store._writer
+        over = False
         while True:
             # Of the writer, an append of nothing; of the reader, a question. Both are taken in their turn.
             done.clear()
             store.append([], lambda: done.append("written"))
             store.run_of(0).addCallback(lambda _: done.append("read"))
             self.calls.run_until(lambda: writer.closed.called or len(done) == 2 or (self.failures and "read" in done))
-            if writer.closed.called or self.failures or not writer.purges:
+            if writer.closed.called or self.failures or over:
                 return
+            # Once more, for the answers of what was over only now.
+            over = not (writer._saving or writer.purges)
 
     @property
     def path(self) -> str:

@@ -16,7 +16,7 @@ from chatproto.log.interface import Slice, Snapshot
 from chatproto.log.purge import PURGE_ROWS
 from chatproto.log.rows import collect_slices, runs_after
 from chatproto.log.sqlite import LOG, SCHEMA, SQLiteStore
-from chatproto.log.writer import Writer, abandon_installation
+from chatproto.log.writer import IDS_SORTED, STEP_IDS_MIN, Writer, abandon_installation
 from tests.unit.log.contract import StoreContract, act, message
 from tests.unit.log.rig import SQLiteTestCase
 
@@ -381,6 +381,22 @@ class PurgeTests(FilledTestCase):
         self.store._database.set_trace_callback(None)
         self.assertEqual(statements, ["DELETE", "DELETE", "INSERT", "DELETE", "DELETE"])
 
+    def test_what_stays_is_not_looked_at(self) -> None:
+        """Or a long archive would hold everybody up after each snapshot."""
+        rooms = ("jokes", "MainHall")
+        for number in range(2000):
+            self.append(message(rooms[number % 2], str(number)))
+        self.append(act("last"))
+        self.settle()
+        assert self.store is not None
+        steps: list[int] = []
+        self.store._database.set_progress_handler(lambda: steps.append(100), 100)
+        self.store.save(Snapshot(self.numbering.index, 1, {}, b"", {"jokes": 3}))
+        self.settle()
+        self.store._database.set_progress_handler(None, 0)
+        self.assertLess(sum(steps), 2000)
+        self.assertEqual(sqlite3_count(self.directory), 1998)
+
     def test_an_id_is_forgotten_a_week_after_its_message(self) -> None:
         assert self.store is not None
         day = 86400.0
@@ -525,6 +541,75 @@ class SavingTests(FilledTestCase):
         other.execute("COMMIT")
         self.settle()
         self.assertEqual(self.store.find("x"), 1)
+
+    def test_appends_go_between_the_ids_of_a_snapshot(self) -> None:
+        assert self.store is not None
+        count = 2 * STEP_IDS_MIN
+        self.append(*[message("MainHall", "", id=f"id{number:04}") for number in range(count)])
+        self.settle()
+        written: list[str] = []
+
+        def note(statement: str) -> None:
+            words = statement.split()
+            if words[0] == "INSERT":
+                written.append(words[words.index("INTO") + 1])
+            elif words[0] == "COMMIT" and len(written) == STEP_IDS_MIN:
+                written.append("")
+                self.append(message("MainHall", "between", id="between"))
+
+        self.store._database.set_trace_callback(note)
+        self.save(b"whole")
+        self.calls.run_until(lambda: len(self.done) == 2)
+        self.settle()
+        self.store._database.set_trace_callback(None)
+        ids = ["ids"] * STEP_IDS_MIN
+        self.assertEqual(written, [*ids, "", "log", *ids, "snapshot"])
+        self.assertEqual(self.saved(), b"whole")
+        self.assertEqual([self.store.find(f"id{number:04}") for number in range(count)], list(range(1, count + 1)))
+        self.assertEqual(self.store.find("between"), count + 1)
+
+    def test_ids_go_to_the_disk_in_their_order(self) -> None:
+        """Neighbours share a page."""
+        assert self.store is not None
+        self.append(*[message("MainHall", "", id=f"{number * 7919 % 10007:05}") for number in range(IDS_SORTED + 2)])
+        written: list[str] = []
+        self.store._database.set_trace_callback(
+            lambda line: written.append(line) if line.startswith("INSERT OR REPLACE INTO ids") else None
+        )
+        self.save(b"whole")
+        self.settle()
+        self.store._database.set_trace_callback(None)
+        self.assertEqual(len(written), IDS_SORTED + 2)
+        self.assertEqual(written, sorted(written))
+
+    def test_what_is_appended_after_the_end_of_an_installation_waits_for_it(self) -> None:
+        """Otherwise it would be gone with the installation if the process ended in between."""
+        assert self.store is not None
+        before: list[Any] = []
+        other = LOG.connect(self.directory)
+        self.addCleanup(other.close)
+
+        def look(statement: str) -> None:
+            if statement.startswith("INSERT INTO log"):
+                before.append(other.execute("SELECT count(*) FROM snapshot").fetchone()[0])
+
+        self.store._database.set_trace_callback(look)
+        self.store.install(0, lambda: None)
+        self.append(*[message("MainHall", "", id=f"id{number:04}") for number in range(3 * STEP_IDS_MIN)])
+        self.save(b"installed")
+        self.append(message("MainHall", "after"))
+        self.settle()
+        self.store._database.set_trace_callback(None)
+        self.assertEqual(before, [0, 1])
+
+    def test_a_snapshot_under_way_is_finished_before_the_store_closes(self) -> None:
+        assert self.store is not None
+        self.append(*[message("MainHall", "", id=f"id{number:04}") for number in range(3 * STEP_IDS_MIN)])
+        self.save(b"whole")
+        self.close()
+        snapshot, _ = self.open().recover()
+        assert snapshot is not None
+        self.assertEqual(snapshot.state, b"whole")
 
 
 class TogetherTests(FilledTestCase):
@@ -728,6 +813,23 @@ class KilledTests(FilledTestCase):
             (14, [15], ended, 3, []),
         )
 
+    def test_a_snapshot_of_many_ids_is_there_wholly_or_not(self) -> None:
+        """Some of the ids may be there without it: the log has them for the same entries."""
+        count = 2 * STEP_IDS_MIN
+        self.append(*[message("jokes", "", id=f"id{number:03}") for number in range(count)], act("last"))
+
+        def work(store: SQLiteStore) -> None:
+            store.save(Snapshot(count + 1, 1, {"jokes": count}, b"all", {}))
+
+        found: list[tuple[Any, int]] = []
+        for store in self.found_after(work):
+            snapshot, runs = store.recover()
+            list(runs)
+            self.assertEqual([store.find(f"id{number:03}") for number in (0, 99, 199)], [1, 100, 200])
+            (ids,) = store._lookup.execute("SELECT count(*) FROM ids").fetchone()
+            found.append((snapshot and snapshot.index, ids))
+        self.assertEqual(sorted(set(found), key=found.index), [(None, 0), (None, 100), (None, 200), (201, 200)])
+
     def test_forgetting_happens_wholly_or_not(self) -> None:
         # It ends with nothing left in the write-ahead log, of which this is about.
         self.patch(Writer, "_shrink", lambda writer: None)
@@ -811,7 +913,7 @@ class MigrationTests(SQLiteTestCase):
         return version, [name for (name,) in tables]
 
     OLD = (1, ["ids", "log", "snapshot"])
-    NEW = (2, ["ids", "log", "orphans", "pair", "snapshot"])
+    NEW = (3, ["ids", "log", "orphans", "pair", "snapshot"])
 
     def check_whole(self, store: SQLiteStore) -> None:
         snapshot, runs = store.recover()
@@ -842,7 +944,7 @@ class MigrationTests(SQLiteTestCase):
         self.assertEqual([run.index for run in runs_after(database, 2)], [3])
 
     def test_what_cannot_be_taken_over_is_left_as_it_was(self) -> None:
-        patched = self.patch(sqlite, "LOG", replace(LOG, schema=(SCHEMA[0], SCHEMA[1] + "CREATE NONSENSE;")))
+        patched = self.patch(sqlite, "LOG", replace(LOG, schema=(*SCHEMA[:-1], SCHEMA[-1] + "CREATE NONSENSE;")))
         error = self.assertRaises(StoreError, self.open)
         self.assertIn(self.path, str(error))
         self.assertEqual(self.version(), self.OLD)
@@ -867,7 +969,7 @@ class MigrationTests(SQLiteTestCase):
             self.check_whole(self.open())
         self.assertEqual(found, sorted(found))
         self.assertEqual((found[0], found[-1]), (self.OLD, self.NEW))
-        self.assertEqual({version for version, _ in found}, {1, 2})
+        self.assertEqual({version for version, _ in found}, {1, 3})
 
 
 def sqlite3_count(directory: str) -> int:
