@@ -33,8 +33,12 @@ from chatproto.wire.fields import SERVER_IDENTITY
 
 ARRIVALS_MORE = 100
 """Arrivals of one address at once beyond the connections that it may have: whoever is one too many is told so."""
-RATE_PAUSE_S = 0.1
-"""How long lines above a rate wait until it is looked again how many may be taken."""
+RATE_PAUSE_S = 0.25
+"""How long lines above a rate wait, on average, until it is looked again how many may be taken."""
+RATE_SHARE_S = 0.05
+"""Above a rate, as many lines are taken at once as it allows in this time, or none: what is said to a room costs others
+less in few batches than in many, and less in these than in the big ones of links that all look at the same time."""
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 log = Logger()
 
@@ -179,14 +183,19 @@ class ClientLink(LineLink):
     def _keep_above(self, lines: bytes) -> None:
         self._above = lines
         self.hold_reading("rate")
-        self.clock.callLater(RATE_PAUSE_S, self._go_on_above)
+        self.clock.callLater(self.factory.rate_pause_s(), self._go_on_above)
 
     def _go_on_above(self) -> None:
-        if self.open:
-            lines, self._above = self._above, b""
+        if not self.open:
+            return
+        lines, self._above = self._above, b""
+        now = self.clock.seconds()
+        if all(bucket.holds(RATE_SHARE_S, now) for bucket in self._buckets):
             self._take_allowed(lines)
-            if not self._above:
-                self.release_reading("rate")
+        else:
+            self._keep_above(lines)
+        if not self._above:
+            self.release_reading("rate")
 
     def _first_line(self, lines: bytes, count: int) -> None:
         first, _, rest = lines.partition(b"\n")
@@ -349,6 +358,7 @@ class ClientLinkFactory(Factory):
         self.gate = self.open_gate("client")
         self._turn = turn
         self._clock = clock
+        self._pauses = 0.0
 
     @property
     def links(self) -> list[Link]:
@@ -366,6 +376,11 @@ class ClientLinkFactory(Factory):
         link = ClientLink(self.server, self._turn, self._clock, self.gate)
         link.factory = self
         return link
+
+    def rate_pause_s(self) -> float:
+        """Return how long a link above its rate waits this time: the ends of successive pauses lie far apart."""
+        self._pauses = (self._pauses + GOLDEN_RATIO) % 1
+        return RATE_PAUSE_S * (0.5 + self._pauses)
 
     def limits(self) -> Limits:
         """Return how many may come in by each door."""

@@ -32,6 +32,10 @@ class TokenBucket:
         # Also where less than one may be saved up, one is there in the end.
         return max(0, int(min(max(self.burst, 1.0), self._tokens + (now - self._at) * self.rate)))
 
+    def holds(self, seconds: float, now: float) -> bool:
+        """Return whether as many are there as come in so many seconds, or as can be saved up at most."""
+        return self._tokens + (now - self._at) * self.rate >= min(self.rate * seconds, self.burst)
+
     def spare(self, count: int, now: float) -> bool:
         """Take `count` if so many are there, and nothing otherwise; return whether they were."""
         if self.rate and self._tokens + (now - self._at) * self.rate < count:

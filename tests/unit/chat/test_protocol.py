@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides
 from zope.interface.verify import verifyObject
 
-from chatproto.chat.protocol import RATE_PAUSE_S, ClientLink, ClientLinkFactory
+from chatproto.chat.protocol import RATE_PAUSE_S, RATE_SHARE_S, ClientLink, ClientLinkFactory
 from chatproto.chat.settings import ChatSettings
 from chatproto.release import RELEASE
 from chatproto.tally import Tally
@@ -564,11 +564,11 @@ class CeilingTests(ProtocolTestCase):
             self.say(link, *[{"type": "list"}] * 30)
             self.assertEqual(self.transport.calls, ["pause"] * number)
         self.assertEqual(len(self.heard()), 50)
-        self.clock.pump([RATE_PAUSE_S] * 5)
+        self.clock.pump([RATE_PAUSE_S] * 2)
         self.assertEqual(self.transport.calls, ["pause"])
         waited = len(self.heard())
         self.assertIn(waited, (4, 5), "the others wait")
-        self.clock.pump([RATE_PAUSE_S] * 6)
+        self.clock.pump([RATE_PAUSE_S] * 3)
         self.assertEqual(self.transport.calls, ["pause", "resume"])
         self.assertEqual(len(self.heard()), 10 - waited, "nothing is dropped")
 
@@ -599,8 +599,28 @@ class CeilingTests(ProtocolTestCase):
         for link, count in zip(links, (40, 8, 40), strict=True):
             self.say(link, *asked)
             self.assertEqual(len([line for line in self.heard(link) if line in listed]), count)
-        self.clock.pump([RATE_PAUSE_S] * 6)
-        self.assertIn(len(self.heard(links[1])), (17, 18))
+        self.clock.pump([RATE_PAUSE_S] * 3)
+        self.assertIn(len(self.heard(links[1])), (22, 23))
+
+    def test_lines_above_a_rate_are_taken_in_shares(self) -> None:
+        """Of several links each takes some, one after another, and not one of them a line each time it looks."""
+        rates = {"rate_lines": 1000, "rate_lines_per_address": 100}
+        self.factory.server.settings = replace(self.settings, **rates, connections_per_address_max=20)
+        links = []
+        for _ in range(20):
+            links.append(self.connect("10.0.0.1"))
+            self.say(links[-1], {"type": "hello", "version": 1})
+        for link in links:
+            self.say(link, *[{"type": "who", "roomid": "nowhere"}] * 50)
+            self.heard(link)
+        shares: list[int] = []
+        for _ in range(100):
+            self.clock.advance(RATE_PAUSE_S / 25)
+            if taken := sum(self.heard(link).count("in nowhere : ") for link in links):
+                shares.append(taken)
+        self.assertGreaterEqual(min(shares), 100 * RATE_SHARE_S)
+        self.assertLess(max(shares), 3 * 100 * RATE_SHARE_S)
+        self.assertGreater(sum(shares), 90)
 
     def test_a_client_with_too_much_under_way_is_read_when_less_is(self) -> None:
         link = self.greet()

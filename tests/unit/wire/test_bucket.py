@@ -55,6 +55,14 @@ class TokenBucketTests(SynchronousTestCase):
         bucket = TokenBucket(0.1, 0.5)
         self.assertEqual([bucket.there(at) for at in (1.0, 10.0, 100.0)], [0, 1, 1])
 
+    def test_whether_what_comes_in_a_while_is_there(self) -> None:
+        bucket = TokenBucket(100, 10)
+        bucket.take(12, 50.0)
+        held = [now for now in (50.0, 50.02, 50.03, 50.08, 50.125) if bucket.holds(0.02, now)]
+        self.assertEqual(held, [50.08, 50.125])
+        self.assertEqual([bucket.holds(3600, now) for now in (50.08, 50.125)], [False, True], "a burst is enough")
+        self.assertTrue(TokenBucket(0, 0).holds(1.0, 0.0))
+
     def test_only_what_is_there_is_spared(self) -> None:
         bucket = TokenBucket(10.0, 3.0)
         self.assertEqual([bucket.spare(2, 1.0) for _ in range(3)], [True, False, False])
