@@ -4,7 +4,7 @@ Strangers, who have come and not said yet who they are, take room only from one 
 one that came first goes, because whoever belongs here says so at once.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -114,6 +114,18 @@ class Gate(Generic[L]):
         self._tally.drop(self.door, "too-often-from-address")
         return False
 
+    def unheard(self, origins: Iterable[str], packets: int, now: float) -> None:
+        """Hear that the kernel has dropped, until now, what origins sent that came too often.
+
+        The packets are counted, a few for each attempt; and none of them has saved up meanwhile how often it may come,
+        to come as often again at once.
+        """
+        if packets:
+            self._tally.drop(self.door, "unheard", packets)
+        for name in origins:
+            arrivals = self._origin_named(name).arrivals
+            arrivals.take(arrivals.there(now) or 0, now)
+
     def came(self, link: L, host: str | None) -> tuple[L, str] | None:
         """Count a connection in, as a stranger's; return whom there is no room for, and the reason.
 
@@ -144,7 +156,9 @@ class Gate(Generic[L]):
         return first, reason
 
     def _origin(self, host: str) -> Origin:
-        name = origin_of(host)
+        return self._origin_named(origin_of(host))
+
+    def _origin_named(self, name: str) -> Origin:
         origin = self._origins.get(name) or self._remembered.get(name)
         return origin if origin is not None else self._remember(Origin(name, self._limits()))
 

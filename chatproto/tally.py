@@ -59,9 +59,9 @@ class Tally:
         self.batch_entries = Histogram(BATCH_ENTRIES)
         self.commit_s = Histogram(COMMIT_S)
 
-    def drop(self, door: str, reason: str) -> None:
-        """Count a connection that was refused or ended."""
-        self.dropped[door, reason] += 1
+    def drop(self, door: str, reason: str, count: int = 1) -> None:
+        """Count a connection that was refused or ended, or several."""
+        self.dropped[door, reason] += count
 
     def summary(self) -> str:
         """Return what was dropped, most of all first: `client silent 3, peer stranger 1`; empty for nothing."""

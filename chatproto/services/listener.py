@@ -1,5 +1,6 @@
 """A service that listens, and says plainly when it cannot."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chatproto.gate import Gate
+from chatproto.services.deafness import Deafness
+from chatproto.wire.addresses import origin_of
 
 ACCEPTS_A_TURN_MAX = 2
 """Connections that a port takes in a reactor turn before others have theirs; Twisted's own number grows in a flood.
@@ -34,6 +37,13 @@ Without it the process never sleeps in a flood, and the thread that writes the l
 rest, or fewer refusals before it, and the kernel's queue stays full: then newcomers from elsewhere are kept out by it.
 """
 
+UNHEARD_AFTER = 200
+"""Refusals of one address at a port after which it is not heard there, if the system can do that, …"""
+UNHEARD_S = 1.0
+"""… until so long after the first of them."""
+UNHEARD_MAX = 100
+"""Addresses that a port does not hear at most."""
+
 log = Logger()
 
 
@@ -48,6 +58,9 @@ class _Porch:
         self._gate = gate
         self._clock = clock
         self._refused = 0
+        self._refusals: Counter[str] = Counter()
+        self._unheard: list[str] = []
+        self._deafness = Deafness(port.socket)
         self._accept = port.doRead
         port.doRead = self._accept_some  # type: ignore[method-assign]
 
@@ -75,8 +88,27 @@ class _Porch:
         host = getattr(addr, "host", None)
         if host is not None and not self._gate.admits(host, self._clock.seconds()):
             self._refused += 1
+            self._count(origin_of(host))
             return None
         return self._factory.buildProtocol(addr)
+
+    def _count(self, origin: str) -> None:
+        if not self._refusals:
+            self._clock.callLater(UNHEARD_S, self._hear_all)
+        self._refusals[origin] += 1
+        if self._refusals[origin] == UNHEARD_AFTER and self._deafness.possible and len(self._unheard) < UNHEARD_MAX:
+            if not self._unheard:
+                # What was dropped before was dropped because the queue was full.
+                self._deafness.dropped()
+            self._unheard.append(origin)
+            self._deafness.to(self._unheard)
+
+    def _hear_all(self) -> None:
+        self._refusals.clear()
+        if self._unheard:
+            self._deafness.end()
+            self._gate.unheard(self._unheard, self._deafness.dropped(), self._clock.seconds())
+            self._unheard.clear()
 
 
 class Listener(Service):

@@ -1,3 +1,4 @@
+import struct
 from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
@@ -11,7 +12,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from chatproto.gate import Gate, Limits
-from chatproto.services.listener import ACCEPTS_A_TURN_MAX, REFUSALS_AT_ONCE_MAX, REST_S, Listener
+from chatproto.services.deafness import SO_ATTACH_FILTER
+from chatproto.services.listener import (
+    ACCEPTS_A_TURN_MAX,
+    REFUSALS_AT_ONCE_MAX,
+    REST_S,
+    UNHEARD_AFTER,
+    UNHEARD_MAX,
+    UNHEARD_S,
+    Listener,
+)
 from chatproto.tally import Tally
 
 
@@ -102,6 +112,23 @@ class ListenerTests(SynchronousTestCase):
 FLOODER = IPv4Address("TCP", "10.0.0.1", 5)
 
 
+class FakeSocket:
+    """Tells which of its addresses a listening socket is asked not to hear, and how much it has dropped."""
+
+    def __init__(self) -> None:
+        self.unheard: list[int] = []
+        self.dropped = 7
+        self.broken = False
+
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        if self.broken:
+            raise OSError(92, "Protocol not available")
+        self.unheard.append(struct.unpack_from("@H", value)[0] if option == SO_ATTACH_FILTER else 0)
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        return struct.pack("@9I", *[0] * 8, self.dropped)
+
+
 class PorchTests(SynchronousTestCase):
     """Before a port's factory, and its TLS, stands who knows how often somebody may come."""
 
@@ -127,6 +154,8 @@ class PorchTests(SynchronousTestCase):
         self.patch(Port, "doRead", take)
         self.port = Port(0, self.factory, reactor=self.clock)
         listener = Listener("tcp:0", FakeEndpoint(succeed(self.port)), self.factory, self.fail, self.gate)
+        self.socket = FakeSocket()
+        self.port.socket = self.socket
         self.patch(self.port, "getHost", lambda: "there")
         listener.startService()
         self.port.connected = True
@@ -142,6 +171,59 @@ class PorchTests(SynchronousTestCase):
         self.clock.advance(0.5)
         self.assertEqual([self.come(FLOODER) for _ in range(2)], [True, False])
         self.assertEqual(self.tally.dropped, {("client", "too-often-from-address"): 3})
+
+    def test_who_is_refused_all_the_time_is_not_heard_for_a_while(self) -> None:
+        others = [IPv4Address("TCP", f"10.0.1.{number}", 5) for number in range(2)]
+        for _ in range(3 + UNHEARD_AFTER - 1):
+            self.come(FLOODER)
+        self.clock.advance(0.1)
+        self.assertEqual(self.socket.unheard, [])
+        self.come(FLOODER)
+        (one,) = self.socket.unheard
+        for _ in range(3 + UNHEARD_AFTER):
+            self.come(others[0])
+        self.come(others[1])
+        # A program for two addresses is longer than one for one.
+        self.assertEqual(self.socket.unheard, [one, one + 2])
+        self.socket.dropped += 40
+        self.clock.advance(UNHEARD_S)
+        self.assertEqual(self.socket.unheard, [one, one + 2, 0])
+        refused = 2 * UNHEARD_AFTER
+        counted = {("client", "too-often-from-address"): refused, ("client", "unheard"): 40}
+        self.assertEqual(self.tally.dropped, counted)
+        self.clock.advance(UNHEARD_S)
+        self.assertEqual(self.socket.unheard, [one, one + 2, 0])
+
+    def test_who_was_not_heard_may_not_come_as_often_as_it_might_have_meanwhile(self) -> None:
+        for _ in range(3 + UNHEARD_AFTER):
+            self.come(FLOODER)
+        self.clock.advance(UNHEARD_S)
+        self.assertFalse(self.come(FLOODER))
+        self.clock.advance(0.5)
+        self.assertEqual([self.come(FLOODER) for _ in range(2)], [True, False])
+
+    def test_now_and_then_a_refusal_is_no_flood(self) -> None:
+        for _ in range(3 * UNHEARD_AFTER):
+            self.come(FLOODER)
+            self.clock.advance(1.1 * UNHEARD_S / UNHEARD_AFTER)
+        self.assertGreater(self.tally.dropped["client", "too-often-from-address"], UNHEARD_AFTER)
+        self.assertEqual(self.socket.unheard, [])
+
+    def test_no_more_than_so_many_are_not_heard(self) -> None:
+        for number in range(UNHEARD_MAX + 1):
+            for _ in range(3 + UNHEARD_AFTER):
+                self.come(IPv4Address("TCP", f"10.0.1.{number}", 5))
+        self.assertEqual(len(self.socket.unheard), UNHEARD_MAX)
+
+    def test_where_the_system_hears_everybody_they_are_refused(self) -> None:
+        self.socket.broken = True
+        for _ in range(3 * UNHEARD_AFTER):
+            self.come(FLOODER)
+        self.socket.broken = False
+        self.clock.advance(UNHEARD_S)
+        for _ in range(3 * UNHEARD_AFTER):
+            self.come(FLOODER)
+        self.assertNotIn(1, map(bool, self.socket.unheard))
 
     def test_who_is_on_this_machine_comes_as_it_likes(self) -> None:
         self.assertTrue(all(self.come(UNIXAddress(b"")) for _ in range(10)))
