@@ -1,13 +1,16 @@
 """Deleting what a snapshot has made unneeded, a few rows at a time, so that appends wait milliseconds at most."""
 
 import sqlite3
+import time
 
 from chatproto.log.interface import Snapshot
 
+PURGE_S = 0.001
+"""How long a transaction goes on deleting; rows of many pages take longer than those of which many share one."""
 PURGE_ROWS = 25
-"""Rows deleted in one transaction."""
+"""Rows deleted at once."""
 IDS_SWEPT = 1000
-"""Ids looked at in one transaction."""
+"""Ids looked at at once."""
 IDS_KEPT_S = 7 * 86400
 """How long an id outlives its message, so that a late retry is recognised and not said again."""
 
@@ -45,6 +48,14 @@ class Purge:
 
     def some(self) -> None:
         """Delete some, in one transaction."""
+        end = time.monotonic() + PURGE_S
+        self._database.execute("BEGIN IMMEDIATE")
+        self._few()
+        while self and time.monotonic() < end:
+            self._few()
+        self._database.execute("COMMIT")
+
+    def _few(self) -> None:
         if self._rooms:
             room, first = next(iter(self._rooms.items()))
             # `position < ?` keeps it from looking at all that stay.

@@ -19,14 +19,16 @@ from chatproto.log.interface import Snapshot
 from chatproto.log.purge import Purge
 from chatproto.log.rows import INSERT_ROW, remove_after, row_of
 
+STEP_S = 0.005
+"""How long after one step of what can wait, saving or purging, the next may begin."""
+WORK_S = 0.001
+"""How long a step of saving takes in another part."""
 SAVE_STEPS = 400
-"""In how many steps the ids of a snapshot are written, however many there are: in some two seconds."""
+"""In how many parts the ids of a snapshot are written at most, however many they are."""
 STEP_IDS_MIN = 100
-"""Ids that a step writes at least; few ids take fewer steps."""
+"""Ids in a part at least."""
 IDS_SORTED = 1000
 """Ids that are sorted at once, before they are merged: of 50,000 the reactor would have to wait for the end."""
-STEP_S = 0.005
-"""How long after one step of what can wait, saving or purging, the next may begin: they take a millisecond or two."""
 
 _encode = msgspec.msgpack.encode
 
@@ -171,6 +173,7 @@ class Writer(WriterThread[_Shared | _Alone | _Saving]):
         self._save_rest()
         if isinstance(job, _Saving):
             self._saving = job
+            self._step_at = 0.0
             if self._installing:
                 # What is appended after it would go with the installation, if the process ended before it is there.
                 self._save_rest()
@@ -211,7 +214,9 @@ class Writer(WriterThread[_Shared | _Alone | _Saving]):
         if saving is None or now < self._step_at:
             return None
         self._step_at = now + STEP_S
-        return saving if saving.some(self._database) else None
+        while not (whole := saving.some(self._database)) and time.monotonic() < now + WORK_S:
+            pass
+        return saving if whole else None
 
     def _commit_alone(self, job: _Alone) -> None:
         self._database.execute("BEGIN IMMEDIATE")

@@ -4,7 +4,7 @@ import contextlib
 import re
 import resource
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from chatproto.services.listener import UNHEARD_AFTER
 from tests.integration.nodes import WAIT_S_MAX, Client, Node, line, wait_until
 from tests.integration.pairs import HOST, Scene
 
@@ -187,6 +188,36 @@ def test_an_address_that_floods_is_refused_and_others_are_served(make_node: Call
     node.terminate()
     # It may have come 120 times at once, and once more in each second since.
     assert drops(node)["client too-often-from-address"] > 10
+
+
+def test_an_address_that_goes_on_flooding_is_not_heard_for_a_while_and_others_come_in(
+    make_node: Callable[..., Node],
+) -> None:
+    node = make_node("--connections-per-address-max=20", "--arrivals-per-address=1").start()
+    talker = node.extended()
+    attempts: deque[socket.socket] = deque(maxlen=200)
+    for number in range(5000):
+        attempt = socket.socket()
+        attempt.bind((ELSEWHERE, 0))
+        attempt.setblocking(False)
+        attempt.connect_ex((HOST, node.port))
+        # Who is let in says something, as in a flood of newcomers.
+        with contextlib.suppress(OSError):
+            attempt.send(line("hello", version=1))
+        if len(attempts) == attempts.maxlen:
+            attempts[0].close()
+        attempts.append(attempt)
+        if number % 500 == 0:
+            talker.send("message", content="still", id=f"still{number}")
+            talker.until("ack", id=f"still{number}")
+            node.extended().close()
+    # The kernel tries again until the node hears it.
+    connect_from(ELSEWHERE, node.port).close()
+    for attempt in attempts:
+        attempt.close()
+    node.terminate()
+    assert drops(node)["client too-often-from-address"] >= UNHEARD_AFTER
+    assert drops(node)["client unheard"] > 0
 
 
 def test_a_node_with_few_files_goes_on_and_recovers(make_node: Callable[..., Node]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chatproto.log.sqlite import LOG
 from tests.integration.nodes import WAIT_S_MAX, Client, Node, line, settle, wait_until
 
 HALL = "MainHall"
@@ -187,7 +188,7 @@ def test_another_schema_version(make_node: StartNode) -> None:
     populated(node, 1)
     change(node, "PRAGMA user_version = 99")
     assert "schema version 99" in refusal(node)
-    change(node, "PRAGMA user_version = 2")
+    change(node, f"PRAGMA user_version = {LOG.version}")
     node.start()
 
 

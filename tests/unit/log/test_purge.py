@@ -13,6 +13,7 @@ NOW = 1700000000.0
 
 class PurgeTests(SynchronousTestCase):
     def setUp(self) -> None:
+        self.patch(purge, "PURGE_S", 0.0)
         self.patch(purge, "PURGE_ROWS", 3)
         self.patch(purge, "IDS_SWEPT", 2)
         self.database = sqlite3.connect(":memory:", isolation_level=None)

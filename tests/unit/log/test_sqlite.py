@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from chatproto.errors import StoreBusy, StoreCorrupt, StoreError, StoreVersion
-from chatproto.log import sqlite
+from chatproto.log import purge, sqlite, writer
 from chatproto.log.entry import Numbering, Run
 from chatproto.log.interface import Slice, Snapshot
 from chatproto.log.purge import PURGE_ROWS
@@ -340,6 +340,7 @@ class FailingTests(FilledTestCase):
 
 class PurgeTests(FilledTestCase):
     def test_purges_in_chunks(self) -> None:
+        self.patch(purge, "PURGE_S", 0.0)
         rows = 2 * PURGE_ROWS + 1
         for number in range(rows):
             self.append(message("jokes", str(number)), act(str(number)))
@@ -362,7 +363,22 @@ class PurgeTests(FilledTestCase):
         )
         self.assertEqual([piece.position for piece in self.store.peek("jokes", 1, 1000, 10)], [rows])
 
+    def test_a_transaction_goes_on_for_a_while(self) -> None:
+        self.patch(purge, "PURGE_S", 60.0)
+        for number in range(3 * PURGE_ROWS):
+            self.append(act(str(number)), message("jokes", str(number)))
+        self.settle()
+        assert self.store is not None
+        statements: list[str] = []
+        self.store._database.set_trace_callback(lambda line: statements.append(line.split()[0]))
+        self.store.save(Snapshot(self.numbering.index, 1, {}, b"", {}))
+        self.settle()
+        self.store._database.set_trace_callback(None)
+        first = statements.index("DELETE", statements.index("COMMIT"))
+        self.assertEqual(statements[first - 1 : first + 5], ["BEGIN", *["DELETE"] * 4, "COMMIT"])
+
     def test_appends_go_between_the_chunks(self) -> None:
+        self.patch(purge, "PURGE_S", 0.0)
         for number in range(3 * PURGE_ROWS):
             self.append(act(str(number)), message("jokes", str(number)))
         self.settle()
@@ -423,6 +439,7 @@ class PurgeTests(FilledTestCase):
         self.assertEqual(ids, [("y", 1, 1000.0)])
 
     def test_an_installation_ends_a_purge_that_is_under_way(self) -> None:
+        self.patch(purge, "PURGE_S", 0.0)
         """Which knows the rows of the old log, and would take some of the new one's for them."""
         for number in range(3 * PURGE_ROWS):
             self.append(act(str(number)), message("jokes", str(number)))
@@ -460,6 +477,7 @@ class PurgeTests(FilledTestCase):
         self.assertLess(sum(sizes), 100_000, sizes)
 
     def test_a_cut_leaves_a_purge_to_go_on(self) -> None:
+        self.patch(purge, "PURGE_S", 0.0)
         """What it deletes lies in the snapshot, below the cut."""
         for number in range(3 * PURGE_ROWS):
             self.append(act(str(number)))
@@ -543,6 +561,7 @@ class SavingTests(FilledTestCase):
         self.assertEqual(self.store.find("x"), 1)
 
     def test_appends_go_between_the_ids_of_a_snapshot(self) -> None:
+        self.patch(writer, "WORK_S", 0.0)
         assert self.store is not None
         count = 2 * STEP_IDS_MIN
         self.append(*[message("MainHall", "", id=f"id{number:04}") for number in range(count)])
@@ -815,6 +834,7 @@ class KilledTests(FilledTestCase):
 
     def test_a_snapshot_of_many_ids_is_there_wholly_or_not(self) -> None:
         """Some of the ids may be there without it: the log has them for the same entries."""
+        self.patch(writer, "WORK_S", 0.0)
         count = 2 * STEP_IDS_MIN
         self.append(*[message("jokes", "", id=f"id{number:03}") for number in range(count)], act("last"))
 
